@@ -1,0 +1,1 @@
+"""The numbers of the house: types, contracts, streams, chunks, guard. There is no ROS in here."""

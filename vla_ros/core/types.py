@@ -1,0 +1,120 @@
+"""What crosses the borders between rooms: an observation in, a chunk of actions out, a prediction beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol, runtime_checkable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vla_ros.core.errors import ContractError
+
+Frames = NDArray[np.uint8]  # (T, H, W, 3) RGB
+Vector = NDArray[np.float32]
+
+NS_PER_S = 1_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What the robot knew at one moment, synchronised.
+
+    stamp_ns: the moment [ns]: the oldest of the newest stamps of all streams.
+    images: camera name -> (T, H, W, 3) uint8 RGB, oldest first.
+    state: (T, D) float32, joints in the order and units of the robot's contract.
+    instruction: the sentence in force; empty where none was given.
+    """
+
+    stamp_ns: int
+    images: Mapping[str, Frames]
+    state: Vector
+    instruction: str
+
+    def __post_init__(self) -> None:
+        history = self.state.shape[0]
+        if self.state.ndim != 2:
+            raise ContractError(f"observation state has shape {self.state.shape}; right would be (T, D)")
+        for name, frames in self.images.items():
+            if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[3] != 3:
+                raise ContractError(
+                    f"camera '{name}': frames are {frames.dtype} {frames.shape}; right would be uint8 (T, H, W, 3)"
+                )
+            if frames.shape[0] != history:
+                raise ContractError(f"camera '{name}' has {frames.shape[0]} frames, the state has {history}")
+
+
+@dataclass(frozen=True, slots=True)
+class ActionChunk:
+    """A plan with a time base: `actions[i]` is due at `start_ns + i * step_ns`.
+
+    stamp_ns: the stamp of the observation that the plan answers; it orders chunks and carries latency.
+    start_ns: when the first action is due [ns]; usually one step after `stamp_ns`.
+    step_ns: time between actions [ns].
+    actions: (H, A) float32, in the units of the robot's contract.
+    names: the A joints, in the order of the columns.
+    """
+
+    stamp_ns: int
+    start_ns: int
+    step_ns: int
+    actions: Vector
+    names: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if self.actions.ndim != 2 or self.actions.shape[0] == 0 or self.actions.shape[1] != len(self.names):
+            raise ContractError(
+                f"chunk actions have shape {self.actions.shape}; right would be (H >= 1, {len(self.names)}), "
+                f"one column for each of {', '.join(self.names)}"
+            )
+        if self.step_ns <= 0:
+            raise ContractError(f"chunk step_ns is {self.step_ns}; right would be > 0")
+        if self.start_ns < self.stamp_ns:
+            raise ContractError(f"chunk starts {self.stamp_ns - self.start_ns} ns before the observation it answers")
+
+    @property
+    def end_ns(self) -> int:
+        """When the last action is due [ns]."""
+        return self.start_ns + (len(self.actions) - 1) * self.step_ns
+
+    @property
+    def due_ns(self) -> NDArray[np.int64]:
+        """(H,) int64: when each action is due [ns]."""
+        return self.start_ns + self.step_ns * np.arange(len(self.actions), dtype=np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """Frames that a world model expects.
+
+    stamp_ns: the stamp of the observation it started from.
+    due_ns: (F,) int64, the moments that the frames speak of [ns].
+    images: camera name -> (F, H, W, 3) uint8 RGB.
+    """
+
+    stamp_ns: int
+    due_ns: NDArray[np.int64]
+    images: Mapping[str, Frames]
+
+
+@runtime_checkable
+class Policy(Protocol):
+    """An observation in, a chunk of actions out."""
+
+    def reset(self) -> None:
+        """Forget everything about the episode so far."""
+
+    def infer(self, observation: Observation, plan: ActionChunk | None = None, frozen_steps: int = 0) -> ActionChunk:
+        """Plan from `observation`. `plan` and `frozen_steps` serve real-time chunking (arXiv 2506.07339)."""
+
+
+@runtime_checkable
+class WorldModel(Protocol):
+    """What a unified world model answers beside the policy's question."""
+
+    def imagine(self, observation: Observation, chunk: ActionChunk | None = None) -> Prediction:
+        """Video prediction p(o'|o) without a chunk, forward dynamics p(o'|o,a) with one."""
+
+    def explain(self, observation: Observation, future: Observation) -> ActionChunk:
+        """Inverse dynamics p(a|o,o'): the actions that lead from `observation` to `future`."""

@@ -1,0 +1,58 @@
+"""Future frames live in the latent space of a KL autoencoder (diffusers' `AutoencoderKL`), normalised per channel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from diffusers import AutoencoderKL
+from torch import Tensor, nn
+
+
+@dataclass(frozen=True, slots=True)
+class AutoencoderConfig:
+    """Sizes of the autoencoder; every entry of `channels` after the first halves the resolution."""
+
+    channels: tuple[int, ...] = (16, 32, 48)
+    latent_channels: int = 4
+    layers_per_block: int = 1
+    norm_groups: int = 8
+
+    @property
+    def downsampling(self) -> int:
+        """Pixels per latent along a side."""
+        return 2 ** (len(self.channels) - 1)
+
+
+class LatentAutoencoder(nn.Module):
+    """Frames in [0, 1] <-> latents of about unit variance."""
+
+    def __init__(self, config: AutoencoderConfig) -> None:
+        super().__init__()
+        blocks = len(config.channels)
+        self.config = config
+        self.vae = AutoencoderKL(
+            down_block_types=("DownEncoderBlock2D",) * blocks,
+            up_block_types=("UpDecoderBlock2D",) * blocks,
+            block_out_channels=config.channels,
+            layers_per_block=config.layers_per_block,
+            latent_channels=config.latent_channels,
+            norm_num_groups=config.norm_groups,
+            mid_block_add_attention=False,
+        )
+        self.register_buffer("shift", torch.zeros(1, config.latent_channels, 1, 1))
+        self.register_buffer("scale", torch.ones(1, config.latent_channels, 1, 1))
+
+    def posterior(self, frames: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, 3, H, W) in [0, 1] -> mean and log-variance, each (B, C, h, w), before normalisation."""
+        distribution = self.vae.encode(frames * 2 - 1).latent_dist
+        return distribution.mean, distribution.logvar
+
+    def encode(self, frames: Tensor) -> Tensor:
+        """(B, 3, H, W) in [0, 1] -> (B, C, h, w), the posterior's mean, normalised."""
+        return (self.posterior(frames)[0] - self.shift) / self.scale
+
+    def decode(self, latents: Tensor) -> Tensor:
+        """(B, C, h, w) normalised -> (B, 3, H, W), clamped to [0, 1]."""
+        frames = self.vae.decode(latents * self.scale + self.shift).sample
+        return ((frames + 1) / 2).clamp(0, 1)
