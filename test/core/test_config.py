@@ -1,0 +1,124 @@
+"""Strict YAML: every mistake gives one line that says where and what would be right."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from vla_ros.core.config import load_yaml, parse, read_yaml, to_plain
+from vla_ros.core.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class Inner:
+    size: int
+    kind: Literal["small", "large"] = "small"
+
+
+@dataclass(frozen=True, slots=True)
+class Outer:
+    joint_names: tuple[str, ...]
+    rate_hz: float
+    inner: Inner
+    flag: bool = False
+    pair: tuple[float, float] = (0.0, 1.0)
+    by_name: Mapping[str, Inner] | None = None
+    items: tuple[Inner, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.rate_hz <= 0:
+            raise ConfigError(f"rate_hz is {self.rate_hz}; right would be > 0")
+
+
+GOOD = "joint_names: [a, b]\nrate_hz: 10\ninner: {size: 3}\n"
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "robot.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_reads_nested_values_and_defaults(tmp_path: Path) -> None:
+    outer = read_yaml(write(tmp_path, GOOD + "by_name: {x: {size: 1, kind: large}}\nitems: [{size: 2}]\n"), Outer)
+    assert outer == Outer(("a", "b"), 10.0, Inner(3), by_name={"x": Inner(1, "large")}, items=(Inner(2),))
+    assert isinstance(outer.rate_hz, float)
+
+
+def test_exponent_without_a_dot_is_a_number(tmp_path: Path) -> None:
+    assert load_yaml(write(tmp_path, "a: 1e-3\nb: -2E4\nc: 1e")) == {"a": 0.001, "b": -20000.0, "c": "1e"}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (GOOD.replace("joint_names", "join_names"), r"unknown key 'join_names'; did you mean 'joint_names'\?"),
+        (GOOD.replace("rate_hz: 10\n", ""), "the key 'rate_hz' is missing"),
+        (GOOD.replace("size", "sise"), r"inner: unknown key 'sise'; did you mean 'size'\?"),
+        (GOOD.replace("10", "'10'"), "rate_hz: '10' is wrong; right would be a finite number"),
+        (GOOD.replace("10", ".nan"), "rate_hz: nan is wrong"),
+        (GOOD.replace("10", ".inf"), "rate_hz: inf is wrong"),
+        (GOOD.replace("10", "true"), "rate_hz: True is wrong"),
+        (GOOD.replace("10", "-1"), r"rate_hz is -1.0; right would be > 0"),
+        (GOOD.replace("3", "3.0"), "inner.size: 3.0 is wrong; right would be a whole number"),
+        (GOOD.replace("3", "true"), "inner.size: True is wrong"),
+        (GOOD.replace("[a, b]", "a"), "joint_names: 'a' is wrong; right would be a list"),
+        (GOOD.replace("[a, b]", "[a, 1]"), r"joint_names\[1\]: 1 is wrong; right would be text"),
+        (GOOD.replace("{size: 3}", "3"), "inner: 3 is wrong; right would be a block"),
+        (GOOD.replace("{size: 3}", "{size: 3, kind: huge}"), "inner.kind: 'huge' is wrong; .* one of small, large"),
+        (GOOD + "rate_hz: 11\n", "line 4: key 'rate_hz' is given twice"),
+        (GOOD + "pair: [1.0]\n", "pair: has 1 items; right would be 2"),
+        (GOOD + "by_name: {1: {size: 1}}\n", "by_name: the key 1 is not text"),
+        (GOOD + "items: [{size: 1}, {size: x}]\n", r"items\[1\].size: 'x' is wrong"),
+        (GOOD + "flag: !!python/object/apply:os.system ['true']\n", "not valid YAML: could not determine"),
+        ("joint_names: [a\n", "not valid YAML"),
+        ("? [a]\n: 1\n", "not valid YAML|is not text"),
+        ("", "None is wrong; right would be a block"),
+    ],
+)
+def test_each_mistake_is_named_with_its_place(tmp_path: Path, text: str, message: str) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(ConfigError, match=message) as caught:
+        read_yaml(path, Outer)
+    assert str(caught.value).startswith(f"{path}: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_folder_and_binary_files_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such file"):
+        read_yaml(tmp_path / "none.yaml", Outer)
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_yaml(tmp_path, Outer)
+    (tmp_path / "binary.yaml").write_bytes(b"\xff\xfe\x00\x80")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_yaml(tmp_path / "binary.yaml", Outer)
+    (tmp_path / "big.yaml").write_bytes(b"#" * 1_000_001)
+    with pytest.raises(ConfigError, match="larger than"):
+        read_yaml(tmp_path / "big.yaml", Outer)
+
+
+def test_bombs_of_aliases_and_of_brackets_go_off_harmlessly(tmp_path: Path) -> None:
+    lines = ["a0: &a0 [x, x]", *(f"a{i}: &a{i} [*a{i - 1}, *a{i - 1}, *a{i - 1}]" for i in range(1, 40))]
+    with pytest.raises(ConfigError, match="unknown key"):
+        read_yaml(write(tmp_path, "\n".join(lines)), Outer)
+    bomb = "[" + ", ".join(line.split(": ", 1)[1] for line in lines) + "]"
+    with pytest.raises(ConfigError, match="rate_hz: ") as caught:
+        read_yaml(write(tmp_path, GOOD.replace("10", bomb)), Outer)
+    assert len(str(caught.value)) < 500
+    with pytest.raises(ConfigError, match="not valid YAML"):
+        read_yaml(write(tmp_path, "[" * 100_000), Outer)
+    with pytest.raises(ConfigError):
+        read_yaml(write(tmp_path, "&a {joint_names: *a}"), Outer)
+
+
+@given(st.integers(), st.floats(0.1, 1e9), st.lists(st.text("abc_", min_size=1)))
+def test_what_is_written_is_read_back(size: int, rate: float, names: list[str]) -> None:
+    outer = Outer(tuple(names), rate, Inner(size, "large"), items=(Inner(1),))
+    assert parse(yaml.safe_load(yaml.safe_dump(to_plain(outer))), Outer, "memory") == outer

@@ -1,0 +1,361 @@
+"""Whatever comes in: finite commands, inside the limits, no faster than allowed; every fault holds where the arm is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from small_robot import MS, chunk_of, small_robot
+
+from vla_ros.core.commander import Commander
+from vla_ros.core.guard import Mode, Verdict
+from vla_ros.core.robot import GuardSpec
+from vla_ros.core.types import ActionChunk
+
+HERE = [0.1, -0.2, 0.5]
+PERIOD = 10 * MS
+TOP = np.array([2.0, 2.0, 10.0]) * 0.01
+
+
+class Cell:
+    """A robot cell on a fake clock: joint states and a tick each 10 ms; the arm follows its commands."""
+
+    def __init__(self, guard: GuardSpec | None = None) -> None:
+        self.commander = Commander(small_robot(guard=guard))
+        self.now_ns = 1000 * MS
+        self.position = np.array(HERE)
+        self.states_alive = True
+        self.follows = True
+
+    def tick(self) -> Verdict:
+        self.now_ns += PERIOD
+        if self.states_alive:
+            self.commander.on_state(self.now_ns, self.position, self.now_ns)
+            self.measured = self.position.copy()
+        verdict = self.commander.tick(self.now_ns)
+        if verdict.command is not None and self.follows:
+            self.position = verdict.command
+        return verdict
+
+    def ticks(self, count: int) -> Verdict:
+        return [self.tick() for _ in range(count)][-1]
+
+    def chunk(self, to: list[float], delay_ms: int = 50) -> ActionChunk:
+        """A plan from the arm's position to `to` in 1.2 s."""
+        path = np.linspace(self.position, to, 13)[1:]
+        return chunk_of(self.now_ns - delay_ms * MS, path)
+
+    def armed(self) -> Cell:
+        self.tick()
+        assert self.commander.arm(self.now_ns) is None
+        return self
+
+    def moving(self) -> Cell:
+        self.armed()
+        assert self.commander.on_chunk(self.chunk([0.6, 0.3, 0.5]), self.now_ns) is None
+        self.ticks(20)
+        assert self.position[0] > 0.12
+        return self
+
+
+def assert_held(cell: Cell, reason: str) -> None:
+    """FAULT, said so, and still where the arm was measured."""
+    verdict = cell.ticks(3)
+    where = cell.commander.guard.hold
+    assert verdict.mode is Mode.FAULT
+    assert reason in verdict.reason
+    for _ in range(50):
+        assert cell.tick().command == pytest.approx(where)
+    assert cell.commander.guard.mode is Mode.FAULT
+
+
+def test_disarmed_commands_nothing() -> None:
+    cell = Cell()
+    assert cell.commander.on_chunk(cell.chunk([0.2, 0, 0]), cell.now_ns) == "the commander is in disarmed"
+    for _ in range(10):
+        assert cell.tick() == Verdict(None, Mode.DISARMED, "never armed")
+
+
+def test_arming_is_refused_without_fresh_joint_states() -> None:
+    cell = Cell()
+    assert cell.commander.arm(cell.now_ns) == "not armed: joint states are missing"
+    cell.tick()
+    cell.now_ns += 150 * MS
+    assert cell.commander.arm(cell.now_ns) == "not armed: joint states are stale: 0.15 s old (limit 0.1 s)"
+    assert cell.tick().mode is Mode.DISARMED
+
+
+def test_arming_is_refused_far_outside_the_limits() -> None:
+    cell = Cell()
+    cell.position = np.array([1.5, 0.0, 0.0])
+    cell.tick()
+    assert cell.commander.arm(cell.now_ns) == "not armed: a is 0.500 outside its limits (tolerance 0.1)"
+
+
+def test_armed_it_holds_and_waits_for_a_plan_without_end() -> None:
+    cell = Cell().armed()
+    for _ in range(300):
+        verdict = cell.tick()
+        assert verdict.mode is Mode.ARMED
+        np.testing.assert_array_equal(verdict.command, HERE)
+
+
+def test_a_plan_is_followed() -> None:
+    cell = Cell().armed()
+    for _ in range(10):
+        assert cell.commander.on_chunk(cell.chunk([0.6, 0.3, 0.9]), cell.now_ns) is None
+        verdict = cell.ticks(20)
+        assert verdict.mode is Mode.ARMED
+        assert not verdict.clamped
+    assert cell.position[0] > 0.5
+    assert cell.position[2] > 0.8
+
+
+def test_a_stale_plan_is_a_fault_within_its_timeout_of_the_observation() -> None:
+    cell = Cell().armed()
+    chunk = cell.chunk([0.6, 0.3, 0.5])
+    cell.commander.on_chunk(chunk, cell.now_ns)
+    while (verdict := cell.tick()).mode is Mode.ARMED:
+        assert cell.now_ns - chunk.stamp_ns <= 450 * MS
+    assert cell.now_ns - chunk.stamp_ns <= 460 * MS
+    assert "the plan is stale: 0.46 s old (limit 0.45 s)" in verdict.reason
+    assert_held(cell, "the plan is stale")
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+def test_a_plan_that_is_not_finite_is_a_fault(value: float) -> None:
+    cell = Cell().moving()
+    actions = np.tile(cell.position, (12, 1))
+    actions[7, 1] = value
+    assert cell.commander.on_chunk(chunk_of(cell.now_ns, actions), cell.now_ns) == "the plan is not finite: b"
+    assert_held(cell, "the plan is not finite: b")
+
+
+def test_a_plan_far_outside_the_limits_is_a_fault_and_slightly_outside_is_clamped() -> None:
+    cell = Cell().moving()
+    assert "a is 0.300 outside its limits" in str(cell.commander.on_chunk(cell.chunk([1.3, 0, 0.5]), cell.now_ns))
+    assert_held(cell, "outside its limits (tolerance 0.1)")
+    cell = Cell().armed()
+    for _ in range(30):
+        assert cell.commander.on_chunk(cell.chunk([1.05, 0.0, 1.05]), cell.now_ns) is None
+        verdict = cell.ticks(20)
+    assert verdict.clamped
+    assert verdict.command == pytest.approx([1.0, 0.0, 1.0], abs=0.01)
+    assert (np.asarray(verdict.command) <= 1.0).all()
+
+
+def test_a_plan_far_from_the_arm_is_a_fault_but_not_for_the_gripper() -> None:
+    cell = Cell().moving()
+    far = cell.measured + np.array([0.0, 0.6, 0.0])
+    cell.commander.on_chunk(chunk_of(cell.now_ns, np.tile(far, (12, 1))), cell.now_ns)
+    assert_held(cell, "b is asked to jump by 0.600 (limit 0.5)")
+    cell = Cell().armed()
+    assert cell.commander.on_chunk(chunk_of(cell.now_ns, np.tile([0.1, -0.2, 1.0], (12, 1))), cell.now_ns) is None
+    assert cell.ticks(20).command == pytest.approx([0.1, -0.2, 1.0])
+
+
+def test_an_arm_that_does_not_follow_is_a_fault() -> None:
+    cell = Cell(GuardSpec(max_jump=0.2)).armed()
+    cell.follows = False
+    path = np.linspace([0.15, -0.2, 0.5], [0.8, -0.2, 0.5], 12)
+    assert cell.commander.on_chunk(chunk_of(cell.now_ns, path), cell.now_ns) is None
+    verdict = cell.ticks(44)
+    assert "is asked to jump by" in verdict.reason
+    assert cell.ticks(20).command == pytest.approx(HERE)
+
+
+def test_joint_states_that_stop_are_a_fault_after_their_timeout() -> None:
+    cell = Cell().moving()
+    cell.states_alive = False
+    last = cell.position
+    assert cell.ticks(9).mode is Mode.ARMED
+    assert cell.ticks(3).mode is Mode.FAULT
+    assert cell.commander.guard.hold == pytest.approx(last, abs=0.02)
+    assert_held(cell, "joint states are stale: 0.11 s")
+    assert str(cell.commander.arm(cell.now_ns)).startswith("not armed: joint states are stale")
+    cell.states_alive = True
+    cell.tick()
+    assert cell.commander.arm(cell.now_ns) is None
+
+
+def test_stop_acts_within_one_period_and_holds_the_measured_position() -> None:
+    cell = Cell().moving()
+    measured = cell.measured
+    cell.commander.stop()
+    verdict = cell.tick()
+    assert verdict.mode is Mode.FAULT
+    assert verdict.command == pytest.approx(measured)
+    assert_held(cell, "stop requested")
+
+
+def test_the_hold_is_captured_once_and_approached_no_faster_than_the_joints_may_move() -> None:
+    cell = Cell().moving()
+    lagging = cell.position - [0.1, 0.05, 0.0]
+    cell.follows, cell.position = False, lagging
+    before = cell.tick().command
+    cell.commander.stop()
+    for _ in range(20):
+        cell.position = cell.position - 0.001  # the arm still sags; the hold does not sag with it
+        verdict = cell.tick()
+        assert verdict.command is not None
+        assert (np.abs(verdict.command - before) <= TOP + 1e-12).all()
+        before = verdict.command
+    assert verdict.command == pytest.approx(lagging)
+
+
+@pytest.mark.parametrize(("gap_ms", "step"), [(1, 0.002), (10, 0.02), (100, 0.02)])
+def test_speed_is_kept_whether_ticks_come_early_or_late(gap_ms: int, step: float) -> None:
+    cell = Cell().armed()
+    assert cell.commander.on_chunk(chunk_of(cell.now_ns, np.tile([0.5, -0.2, 0.5], (12, 1))), cell.now_ns) is None
+    before = cell.ticks(12).command  # the plan has arrived at 0.5, the arm may not yet
+    cell.now_ns += (gap_ms - 10) * MS
+    after = cell.tick().command
+    assert after is not None
+    assert before is not None
+    assert np.abs(after - before).max() == pytest.approx(step)
+
+
+def test_a_gripper_may_keep_its_grip_through_a_stop() -> None:
+    for hold, grip in (("measured", 0.5), ("commanded", 0.9)):
+        cell = Cell(GuardSpec(gripper_hold=hold)).armed()  # type: ignore[arg-type]
+        cell.commander.on_chunk(chunk_of(cell.now_ns, np.tile([0.1, -0.2, 0.9], (12, 1))), cell.now_ns)
+        cell.ticks(20)
+        cell.position = np.array([0.1, -0.2, 0.5])  # closed on a block
+        cell.follows = False
+        cell.tick()
+        cell.commander.stop()
+        assert cell.ticks(20).command == pytest.approx([0.1, -0.2, grip])
+
+
+def test_a_fault_is_latched_until_armed_and_motion_needs_a_plan_made_after() -> None:
+    cell = Cell().moving()
+    old = cell.commander.plan.chunk
+    assert old is not None
+    cell.commander.stop()
+    cell.tick()
+    assert cell.commander.on_chunk(cell.chunk([0.6, 0.3, 0.5], 0), cell.now_ns) == "the commander is in fault"
+    assert cell.tick().mode is Mode.FAULT
+    held = cell.position.copy()
+    assert cell.commander.arm(cell.now_ns) is None
+    assert "no newer" in str(cell.commander.on_chunk(old, cell.now_ns))
+    assert cell.ticks(100).command == pytest.approx(held)
+    assert cell.commander.on_chunk(cell.chunk([0.6, 0.3, 0.5]), cell.now_ns) is None
+    cell.ticks(20)
+    assert cell.position[0] > held[0]
+    assert cell.commander.guard.mode is Mode.ARMED
+
+
+def test_arming_after_the_arm_was_moved_by_hand_starts_where_it_is() -> None:
+    cell = Cell().moving()
+    cell.commander.stop()
+    cell.tick()
+    cell.follows, cell.position = False, np.array([-0.9, 0.9, 0.0])
+    cell.ticks(5)
+    assert cell.commander.arm(cell.now_ns) is None
+    assert cell.tick().command == pytest.approx([-0.9, 0.9, 0.0])
+
+
+def test_a_chunk_for_other_joints_or_another_order_stops() -> None:
+    cell = Cell().moving()
+    chunk = replace(cell.chunk([0.6, 0.3, 0.5]), names=("b", "a", "g"))
+    assert "right would be a, b, g" in str(cell.commander.on_chunk(chunk, cell.now_ns))
+    assert_held(cell, "the plan is for the joints b, a, g")
+
+
+def test_old_and_future_chunks_are_refused_without_a_fault() -> None:
+    cell = Cell().moving()
+    for stamp_ns, reason in ((cell.now_ns + 200 * MS, "in the future"), (cell.now_ns - 500 * MS, "0.50 s old")):
+        chunk = chunk_of(stamp_ns, np.tile(cell.position, (12, 1)))
+        assert reason in str(cell.commander.on_chunk(chunk, cell.now_ns))
+    assert cell.tick().mode is Mode.ARMED
+
+
+@pytest.mark.parametrize(
+    ("stamp_ms", "positions", "reason"),
+    [
+        (0, HERE, "not newer"),
+        (200, HERE, "0.20 s in the future"),
+        (5, [0.0, np.nan, 0.0], "not finite: b"),
+        (5, [0.0, 0.0], r"shape (2,)"),
+    ],
+)
+def test_wrong_joint_states_are_refused(stamp_ms: int, positions: list[float], reason: str) -> None:
+    cell = Cell().armed()
+    assert reason in str(cell.commander.on_state(cell.now_ns + stamp_ms * MS, positions, cell.now_ns))
+
+
+def test_a_clock_that_jumps_back_stops_and_can_be_armed_again() -> None:
+    cell = Cell().moving()
+    cell.now_ns -= 5000 * MS
+    assert_held(cell, "the clock jumped back")
+    assert cell.commander.arm(cell.now_ns) is None
+    assert cell.commander.on_chunk(cell.chunk([0.6, 0.3, 0.5]), cell.now_ns) is None
+    assert cell.ticks(10).mode is Mode.ARMED
+
+
+def test_a_clock_that_jumps_forward_stops() -> None:
+    cell = Cell().moving()
+    cell.states_alive = False
+    cell.now_ns += 5000 * MS
+    assert_held(cell, "joint states are stale")
+
+
+def test_the_first_command_of_each_chunk_is_timed_once() -> None:
+    cell = Cell().armed()
+    cell.commander.on_chunk(cell.chunk([0.6, 0.3, 0.5], delay_ms=50), cell.now_ns)
+    cell.tick()
+    timing = cell.commander.timing
+    assert timing is not None
+    assert (timing.chunk_ms, timing.first_command_ms) == (50.0, 60.0)
+    cell.tick()
+    assert cell.commander.timing is None
+
+
+events = st.one_of(
+    st.tuples(st.just("tick"), st.integers(1, 30)),
+    st.tuples(st.just("chunk"), st.lists(st.floats(-3, 3) | st.sampled_from([np.nan, np.inf]), min_size=6, max_size=6)),
+    st.tuples(st.just("near"), st.floats(-0.4, 0.4)),
+    st.tuples(st.sampled_from(["arm", "stop", "disarm", "states", "blocked", "late", "back"]), st.none()),
+)
+
+
+@settings(max_examples=200)
+@given(st.lists(events, max_size=40))
+def test_no_event_whatever_gets_a_wrong_command_out(happenings: list[tuple[str, object]]) -> None:
+    cell = Cell().armed()
+    last: np.ndarray | None = None
+    for what, value in happenings:
+        mode_before = cell.commander.guard.mode
+        if what == "chunk":
+            cell.commander.on_chunk(chunk_of(cell.now_ns - 50 * MS, np.reshape(value, (2, 3))), cell.now_ns)
+        elif what == "near":
+            cell.commander.on_chunk(cell.chunk((cell.position + value).tolist()), cell.now_ns)
+        elif what == "arm":
+            cell.commander.arm(cell.now_ns)
+            last = None
+        elif what in ("stop", "disarm"):
+            getattr(cell.commander, what)()
+        elif what == "states":
+            cell.states_alive = not cell.states_alive
+        elif what == "blocked":
+            cell.follows = not cell.follows
+        elif what in ("late", "back"):
+            cell.now_ns += 37 * MS if what == "late" else -2000 * MS
+        assert cell.commander.guard.mode is mode_before or what in ("arm", "stop", "disarm", "chunk", "near")
+        for _ in range(value if isinstance(value, int) else 1):
+            verdict = cell.tick()
+            if verdict.mode is Mode.DISARMED:
+                assert verdict.command is None
+                last = None
+                continue
+            command = verdict.command
+            assert command is not None
+            assert np.isfinite(command).all()
+            assert (command >= [-1.0, -1.0, 0.0]).all()
+            assert (command <= 1.0).all()
+            if last is not None:
+                assert (np.abs(command - last) <= TOP + 1e-12).all()
+            last = command

@@ -1,0 +1,90 @@
+"""The robots that ship with the package, and what a robot's YAML must not say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+from vla_ros.core.errors import ConfigError
+from vla_ros.core.paths import share_folder
+from vla_ros.core.robot import RobotSpec, load_robot
+
+ROBOTS = sorted(path.stem for path in (share_folder() / "config" / "robots").glob("*.yaml"))
+UR_ARM = tuple(f"{j}_joint" for j in ("shoulder_pan", "shoulder_lift", "elbow", "wrist_1", "wrist_2", "wrist_3"))
+
+
+@pytest.mark.parametrize("name", ROBOTS)
+def test_shipped_robots_load(name: str) -> None:
+    robot = load_robot(name)
+    assert robot.name == name
+    assert sorted(column for _, columns in robot.outputs for column in columns) == list(range(len(robot.joints)))
+    assert robot.is_gripper.sum() == 1
+
+
+def test_tabletop_is_the_datasheet() -> None:
+    robot = load_robot("ur5e_tabletop")
+    assert robot.joint_names == (*UR_ARM, "gripper_joint")
+    assert robot.camera_names == ("front", "wrist")
+    np.testing.assert_allclose(robot.limits("upper")[:6], np.pi * np.array([2, 2, 1, 2, 2, 2]), atol=1e-4)
+    np.testing.assert_allclose(robot.limits("max_velocity")[:6], np.pi, atol=1e-4)
+    assert (robot.limits("lower")[6], robot.limits("upper")[6]) == (0.0, 1.0)
+
+
+def test_by_path_and_by_name_are_the_same() -> None:
+    assert load_robot(share_folder() / "config/robots/ur5e.yaml") == load_robot("ur5e")
+    assert load_robot("config/robots/ur5e.yaml") == load_robot("ur5e")
+
+
+def test_an_unknown_name_is_answered_with_a_known_one() -> None:
+    with pytest.raises(ConfigError, match="nothing is called 'ur5'; did you mean 'ur5e"):
+        load_robot("ur5")
+    with pytest.raises(ConfigError, match=r"nowhere/robot\.yaml: no such file"):
+        load_robot("nowhere/robot.yaml")
+
+
+def test_the_gripper_may_have_its_own_output() -> None:
+    robot = load_robot("ur5e")
+    (arm, arm_columns), (gripper, gripper_columns) = robot.outputs
+    assert (arm.topic, arm_columns) == ("/forward_position_controller/commands", (0, 1, 2, 3, 4, 5))
+    assert (gripper.topic, gripper_columns) == ("/gripper_position_controller/commands", (6,))
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        (("joints", 0, "lower"), 9.0, r"joints\[0\]: lower 9.0 is not below upper"),
+        (("joints", 1, "max_velocity"), 0, r"joints\[1\]: max_velocity is 0.0; right would be > 0"),
+        (("joints", 1, "name"), "shoulder_pan_joint", "the name 'shoulder_pan_joint' is given twice"),
+        (("joints", 1, "kind"), "rotary", "right would be one of revolute, prismatic, gripper"),
+        (("joints",), [], "joints: the list is empty"),
+        (("cameras", 0, "width"), 0, "camera size 0 x 64"),
+        (("cameras", 0, "encoding"), "16UC1", "right would be one of rgb8"),
+        (("command", "rate_hz"), 5000, "rate_hz is 5000.0; right would be 1 to 1000"),
+        (("command", "type"), "Twist", "right would be one of Float64MultiArray"),
+        (("command", "topic"), "/joint commands", "topic '/joint commands' is not a ROS name"),
+        (("cameras", 0, "topic"), "", r"cameras\[0\]: topic '' is not a ROS name"),
+        (("sync", "history"), 0, "history is 0; right would be 1 to 64"),
+        (("guard", "position_margin"), 4.0, "position_margin leaves no room between the limits of 'elbow_joint'"),
+        (("guard", "plan_timeout_s"), -1, "plan_timeout_s is -1.0"),
+        (("guard", "plan_timeout"), 1, "did you mean 'plan_timeout_s'"),
+    ],
+)
+def test_a_wrong_robot_is_refused(tmp_path: Path, path: tuple[str | int, ...], value: object, message: str) -> None:
+    data = yaml.safe_load((share_folder() / "config/robots/ur5e_tabletop.yaml").read_text(encoding="utf-8"))
+    inner = data
+    for key in path[:-1]:
+        inner = inner[key]
+    inner[path[-1]] = value
+    file = tmp_path / "robot.yaml"
+    file.write_text(yaml.safe_dump(data), encoding="utf-8")
+    with pytest.raises(ConfigError, match=message):
+        load_robot(file)
+
+
+def test_an_unknown_camera_is_named(tmp_path: Path) -> None:
+    robot: RobotSpec = load_robot("ur5e")
+    with pytest.raises(ConfigError, match="has no camera 'top'; it has front, wrist"):
+        robot.camera("top")

@@ -1,0 +1,68 @@
+"""Executing action chunks: which position is due now, and how a newer plan takes the older one's place."""
+
+from __future__ import annotations
+
+from vla_ros.core.blending import Blend, receding_horizon
+from vla_ros.core.knots import Knots
+from vla_ros.core.limits import Positions
+from vla_ros.core.types import ActionChunk
+
+
+class Plan:
+    """The plan in execution. Time decides which action is due: a late chunk is trimmed, an old one refused."""
+
+    def __init__(self, blend: Blend = receding_horizon) -> None:
+        self.reason = ""
+        self._blend = blend
+        self._knots: Knots | None = None
+        self._chunk: ActionChunk | None = None
+        self._newest_ns: int | None = None
+
+    @property
+    def chunk(self) -> ActionChunk | None:
+        """The newest chunk accepted since the last `clear()`."""
+        return self._chunk
+
+    @property
+    def stamp_ns(self) -> int | None:
+        """The stamp of the observation that the plan answers [ns]; None without a plan."""
+        return None if self._chunk is None else self._chunk.stamp_ns
+
+    def accept(self, chunk: ActionChunk, now_ns: int, last_command: Positions | None) -> bool:
+        """Execute `chunk` from now on. False leaves the plan as it was; then `reason` says why.
+
+        last_command: (A,) what was sent last; motion goes on from there where no plan is in execution.
+        """
+        self.reason = self.refusal(chunk, now_ns)
+        if self.reason:
+            return False
+        self._knots = self._blend(self._knots, Knots.of(chunk), now_ns, last_command, chunk.step_ns)
+        self._chunk, self._newest_ns = chunk, chunk.stamp_ns
+        return True
+
+    def command(self, now_ns: int) -> Positions | None:
+        """(A,) float64: the position due now, on the line between the actions around it; None without one (dry)."""
+        if self._knots is None or now_ns > self._knots.last_ns:
+            return None
+        return self._knots.at(now_ns)
+
+    def remaining_ns(self, now_ns: int) -> int:
+        """How much of the plan lies ahead [ns]."""
+        return 0 if self._knots is None else max(self._knots.last_ns - now_ns, 0)
+
+    def clear(self) -> None:
+        """Execute nothing. Chunks as old as those executed so far stay refused."""
+        self._knots = self._chunk = None
+
+    def reset(self) -> None:
+        """Execute nothing and forget all stamps: for a clock that jumped back."""
+        self.clear()
+        self._newest_ns = None
+
+    def refusal(self, chunk: ActionChunk, now_ns: int) -> str:
+        """Why time forbids `chunk`; empty where it does not."""
+        if self._newest_ns is not None and chunk.stamp_ns <= self._newest_ns:
+            return "it answers an observation no newer than the plan's"
+        if chunk.end_ns <= now_ns:
+            return f"it is over: its last action was due {(now_ns - chunk.end_ns) / 1e6:.0f} ms ago"
+        return ""

@@ -1,0 +1,189 @@
+"""Strict YAML: a file becomes a frozen dataclass, or one line says where it is wrong and what would be right."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+import reprlib
+import types
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import yaml
+
+from vla_ros.core.errors import ConfigError, did_you_mean
+
+T = TypeVar("T")
+
+# A small file of aliases can hold a value that fills the memory when printed in full.
+_short = reprlib.Repr()
+_short.maxlevel, _short.maxstring = 2, 80
+
+MAX_BYTES = 1_000_000
+_SCALARS = {str: "text", bool: "true or false", int: "a whole number", float: "a finite number", Path: "a path"}
+
+
+class _StrictLoader(yaml.SafeLoader):
+    """safe_load that refuses duplicate keys and reads `1e-3` as a number, as YAML 1.2 does."""
+
+
+def _mapping(loader: _StrictLoader, node: yaml.MappingNode) -> dict[Any, Any]:
+    seen: set[str] = set()
+    for key, _ in node.value:
+        name = str(getattr(key, "value", key))
+        if name in seen:
+            raise ConfigError(f"line {key.start_mark.line + 1}: key '{name}' is given twice; keep one")
+        seen.add(name)
+    loader.flatten_mapping(node)
+    return {loader.construct_object(k, deep=True): loader.construct_object(v, deep=True) for k, v in node.value}
+
+
+_StrictLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+_StrictLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
+)
+
+
+def load_yaml(path: Path | str) -> Any:
+    """The plain content of a YAML file: dicts, lists, scalars. Tags that build objects are refused."""
+    path = Path(path)
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise ConfigError(f"{path}: larger than {MAX_BYTES} bytes; a configuration is a small file")
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)
+    except ConfigError as error:
+        raise error if str(path) in str(error) else ConfigError(f"{path}: {error}") from None
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: cannot be read: {error}") from None
+    except (yaml.YAMLError, TypeError, ValueError, RecursionError) as error:
+        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+
+
+def read_yaml(path: Path | str, kind: type[T]) -> T:
+    """Read a YAML file into the dataclass `kind`; unknown, missing, doubled and mistyped keys are refused."""
+    return parse(load_yaml(path), kind, str(path))
+
+
+def parse(data: object, kind: type[T], where: str) -> T:
+    """Turn plain data into `kind`. `where` names the source and opens every message."""
+    result: T = _build(data, kind, where, "")
+    return result
+
+
+def to_plain(value: Any) -> Any:
+    """The inverse of `parse`: dataclasses, tuples and paths become dicts, lists and text, ready for yaml.safe_dump."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: to_plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {key: to_plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [to_plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def _fail(where: str, key: str, what: str) -> ConfigError:
+    return ConfigError(f"{where}: {key}: {what}" if key else f"{where}: {what}")
+
+
+def _build(data: Any, kind: Any, where: str, key: str) -> Any:
+    origin = get_origin(kind)
+    if dataclasses.is_dataclass(kind):
+        return _dataclass(data, kind, where, key)
+    if kind is Any:
+        return data
+    if kind in _SCALARS:
+        return _scalar(data, kind, where, key)
+    builders: dict[Any, Callable[..., Any]] = {
+        Literal: _literal,
+        tuple: _tuple,
+        list: _list,
+        dict: _dict,
+        Mapping: _dict,
+        types.UnionType: _union,
+        Union: _union,
+    }
+    if origin in builders:
+        return builders[origin](data, kind, where, key)
+    raise TypeError(f"the field '{key}' has type {kind}, which vla_ros.core.config does not read")
+
+
+def _scalar(data: Any, kind: type, where: str, key: str) -> Any:
+    if kind is float and type(data) is int:
+        data = float(data)
+    wanted = str if kind is Path else kind
+    if type(data) is not wanted or (isinstance(data, float) and not math.isfinite(data)):
+        raise _fail(where, key, f"{_short.repr(data)} is wrong; right would be {_SCALARS[kind]}")
+    return kind(data)
+
+
+def _literal(data: Any, kind: Any, where: str, key: str) -> Any:
+    choices = get_args(kind)
+    if any(data == choice and type(data) is type(choice) for choice in choices):
+        return data
+    raise _fail(where, key, f"{_short.repr(data)} is wrong; right would be one of {', '.join(map(str, choices))}")
+
+
+def _union(data: Any, kind: Any, where: str, key: str) -> Any:
+    """Only `X | None`; a wider union could not say what would be right."""
+    inner = [option for option in get_args(kind) if option is not type(None)]
+    if len(inner) != 1:
+        raise TypeError(f"the field '{key}' has type {kind}; only 'X | None' is read")
+    return None if data is None else _build(data, inner[0], where, key)
+
+
+def _sequence(data: Any, where: str, key: str) -> list[Any]:
+    if not isinstance(data, list):
+        raise _fail(where, key, f"{_short.repr(data)} is wrong; right would be a list")
+    return data
+
+
+def _list(data: Any, kind: Any, where: str, key: str) -> list[Any]:
+    (inner,) = get_args(kind)
+    return [_build(item, inner, where, f"{key}[{i}]") for i, item in enumerate(_sequence(data, where, key))]
+
+
+def _tuple(data: Any, kind: Any, where: str, key: str) -> tuple[Any, ...]:
+    inner, items = get_args(kind), _sequence(data, where, key)
+    if len(inner) == 2 and inner[1] is Ellipsis:
+        inner = (inner[0],) * len(items)
+    if len(inner) != len(items):
+        raise _fail(where, key, f"has {len(items)} items; right would be {len(inner)}")
+    pairs = zip(items, inner, strict=True)
+    return tuple(_build(item, of, where, f"{key}[{i}]") for i, (item, of) in enumerate(pairs))
+
+
+def _named(data: Any, where: str, key: str) -> dict[str, Any]:
+    if not isinstance(data, dict):
+        raise _fail(where, key, f"{_short.repr(data)} is wrong; right would be a block of 'key: value' lines")
+    for name in data:
+        if not isinstance(name, str):
+            raise _fail(where, key, f"the key {_short.repr(name)} is not text; put it in quotes")
+    return data
+
+
+def _dict(data: Any, kind: Any, where: str, key: str) -> dict[str, Any]:
+    inner = get_args(kind)[1]
+    items = _named(data, where, key).items()
+    return {name: _build(item, inner, where, f"{key}.{name}" if key else name) for name, item in items}
+
+
+def _dataclass(data: Any, kind: Any, where: str, key: str) -> Any:
+    given = _named(data, where, key)
+    fields = {field.name: field for field in dataclasses.fields(kind) if field.init}
+    for name in given:
+        if name not in fields:
+            raise _fail(where, key, f"unknown key '{name}'{did_you_mean(name, fields)}")
+    for name, field in fields.items():
+        required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        if required and name not in given:
+            raise _fail(where, key, f"the key '{name}' is missing")
+    hints = get_type_hints(kind)
+    values = {n: _build(v, hints[n], where, f"{key}.{n}" if key else n) for n, v in given.items()}
+    try:
+        return kind(**values)
+    except ConfigError as error:
+        raise _fail(where, key, str(error)) from None

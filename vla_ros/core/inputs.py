@@ -1,0 +1,52 @@
+"""What may come in: each check returns the value in house form, or says what is wrong and what would be right."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from vla_ros.core.errors import MessageError
+from vla_ros.core.robot import CameraSpec, RobotSpec
+from vla_ros.core.types import NS_PER_S, Vector
+
+MAX_INSTRUCTION = 512
+
+
+def check_image(camera: CameraSpec, image: NDArray[np.uint8]) -> None:
+    """Hold an image to (height, width, 3) uint8 RGB."""
+    right = (camera.height, camera.width, 3)
+    if image.dtype != np.uint8 or image.shape != right:
+        raise MessageError(
+            f"camera '{camera.name}': the image is {image.dtype} {image.shape}; right would be uint8 {right}"
+        )
+
+
+def check_state(robot: RobotSpec, positions: ArrayLike) -> Vector:
+    """(D,) float32, finite, in the order of the contract."""
+    state = np.array(positions, dtype=np.float32)
+    if state.shape != (len(robot.joints),):
+        raise MessageError(f"joint states have shape {state.shape}; right would be ({len(robot.joints)},)")
+    if not np.isfinite(state).all():
+        broken = ", ".join(name for name, ok in zip(robot.joint_names, np.isfinite(state), strict=True) if not ok)
+        raise MessageError(f"joint states are not finite: {broken}; right would be a number for every joint")
+    return state
+
+
+def check_instruction(sentence: str) -> str:
+    """One line of at most 512 characters, without control characters; surrounding blanks are cut off."""
+    sentence = sentence.strip()
+    if len(sentence) > MAX_INSTRUCTION:
+        raise MessageError(f"the instruction has {len(sentence)} characters; right would be at most {MAX_INSTRUCTION}")
+    if not sentence.isprintable():
+        raise MessageError("the instruction holds control characters; right would be one line of plain text")
+    return sentence
+
+
+def check_stamp(what: str, stamp_ns: int, now_ns: int, max_ahead_s: float) -> None:
+    """Refuse a stamp from the future: it would be 'newest' for ever and hide every true one."""
+    ahead_s = (stamp_ns - now_ns) / NS_PER_S
+    if ahead_s > max_ahead_s:
+        raise MessageError(
+            f"{what}: the stamp lies {ahead_s:.3f} s in the future; right would be at most {max_ahead_s} s "
+            "(are the clocks synchronised?)"
+        )

@@ -1,0 +1,53 @@
+"""Positions at moments, and straight lines between them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vla_ros.core.types import ActionChunk
+
+
+@dataclass(frozen=True, slots=True)
+class Knots:
+    """times: (K,) int64, strictly rising [ns]. values: (K, A) float64."""
+
+    times: NDArray[np.int64]
+    values: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, chunk: ActionChunk) -> Knots:
+        """The actions of a chunk at their due times."""
+        return cls(chunk.due_ns, chunk.actions.astype(np.float64))
+
+    @property
+    def first_ns(self) -> int:
+        """The first moment [ns]."""
+        return int(self.times[0])
+
+    @property
+    def last_ns(self) -> int:
+        """The last moment [ns]."""
+        return int(self.times[-1])
+
+    def covers(self, now_ns: int) -> bool:
+        """Whether a moment lies between the first and the last knot."""
+        return self.first_ns <= now_ns <= self.last_ns
+
+    def at(self, now_ns: int) -> NDArray[np.float64]:
+        """(A,) the position at a moment; before the first and after the last knot, theirs."""
+        after = int(np.searchsorted(self.times, now_ns, side="right"))
+        if after == 0 or after == len(self.times):
+            edge: NDArray[np.float64] = self.values[max(after - 1, 0)]
+            return edge
+        start, end = int(self.times[after - 1]), int(self.times[after])
+        weight = (now_ns - start) / (end - start)
+        line: NDArray[np.float64] = self.values[after - 1] * (1.0 - weight) + self.values[after] * weight
+        return line
+
+    def between(self, start_ns: int, end_ns: int | None = None) -> NDArray[np.int64]:
+        """The moments of the knots after `start_ns` and before `end_ns`, both excluded."""
+        inside = self.times > start_ns
+        return self.times[inside if end_ns is None else inside & (self.times < end_ns)]

@@ -1,0 +1,64 @@
+"""What a command must be: finite, inside the joint limits, no faster than the joints may move."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from vla_ros.core.robot import RobotSpec
+
+Positions = NDArray[np.float64]
+
+
+class Limits:
+    """The limits of a robot as arrays, and the three questions asked of every command."""
+
+    def __init__(self, robot: RobotSpec) -> None:
+        margin = np.where(robot.is_gripper, 0.0, robot.guard.position_margin)
+        self.names = robot.joint_names
+        self._hard = robot.limits("lower"), robot.limits("upper")
+        self.lower = robot.limits("lower") + margin
+        self.upper = robot.limits("upper") - margin
+        self.max_velocity = robot.limits("max_velocity")
+        self._arm = ~robot.is_gripper
+        self._tolerance = robot.guard.limit_tolerance
+        self._max_jump = robot.guard.max_jump
+
+    def not_finite(self, positions: ArrayLike) -> str | None:
+        """What is not finite in (A,) or (H, A) positions. np.clip lets NaN through, so this comes first."""
+        finite = np.isfinite(np.atleast_2d(np.asarray(positions, dtype=np.float64)))
+        broken = [name for name, column in zip(self.names, finite.T, strict=True) if not column.all()]
+        return f"not finite: {', '.join(broken)}" if broken else None
+
+    def far_outside(self, positions: ArrayLike) -> str | None:
+        """What lies outside the limits by more than the tolerance, in (A,) or (H, A) finite positions."""
+        values = np.atleast_2d(np.asarray(positions, dtype=np.float64))
+        excess = np.maximum(self.lower - values, values - self.upper).max(axis=0)
+        if (excess <= self._tolerance).all():
+            return None
+        worst = int(excess.argmax())
+        return f"{self.names[worst]} is {excess[worst]:.3f} outside its limits (tolerance {self._tolerance})"
+
+    def far_from(self, target: ArrayLike, measured: ArrayLike) -> str | None:
+        """Which arm joint's target lies further from its measured position than motion can explain."""
+        distance = np.where(self._arm, np.abs(np.asarray(target, np.float64) - np.asarray(measured, np.float64)), 0.0)
+        if (distance <= self._max_jump).all():
+            return None
+        worst = int(distance.argmax())
+        return f"{self.names[worst]} is asked to jump by {distance[worst]:.3f} (limit {self._max_jump})"
+
+    def bounded(self, target: ArrayLike, last: Positions, dt_s: float) -> Positions:
+        """(A,) float64: `target` clamped into the limits and their margin, then to what `dt_s` of top speed allows.
+
+        last: (A,) where the way starts. From outside the limits it leads back in, at most at top speed.
+        """
+        return self._towards(np.clip(np.asarray(target, dtype=np.float64), self.lower, self.upper), last, dt_s)
+
+    def held(self, target: ArrayLike, last: Positions, dt_s: float) -> Positions:
+        """The same for standing still: an arm that stands within the margin is not moved out of it."""
+        return self._towards(np.clip(np.asarray(target, dtype=np.float64), *self._hard), last, dt_s)
+
+    def _towards(self, target: Positions, last: Positions, dt_s: float) -> Positions:
+        reach = self.max_velocity * max(dt_s, 0.0)
+        reached: Positions = np.clip(target, last - reach, last + reach)
+        return reached

@@ -1,0 +1,74 @@
+"""What diagnostics say about time: latencies, rates and ages, over bounded windows."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+
+from vla_ros.core.types import NS_PER_S
+
+
+@dataclass(frozen=True, slots=True)
+class LatencySummary:
+    """Percentiles over the window [ms]; count: how many samples ever. All NaN while the window is empty."""
+
+    p50_ms: float
+    p99_ms: float
+    max_ms: float
+    count: int
+
+
+class LatencyStats:
+    """The last `window` latencies of one stage."""
+
+    def __init__(self, window: int = 512) -> None:
+        self._samples_ms: deque[float] = deque(maxlen=window)
+        self._count = 0
+
+    def add_ns(self, latency_ns: int) -> None:
+        """Take one latency [ns]."""
+        self._samples_ms.append(latency_ns / 1e6)
+        self._count += 1
+
+    def quantile_ms(self, q: float) -> float:
+        """A quantile (0 to 1) over the window [ms]; NaN while it is empty."""
+        return float(np.quantile(self._samples_ms, q)) if self._samples_ms else float("nan")
+
+    def summary(self) -> LatencySummary:
+        """The usual percentiles."""
+        return LatencySummary(self.quantile_ms(0.5), self.quantile_ms(0.99), self.quantile_ms(1.0), self._count)
+
+    def clear(self) -> None:
+        """Forget the window; the count goes on."""
+        self._samples_ms.clear()
+
+
+class RateMeter:
+    """Rate and age of one stream, from the moments at which its messages came."""
+
+    def __init__(self, window: int = 32) -> None:
+        self._moments: deque[int] = deque(maxlen=max(window, 2))
+        self.count = 0
+
+    def tick(self, now_ns: int) -> None:
+        """Something came. A clock that went back starts the window anew."""
+        if self._moments and now_ns < self._moments[-1]:
+            self._moments.clear()
+        self._moments.append(now_ns)
+        self.count += 1
+
+    def rate_hz(self, now_ns: int) -> float:
+        """Messages per second over the window; a silence longer than the usual gap pulls it down towards 0."""
+        if len(self._moments) < 2:
+            return 0.0
+        gaps = len(self._moments) - 1
+        mean_ns = (self._moments[-1] - self._moments[0]) / gaps
+        silence_ns = now_ns - self._moments[-1]
+        span_ns = max(mean_ns * gaps, 1.0)
+        return gaps * NS_PER_S / (span_ns if silence_ns <= 2 * mean_ns else span_ns + silence_ns)
+
+    def age_s(self, now_ns: int) -> float:
+        """Seconds since the last one; infinite before the first."""
+        return (now_ns - self._moments[-1]) / NS_PER_S if self._moments else float("inf")
