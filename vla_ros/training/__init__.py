@@ -1,0 +1,1 @@
+"""Demonstrations, the training loop, and evaluation in the simulator."""
