@@ -1,0 +1,90 @@
+"""What a trained model expects of a robot, and the check that a robot offers it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vla_ros.core.errors import ConfigError, ContractError
+from vla_ros.core.robot import RobotSpec
+from vla_ros.core.types import NS_PER_S, Observation
+
+
+@dataclass(frozen=True, slots=True)
+class CameraContract:
+    """A camera that the model was trained with, by name and size in pixels."""
+
+    name: str
+    width: int
+    height: int
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyContract:
+    """Cameras, joints and time base of a trained model.
+
+    joints: the columns of states and actions, in this order.
+    history: T, the frames an observation must hold.
+    horizon: H, the actions of a chunk; step_s: time between them [s].
+    execute_steps: how many actions to execute before the next chunk is wanted.
+    """
+
+    cameras: tuple[CameraContract, ...]
+    joints: tuple[str, ...]
+    step_s: float
+    horizon: int
+    execute_steps: int
+    history: int = 1
+
+    def __post_init__(self) -> None:
+        if self.step_s <= 0:
+            raise ConfigError(f"step_s is {self.step_s}; right would be > 0")
+        if not 1 <= self.execute_steps <= self.horizon:
+            raise ConfigError(f"execute_steps is {self.execute_steps}; right would be 1 to the horizon, {self.horizon}")
+
+    @property
+    def step_ns(self) -> int:
+        """Time between two actions [ns]."""
+        return round(self.step_s * NS_PER_S)
+
+
+def check_contract(contract: PolicyContract, robot: RobotSpec) -> None:
+    """Raise ContractError where the robot does not offer what the model was trained with."""
+    offered = {camera.name: camera for camera in robot.cameras}
+    for camera in contract.cameras:
+        if camera.name not in offered:
+            raise ContractError(
+                f"the model wants a camera '{camera.name}', robot '{robot.name}' has {', '.join(sorted(offered))}"
+            )
+        got = offered[camera.name]
+        if (got.width, got.height) != (camera.width, camera.height):
+            raise ContractError(
+                f"camera '{camera.name}': the model was trained at {camera.width}x{camera.height}, "
+                f"robot '{robot.name}' says {got.width}x{got.height}"
+            )
+    joints = tuple(joint.name for joint in robot.joints)
+    if joints != contract.joints:
+        raise ContractError(
+            f"the model moves the joints {', '.join(contract.joints)}; "
+            f"robot '{robot.name}' has {', '.join(joints)} (names and order must be equal)"
+        )
+    if robot.sync.history < contract.history:
+        raise ContractError(
+            f"the model wants {contract.history} frames of history, robot '{robot.name}' keeps {robot.sync.history}"
+        )
+
+
+def check_observation(contract: PolicyContract, observation: Observation) -> None:
+    """Raise ContractError where an observation does not hold what the model was trained with."""
+    for camera in contract.cameras:
+        if camera.name not in observation.images:
+            raise ContractError(f"the observation lacks the camera '{camera.name}'")
+        shape = observation.images[camera.name].shape
+        if shape[0] < contract.history or shape[1:] != (camera.height, camera.width, 3):
+            raise ContractError(
+                f"camera '{camera.name}': frames have shape {shape}; "
+                f"right would be ({contract.history}, {camera.height}, {camera.width}, 3)"
+            )
+    if observation.state.shape[1] != len(contract.joints):
+        raise ContractError(
+            f"the observation's state has {observation.state.shape[1]} joints, the model wants {len(contract.joints)}"
+        )

@@ -1,0 +1,47 @@
+"""From a model folder to a policy. A policy kind is one module with `load(folder, device)`, named here."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from vla_ros.core.config import load_yaml
+from vla_ros.core.errors import ConfigError, ModelError, did_you_mean
+from vla_ros.core.paths import share_folder
+from vla_ros.policies.contract import check_contract
+
+__all__ = ["KINDS", "check_contract", "find_model", "load_policy"]
+
+KINDS = {"uwm": "vla_ros.policies.uwm"}
+
+
+def find_model(name: Path | str) -> Path:
+    """A model folder by its path, or by its bare name in the package's `models/`."""
+    for folder in (Path(name), share_folder() / name, share_folder() / "models" / name):
+        if (folder / "config.yaml").is_file():
+            return folder
+    known = [config.parent.name for config in (share_folder() / "models").glob("*/config.yaml")]
+    raise ModelError(
+        f"{name}: no model folder (a folder with config.yaml){did_you_mean(Path(name).name, known)}"
+    )
+
+
+def load_policy(folder: Path | str, *, threads: int | None = None, device: str = "cpu") -> Any:
+    """Load the policy that a model folder holds; it is a `core.types.Policy` with a `contract`.
+
+    threads: CPU threads for torch; beside a simulator or on a robot's computer, few are better.
+    Raises ConfigError or ModelError: missing files, unknown keys, wrong shapes, values that are not finite.
+    """
+    if threads:
+        torch.set_num_threads(threads)
+    folder = find_model(folder)
+    config = load_yaml(folder / "config.yaml")
+    kind = config.get("kind") if isinstance(config, dict) else None
+    if kind not in KINDS:
+        raise ConfigError(f"{folder / 'config.yaml'}: kind is {kind!r}{did_you_mean(str(kind), KINDS)}")
+    if device.startswith("cuda") and not torch.cuda.is_available():
+        raise ConfigError(f"device is '{device}', but torch sees no CUDA device here; right would be 'cpu'")
+    return importlib.import_module(KINDS[kind]).load(folder, device)

@@ -1,0 +1,86 @@
+"""Normalisation statistics of a trained model: part of its folder, checked against its joints."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vla_ros.core.errors import ModelError
+
+FILE = "statistics.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """Means and standard deviations of states and actions.
+
+    joints: the D joints that the columns belong to.
+    relative: (D,) bool; where True, actions are differences from the current position, elsewhere absolute.
+    state_mean, state_std: (D,). action_mean, action_std: (H, D), one row for each step of the chunk.
+    """
+
+    joints: tuple[str, ...]
+    relative: NDArray[np.bool_]
+    state_mean: NDArray[np.float32]
+    state_std: NDArray[np.float32]
+    action_mean: NDArray[np.float32]
+    action_std: NDArray[np.float32]
+
+    def normalise_state(self, state: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(..., D) positions -> (..., D) of about unit variance."""
+        return (state - self.state_mean) / self.state_std
+
+    def normalise_action(self, action: NDArray[np.float32], state: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(..., H, D) absolute targets and (..., D) current positions -> (..., H, D) of about unit variance."""
+        return (action - self._origin(state) - self.action_mean) / self.action_std
+
+    def restore_action(self, action: NDArray[np.float32], state: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The inverse of `normalise_action`."""
+        restored: NDArray[np.float32] = action * self.action_std + self.action_mean + self._origin(state)
+        return restored
+
+    def _origin(self, state: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.where(self.relative, state, np.float32(0))[..., None, :]
+
+    def save(self, folder: Path) -> None:
+        """Write `statistics.json` into a model folder."""
+        content = {
+            "joints": list(self.joints),
+            "relative": self.relative.tolist(),
+            "state": {"mean": self.state_mean.tolist(), "std": self.state_std.tolist()},
+            "action": {"mean": self.action_mean.tolist(), "std": self.action_std.tolist()},
+        }
+        (folder / FILE).write_text(json.dumps(content, indent=1) + "\n")
+
+
+def load_statistics(folder: Path, joints: tuple[str, ...], horizon: int) -> Statistics:
+    """Read and check a model folder's statistics; ModelError says what does not fit."""
+    path = folder / FILE
+    if not path.is_file():
+        raise ModelError(f"{path}: no such file; a model folder without its normalisation statistics cannot be used")
+    try:
+        data = json.loads(path.read_text())
+        names = tuple(data["joints"])
+        relative = np.asarray(data["relative"], dtype=np.bool_)
+        parts = {
+            f"{group} {key}": np.asarray(data[group][key], dtype=np.float32)
+            for group in ("state", "action")
+            for key in ("mean", "std")
+        }
+    except (ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"{path}: damaged or incomplete: {error!r}") from None
+    if names != joints:
+        raise ModelError(f"{path}: statistics are for the joints {', '.join(names)}; the model has {', '.join(joints)}")
+    for name, values in parts.items():
+        shape = (horizon, len(joints)) if name.startswith("action") else (len(joints),)
+        if values.shape != shape:
+            raise ModelError(f"{path}: {name} has shape {values.shape}; right would be {shape}")
+        if not np.isfinite(values).all() or (name.endswith("std") and (values <= 0).any()):
+            raise ModelError(f"{path}: {name} holds values that are not finite, or a deviation that is not positive")
+    if relative.shape != (len(joints),):
+        raise ModelError(f"{path}: relative has {relative.size} entries; right would be {len(joints)}")
+    return Statistics(names, relative, *(parts[f"{g} {k}"] for g in ("state", "action") for k in ("mean", "std")))

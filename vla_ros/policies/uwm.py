@@ -1,0 +1,191 @@
+"""The Unified World Model as a policy and as a world model: a model folder of kind `uwm`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from vla_ros.core.config import read_yaml
+from vla_ros.core.errors import ConfigError, ContractError, MessageError
+from vla_ros.core.types import ActionChunk, Observation, Prediction
+from vla_ros.networks.autoencoder import AutoencoderConfig, LatentAutoencoder
+from vla_ros.networks.text import tokenize, words_of
+from vla_ros.networks.uwm import UnifiedWorldModel, UWMConfig
+from vla_ros.policies.contract import PolicyContract, check_observation
+from vla_ros.policies.statistics import Statistics, load_statistics
+from vla_ros.policies.weights import FILE as WEIGHTS
+from vla_ros.policies.weights import load_weights
+
+MAX_INSTRUCTION = 512  # characters
+NOISE_SEED = 0
+
+
+@dataclass(frozen=True, slots=True)
+class UWMFolder:
+    """`config.yaml` of a model folder of kind `uwm`.
+
+    sampling_steps: DDIM steps of a chunk; future_steps: the chunk steps whose frames the model predicts.
+    provenance: how it was trained and what it reached; free text for people, not read by the code.
+    """
+
+    kind: Literal["uwm"]
+    contract: PolicyContract
+    network: UWMConfig
+    autoencoder: AutoencoderConfig
+    future_steps: tuple[int, ...]
+    sampling_steps: int = 5
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        network, contract = self.network, self.contract
+        agreements = (
+            ("network.views", network.views, "contract.cameras", len(contract.cameras)),
+            ("network.action_dim", network.action_dim, "contract.joints", len(contract.joints)),
+            ("network.state_dim", network.state_dim, "contract.joints", len(contract.joints)),
+            ("network.action_len", network.action_len, "contract.horizon", contract.horizon),
+            ("network.future_frames", network.future_frames, "future_steps", len(self.future_steps)),
+            ("network.latent_channels", network.latent_channels, "autoencoder", self.autoencoder.latent_channels),
+        )
+        for name, value, other, expected in agreements:
+            if value != expected:
+                raise ConfigError(f"{name} is {value}, but {other} says {expected}; they must agree")
+        for camera in contract.cameras:
+            side = network.latent_size * self.autoencoder.downsampling
+            if (camera.width, camera.height) != (side, side):
+                raise ConfigError(
+                    f"camera '{camera.name}' is {camera.width}x{camera.height}; the network sees {side}x{side}"
+                )
+
+
+class UWMModel(nn.Module):
+    """World model and autoencoder together: what `model.safetensors` holds."""
+
+    def __init__(self, network: UWMConfig, autoencoder: AutoencoderConfig) -> None:
+        super().__init__()
+        self.uwm = UnifiedWorldModel(network)
+        self.autoencoder = LatentAutoencoder(autoencoder)
+
+
+class UWMPolicy:
+    """Plans with p(a|o), imagines with p(o'|o) and p(o'|o,a), explains with p(a|o,o')."""
+
+    def __init__(self, folder: UWMFolder, model: UWMModel, statistics: Statistics) -> None:
+        self.contract = folder.contract
+        self.folder = folder
+        self.model = model.eval()
+        self.statistics = statistics
+        self._device = next(model.parameters()).device
+        self._noise = self._draw_noise()
+
+    def reset(self) -> None:
+        """Start an episode: the same initial noise serves all of its chunks, so that they agree with each other."""
+        self._noise = self._draw_noise()
+
+    def infer(self, observation: Observation, plan: ActionChunk | None = None, frozen_steps: int = 0) -> ActionChunk:
+        """Sample a chunk from p(a|o). Raises ContractError or MessageError on an observation that does not fit."""
+        if plan is not None or frozen_steps:
+            raise ContractError("this policy cannot continue a given plan (real-time chunking); pass none")
+        actions, _ = self.model.uwm.sample(
+            self._encode(observation), predict=("action",), steps=self.folder.sampling_steps, action_noise=self._noise
+        )
+        return self._chunk(observation, actions)
+
+    def imagine(self, observation: Observation, chunk: ActionChunk | None = None) -> Prediction:
+        """Predict the frames at `future_steps`: p(o'|o), or p(o'|o,a) where `chunk` says what will be done."""
+        action = None if chunk is None else self._normalised(chunk, observation)
+        with torch.no_grad():
+            current = self.model.autoencoder.encode(self._images(observation)[0])[None]  # (1, V, C, h, w)
+            _, latents = self.model.uwm.sample(
+                self._encode(observation), predict=("next_obs",), steps=self.folder.sampling_steps,
+                action=action, current=current,
+            )  # fmt: skip
+            assert latents is not None  # mypy: next_obs was predicted
+            frames = self.model.autoencoder.decode(latents[0].transpose(1, 2).flatten(0, 1))  # (V F, 3, H, W)
+        pixels = (frames * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+        views = pixels.reshape(len(self.contract.cameras), len(self.folder.future_steps), *pixels.shape[1:])
+        due_ns = observation.stamp_ns + self.contract.step_ns * np.asarray(self.folder.future_steps, dtype=np.int64)
+        images = {camera.name: view for camera, view in zip(self.contract.cameras, views, strict=True)}
+        return Prediction(observation.stamp_ns, due_ns, images)
+
+    def explain(self, observation: Observation, future: Observation) -> ActionChunk:
+        """Infer the actions p(a|o,o') between `observation` and the last frames of `future`, at `future_steps`."""
+        count = len(self.folder.future_steps)
+        views = []
+        for camera in self.contract.cameras:
+            frames = future.images.get(camera.name)
+            if frames is None or frames.shape != (count, camera.height, camera.width, 3):
+                raise ContractError(
+                    f"camera '{camera.name}': the future must hold the frames at steps {self.folder.future_steps}"
+                )
+            views.append(self._tensor(frames))
+        with torch.no_grad():
+            current = self.model.autoencoder.encode(self._images(observation)[0])[None]
+            latents = torch.stack([self.model.autoencoder.encode(view).transpose(0, 1) for view in views])[None]
+            actions, _ = self.model.uwm.sample(
+                self._encode(observation), predict=("action",), steps=self.folder.sampling_steps,
+                next_obs=latents, current=current, action_noise=self._noise,
+            )  # fmt: skip
+        return self._chunk(observation, actions)
+
+    def _draw_noise(self) -> Tensor:
+        shape = (1, self.contract.horizon, len(self.contract.joints))
+        return torch.randn(shape, generator=torch.Generator().manual_seed(NOISE_SEED)).to(self._device)
+
+    def _encode(self, observation: Observation) -> Tensor:
+        check_observation(self.contract, observation)
+        state = self.statistics.normalise_state(observation.state[-1:])
+        network = self.folder.network
+        tokens = tokenize(read_instruction(observation.instruction), network.text_buckets, network.text_length)
+        with torch.no_grad():
+            return self.model.uwm.encode(
+                self._images(observation),
+                torch.from_numpy(state).to(self._device),
+                torch.tensor([tokens], device=self._device),
+            )
+
+    def _images(self, observation: Observation) -> Tensor:
+        newest = np.stack([observation.images[camera.name][-1] for camera in self.contract.cameras])
+        return self._tensor(newest)[None]  # (1, V, 3, H, W)
+
+    def _tensor(self, frames: NDArray[np.uint8]) -> Tensor:
+        """(N, H, W, 3) uint8 -> (N, 3, H, W) in [0, 1]."""
+        return torch.from_numpy(frames).to(self._device).permute(0, 3, 1, 2).float() / 255
+
+    def _normalised(self, chunk: ActionChunk, observation: Observation) -> Tensor:
+        if chunk.names != self.contract.joints or len(chunk.actions) != self.contract.horizon:
+            raise ContractError(
+                f"the chunk has {len(chunk.actions)} steps of {', '.join(chunk.names)}; "
+                f"right would be {self.contract.horizon} of {', '.join(self.contract.joints)}"
+            )
+        action = self.statistics.normalise_action(chunk.actions, observation.state[-1])
+        return torch.from_numpy(action).to(self._device)[None]
+
+    def _chunk(self, observation: Observation, actions: Tensor) -> ActionChunk:
+        restored = self.statistics.restore_action(actions[0].cpu().numpy(), observation.state[-1])
+        start_ns = observation.stamp_ns + self.contract.step_ns
+        return ActionChunk(observation.stamp_ns, start_ns, self.contract.step_ns, restored, self.contract.joints)
+
+
+def read_instruction(instruction: str) -> list[str]:
+    """The words of a sentence; MessageError where there is nothing to obey, or far too much."""
+    if len(instruction) > MAX_INSTRUCTION:
+        raise MessageError(f"the instruction has {len(instruction)} characters; right would be 1 to {MAX_INSTRUCTION}")
+    words = words_of(instruction)
+    if not words:
+        raise MessageError("the instruction is empty; say what to do, for example 'push the red block to the left'")
+    return words
+
+
+def load(folder: Path, device: str) -> UWMPolicy:
+    """Read a model folder of kind `uwm`; ConfigError or ModelError says what is wrong with it."""
+    config = read_yaml(folder / "config.yaml", UWMFolder)
+    model = UWMModel(config.network, config.autoencoder)
+    load_weights(model, folder / WEIGHTS)
+    statistics = load_statistics(folder, config.contract.joints, config.contract.horizon)
+    return UWMPolicy(config, model.to(device), statistics)
