@@ -1,4 +1,4 @@
-"""The denoiser and its sampler against tensors of the official code, weights rebuilt by the rule of golden/README.md."""
+"""The denoiser and its sampler against tensors of the official code; weights by the rule of golden/README.md."""
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import time
 from pathlib import Path
 
 
@@ -18,17 +19,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write demonstrations, and say how many."""
-    from rich.progress import track
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from vla_ros.training.demonstrations import collect
 
-    done = 0
-    progress = iter(track(range(args.episodes), description="episodes"))
-    for total in collect(args.out, args.episodes, args.seed, args.processes):
-        for _ in range(total - done):
-            next(progress, None)
-        done = total
-    next(progress, None)
+    shown = Progress(TextColumn("episodes"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
+                     TextColumn("{task.fields[rate]}"))  # fmt: skip
+    with shown as progress:
+        task, started = progress.add_task("episodes", total=args.episodes, rate=""), time.monotonic()
+        for done in collect(args.out, args.episodes, args.seed, args.processes):
+            rate = done / (time.monotonic() - started)
+            progress.update(task, completed=done, rate=f"{rate:.1f} episodes/s")
     meta = json.loads((args.out / "meta.json").read_text())
     print(json.dumps(meta) if args.json else f"{meta['episodes']} episodes, {meta['frames']} frames in {args.out}")
     return 0

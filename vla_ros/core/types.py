@@ -21,7 +21,7 @@ NS_PER_S = 1_000_000_000
 class Observation:
     """What the robot knew at one moment, synchronised.
 
-    stamp_ns: the moment [ns]: the oldest of the newest stamps of all streams.
+    stamp_ns: the moment [ns]: the oldest of the newest stamps of its cameras.
     images: camera name -> (T, H, W, 3) uint8 RGB, oldest first.
     state: (T, D) float32, joints in the order and units of the robot's contract.
     instruction: the sentence in force; empty where none was given.

@@ -27,6 +27,9 @@ class AutoencoderConfig:
 class LatentAutoencoder(nn.Module):
     """Frames in [0, 1] <-> latents of about unit variance."""
 
+    shift: Tensor
+    scale: Tensor
+
     def __init__(self, config: AutoencoderConfig) -> None:
         super().__init__()
         blocks = len(config.channels)

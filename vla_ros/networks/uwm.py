@@ -179,6 +179,7 @@ class NoisePredictionNet(nn.Module):
         for module in self.modules():
             if isinstance(module, (nn.Linear, nn.Conv2d, nn.Conv3d)):
                 nn.init.normal_(module.weight, std=0.02)
+                assert module.bias is not None  # mypy
                 nn.init.zeros_(module.bias)
         nn.init.normal_(self.registers, std=0.02)
         nn.init.normal_(self.pos_embed, std=0.02)
@@ -199,7 +200,7 @@ class NoisePredictionNet(nn.Module):
         batch, actions = action.shape[:2]
         condition = torch.cat([obs, self.timestep_embedding(action_t, next_obs_t)], dim=-1)  # (B, F + t)
         registers = self.registers.expand(batch, -1, -1)
-        position = self.pos_embed
+        position: Tensor = self.pos_embed
         if next_obs is None:
             x = torch.cat([self.action_encoder(action), registers], dim=1)
             position = torch.cat([position[:, :actions], position[:, -self.config.registers :]], dim=1)

@@ -24,9 +24,7 @@ def find_model(name: Path | str) -> Path:
         if (folder / "config.yaml").is_file():
             return folder
     known = [config.parent.name for config in (share_folder() / "models").glob("*/config.yaml")]
-    raise ModelError(
-        f"{name}: no model folder (a folder with config.yaml){did_you_mean(Path(name).name, known)}"
-    )
+    raise ModelError(f"{name}: no model folder (a folder with config.yaml){did_you_mean(Path(name).name, known)}")
 
 
 def load_policy(folder: Path | str, *, threads: int | None = None, device: str = "cpu") -> Any:

@@ -88,7 +88,7 @@ def _over(state: TrueState, place: Array, height: float, gripper: float) -> list
 
 
 def _reach(state: TrueState, task: Task) -> list[Waypoint]:
-    goal = state.blocks[task.colour] + [0.0, 0.0, REACH_HEIGHT_M]
+    goal = state.blocks[task.colour] + np.array([0.0, 0.0, REACH_HEIGHT_M])
     return [*_over(state, goal, max(TRAVEL_Z, goal[2]), OPEN), Waypoint(goal, OPEN)]
 
 
@@ -121,7 +121,7 @@ def _lift(state: TrueState, task: Task) -> list[Waypoint]:
 
 
 def _open_drawer(state: TrueState, task: Task) -> list[Waypoint]:
-    hook = state.handle + [HOOK_X, 0.0, HOOK_DZ]
+    hook = state.handle + np.array([HOOK_X, 0.0, HOOK_DZ])
     pulled = np.array([PULLED_X + HOOK_X, state.handle[1], hook[2]])
     offset = state.tip - state.handle
     if 0.008 < offset[0] < 0.05 and abs(offset[1]) < 0.03 and offset[2] < 0.012:

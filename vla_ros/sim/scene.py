@@ -18,6 +18,7 @@ FINGER_TRAVEL = 0.04  # how far each finger opens [m]
 HANDLE = (0.62, 0.0, 0.10)  # the closed drawer's handle [m]
 DRAWER_TRAVEL = 0.16  # [m]
 TIMESTEP_S = 0.002
+GHOST = 'contype="0" conaffinity="0"'  # seen, never touched
 
 _MASSES = (3.7, 8.4, 2.3, 1.2, 1.2, 0.25)  # kg, links 1 to 6, datasheet rounded
 _STIFFNESS = (6000, 6000, 5000, 2000, 2000, 1000)  # N m / rad; the lag stays below 30 ms
@@ -39,7 +40,7 @@ def _link(index: int, inner: str) -> str:
         f'<body name="link_{index + 1}" {place} gravcomp="1">'
         f'<joint name="{ARM_JOINTS[index]}" range="{_LIMITS[index]}" armature="0.1" damping="2"/>'
         f'<geom type="capsule" fromto="0 0 0 {end}" size="{_RADII[index]}" mass="{_MASSES[index]}" rgba="{colour}" '
-        f'contype="0" conaffinity="0"/>{inner}</body>'
+        f"{GHOST}/>{inner}</body>"
     )
 
 
@@ -64,7 +65,7 @@ def _arm() -> str:
     for index in reversed(range(6)):
         inner = _link(index, inner)
     return f'<body name="base" quat="0 0 0 1"><geom type="cylinder" size="0.075 0.05" pos="0 0 0.05" ' \
-           f'rgba="0.3 0.3 0.32 1" contype="0" conaffinity="0"/>{inner}</body>'  # fmt: skip
+           f'rgba="0.3 0.3 0.32 1" {GHOST}/>{inner}</body>'  # fmt: skip
 
 
 def _blocks() -> str:
@@ -82,15 +83,17 @@ def _drawer() -> str:
 <body name="cabinet" pos="{x + 0.12} {y} 0">
   <geom type="box" pos="0.02 0 0.03" size="0.08 0.11 0.03" rgba="0.45 0.33 0.22 1"/>
   <geom type="box" pos="0.02 0 0.15" size="0.08 0.11 0.01" rgba="0.45 0.33 0.22 1"/>
-  <geom type="box" pos="0.02 0.1 0.1" size="0.08 0.01 0.04" rgba="0.45 0.33 0.22 1" contype="0" conaffinity="0"/>
-  <geom type="box" pos="0.02 -0.1 0.1" size="0.08 0.01 0.04" rgba="0.45 0.33 0.22 1" contype="0" conaffinity="0"/>
+  <geom type="box" pos="0.02 0.1 0.1" size="0.08 0.01 0.04" rgba="0.45 0.33 0.22 1" {GHOST}/>
+  <geom type="box" pos="0.02 -0.1 0.1" size="0.08 0.01 0.04" rgba="0.45 0.33 0.22 1" {GHOST}/>
   <body name="drawer" pos="-0.065 0 {z}">
-    <joint name="drawer" type="slide" axis="-1 0 0" range="0 {DRAWER_TRAVEL}" damping="8" frictionloss="1.5" armature="0.3"/>
+    <joint name="drawer" type="slide" axis="-1 0 0" range="0 {DRAWER_TRAVEL}" damping="8" frictionloss="1.5"
+           armature="0.3"/>
     <geom type="box" size="0.006 0.085 0.035" mass="0.4" rgba="0.78 0.62 0.4 1"/>
-    <geom type="box" pos="0.06 0 -0.03" size="0.06 0.08 0.004" mass="0.2" rgba="0.7 0.55 0.35 1" contype="0" conaffinity="0"/>
-    <geom name="handle" type="capsule" fromto="-0.055 -0.04 0 -0.055 0.04 0" size="0.006" mass="0.05" rgba="0.95 0.8 0.1 1"/>
-    <geom type="capsule" fromto="-0.055 -0.04 0 0 -0.04 0" size="0.005" mass="0.02" rgba="0.95 0.8 0.1 1" contype="0" conaffinity="0"/>
-    <geom type="capsule" fromto="-0.055 0.04 0 0 0.04 0" size="0.005" mass="0.02" rgba="0.95 0.8 0.1 1" contype="0" conaffinity="0"/>
+    <geom type="box" pos="0.06 0 -0.03" size="0.06 0.08 0.004" mass="0.2" rgba="0.7 0.55 0.35 1" {GHOST}/>
+    <geom name="handle" type="capsule" fromto="-0.055 -0.04 0 -0.055 0.04 0" size="0.006" mass="0.05"
+          rgba="0.95 0.8 0.1 1"/>
+    <geom type="capsule" fromto="-0.055 -0.04 0 0 -0.04 0" size="0.005" mass="0.02" rgba="0.95 0.8 0.1 1" {GHOST}/>
+    <geom type="capsule" fromto="-0.055 0.04 0 0 0.04 0" size="0.005" mass="0.02" rgba="0.95 0.8 0.1 1" {GHOST}/>
     <site name="handle" pos="-0.055 0 0" size="0.004" rgba="1 1 1 0"/>
   </body>
 </body>"""
@@ -132,7 +135,8 @@ def mjcf() -> str:
     <texture type="skybox" builtin="flat" rgb1="0.93 0.94 0.96" rgb2="0.93 0.94 0.96" width="8" height="8"/>
   </asset>
   <worldbody>
-    <light directional="true" pos="0 0 3" dir="0.2 0.1 -1" diffuse="0.25 0.25 0.25" specular="0 0 0" castshadow="false"/>
+    <light directional="true" pos="0 0 3" dir="0.2 0.1 -1" diffuse="0.25 0.25 0.25" specular="0 0 0"
+           castshadow="false"/>
     <geom name="table" type="box" pos="0.4 0 -0.02" size="0.6 0.5 0.02" rgba="0.86 0.84 0.8 1" contype="3"
           conaffinity="3" friction="0.6 0.01 0.001"/>
     <camera name="front" pos="1.0 0 0.8" xyaxes="0 1 0 -0.824 0 0.567" fovy="37"/>

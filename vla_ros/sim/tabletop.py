@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from typing import Any
-
-os.environ.setdefault("MUJOCO_GL", "egl")  # must be set before mujoco is imported; EGL needs no display
 
 import mujoco
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from vla_ros.core.errors import ConfigError, did_you_mean
+from vla_ros.core.errors import ConfigError, ContractError, did_you_mean
 from vla_ros.sim.kinematics import HOME, solve
 from vla_ros.sim.scene import ARM_JOINTS, BLOCK_HALF, COLOURS, DRAWER_TRAVEL, FINGER_TRAVEL, TIMESTEP_S, mjcf
 from vla_ros.sim.tasks import TASKS, Task, is_done
@@ -89,7 +86,7 @@ class Tabletop:
         """Set the servos' target (7,): arm [rad], gripper 0 open to 1 closed. Held until the next."""
         target = np.asarray(target, dtype=np.float64)
         if target.shape != (7,) or not np.isfinite(target).all():
-            raise ValueError(f"the command is {target}; right would be 7 finite numbers")
+            raise ContractError(f"the command is {target}; right would be 7 finite numbers")
         self._data.ctrl[:6] = target[:6]
         self._data.ctrl[6:] = (1 - np.clip(target[6], 0, 1)) * FINGER_TRAVEL
 
@@ -115,7 +112,8 @@ class Tabletop:
         return TrueState(
             joints=joints[:6], gripper=float(joints[6]), tip=data.site("tip").xpos.copy(),
             blocks={colour: data.body(colour).xpos.copy() for colour in COLOURS},
-            handle=data.site("handle").xpos.copy(), drawer=float(np.clip(data.joint("drawer").qpos[0], 0, DRAWER_TRAVEL)),
+            handle=data.site("handle").xpos.copy(),
+            drawer=float(np.clip(data.joint("drawer").qpos[0], 0, DRAWER_TRAVEL)),
         )  # fmt: skip
 
     def success(self) -> bool:

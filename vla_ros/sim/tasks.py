@@ -113,7 +113,7 @@ def is_done(task: Task, start: TrueState, now: TrueState) -> bool:
         return now.drawer >= DRAWER_OPENING_M
     block, began = now.blocks[task.colour], start.blocks[task.colour]
     if task.verb == "reach":
-        goal = block + [0.0, 0.0, REACH_HEIGHT_M]
+        goal = block + np.array([0.0, 0.0, REACH_HEIGHT_M])
         return bool(np.linalg.norm(now.tip - goal) <= REACH_TOLERANCE_M)
     if task.verb == "lift":
         return bool(block[2] - began[2] >= LIFT_HEIGHT_M)

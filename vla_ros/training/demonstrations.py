@@ -170,14 +170,12 @@ def collect(out: Path, episodes: int, seed: int, processes: int, shard_size: int
         raise ConfigError(
             f"seeds {seed} to {seed + episodes - 1}: right would be within 0 to {LAST_SEED}; evaluation uses the others"
         )
-    if (out / "meta.json").exists():
-        raise ConfigError(f"{out}: holds demonstrations already; remove them or choose another --out")
+    if any(out.glob("shard_*")) or (out / "meta.json").exists():
+        raise ConfigError(f"{out}: holds demonstrations already, whole or in part; remove them or choose another --out")
     shards = [list(range(s, min(s + shard_size, seed + episodes))) for s in range(seed, seed + episodes, shard_size)]
     counts, done = {name: [0, 0] for name in TASKS}, 0
     with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
-        jobs = {
-            pool.submit(collect_shard, out / f"shard_{i:03d}", seeds): len(seeds) for i, seeds in enumerate(shards)
-        }
+        jobs = {pool.submit(collect_shard, out / f"shard_{i:03d}", seeds): len(seeds) for i, seeds in enumerate(shards)}
         for job in as_completed(jobs):
             for name, (successes, attempts) in job.result().items():
                 counts[name] = [counts[name][0] + successes, counts[name][1] + attempts]

@@ -1,0 +1,76 @@
+"""What holds for every test: a ROS domain of its own, strict message fields, one thread, repeatable examples."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
+os.environ["ROS_PYTHON_CHECK_FIELDS"] = "1"
+os.environ.setdefault("MUJOCO_GL", "egl")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+settings.register_profile("repeatable", deadline=None, derandomize=True, max_examples=60)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
+
+# 101 is the last domain whose ports lie below the ephemeral ones. Two test runs on one machine rarely share a number.
+_DOMAINS = count(os.getpid())
+
+
+@pytest.fixture
+def ros_domain(monkeypatch: pytest.MonkeyPatch) -> int:
+    """A ROS domain that no other test of this run uses, also in the environment of processes that the test starts."""
+    domain = 1 + next(_DOMAINS) % 101
+    monkeypatch.setenv("ROS_DOMAIN_ID", str(domain))
+    return domain
+
+
+@pytest.fixture
+def rclpy_context(ros_domain: int) -> Iterator[object]:
+    """rclpy, initialised on the test's own domain and shut down after it."""
+    import rclpy
+
+    rclpy.init(domain_id=ros_domain)
+    yield rclpy.get_default_context()
+    rclpy.try_shutdown()
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A complete model folder of kind `uwm` for the tabletop robot: real code and files, random weights, small."""
+    import numpy as np
+    import torch
+    import yaml
+
+    from vla_ros.core.config import to_plain
+    from vla_ros.core.robot import load_robot
+    from vla_ros.networks.autoencoder import AutoencoderConfig
+    from vla_ros.networks.uwm import UWMConfig
+    from vla_ros.policies.contract import CameraContract, PolicyContract
+    from vla_ros.policies.statistics import Statistics
+    from vla_ros.policies.uwm import UWMFolder, UWMModel
+    from vla_ros.policies.weights import FILE, save_weights
+
+    folder = tmp_path_factory.mktemp("models") / "tiny"
+    folder.mkdir()
+    robot = load_robot("ur5e_tabletop")
+    joints = tuple(joint.name for joint in robot.joints)
+    cameras = tuple(CameraContract(c.name, c.width, c.height) for c in robot.cameras)
+    network = UWMConfig(dim=32, depth=1, heads=2, timestep_dim=16, encoder_widths=(8, 8, 8), encoder_features=16,
+                        obs_features=32, text_dim=8)  # fmt: skip
+    autoencoder = AutoencoderConfig(channels=(8, 8, 8), norm_groups=4)
+    config = UWMFolder("uwm", PolicyContract(cameras, joints, 0.1, 12, 2), network, autoencoder, (6, 12), 2)
+    torch.manual_seed(0)
+    save_weights(UWMModel(network, autoencoder), folder / FILE)
+    (folder / "config.yaml").write_text(yaml.safe_dump(to_plain(config), sort_keys=False))
+    spread = np.full((12, 7), 0.01, dtype=np.float32)
+    relative = np.array([True] * 6 + [False])
+    Statistics(joints, relative, np.zeros(7, np.float32), np.ones(7, np.float32), np.zeros_like(spread), spread).save(
+        folder
+    )
+    return folder

@@ -1,0 +1,185 @@
+"""The UWM policy: chunks with the right time base, and every wrong input refused by name."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from vla_ros.core.errors import ConfigError, ContractError, MessageError, ModelError
+from vla_ros.core.robot import load_robot
+from vla_ros.core.types import Observation, Policy, WorldModel
+from vla_ros.policies.loading import check_contract, load_policy
+
+
+@pytest.fixture
+def folder(tiny_model: Path, tmp_path: Path) -> Path:
+    """A copy of the model folder to damage."""
+    return Path(shutil.copytree(tiny_model, tmp_path / "model"))
+
+
+@pytest.fixture(scope="module")
+def policy(tiny_model):
+    return load_policy(tiny_model, threads=1)
+
+
+def observation(instruction: str = "push the red block left", size: int = 64, frames: int = 1) -> Observation:
+    rng = np.random.default_rng(0)
+    images = {name: rng.integers(0, 255, (frames, size, size, 3), dtype=np.uint8) for name in ("front", "wrist")}
+    return Observation(5_000_000_000, images, np.full((frames, 7), 0.3, dtype=np.float32), instruction)
+
+
+def test_it_is_a_policy_and_a_world_model(policy):
+    assert isinstance(policy, Policy) and isinstance(policy, WorldModel)
+
+
+def test_a_chunk_starts_one_step_after_its_observation(policy):
+    chunk = policy.infer(observation())
+    assert (chunk.stamp_ns, chunk.start_ns, chunk.step_ns) == (5_000_000_000, 5_100_000_000, 100_000_000)
+    assert chunk.actions.shape == (12, 7) and chunk.actions.dtype == np.float32
+    assert np.isfinite(chunk.actions).all()
+    assert np.abs(chunk.actions[:, :6] - 0.3).max() < 0.2  # differences around the measured position
+
+
+def test_the_same_observation_gives_the_same_chunk_in_every_episode(policy):
+    first = policy.infer(observation()).actions
+    policy.reset()
+    assert np.array_equal(first, policy.infer(observation()).actions)
+
+
+def test_imagine_and_explain(policy):
+    prediction = policy.imagine(observation(), policy.infer(observation()))
+    assert prediction.due_ns.tolist() == [5_600_000_000, 6_200_000_000]
+    assert {name: frames.shape for name, frames in prediction.images.items()} == {
+        "front": (2, 64, 64, 3), "wrist": (2, 64, 64, 3),
+    }  # fmt: skip
+    assert policy.explain(observation(), observation(frames=2)).actions.shape == (12, 7)
+
+
+@pytest.mark.parametrize(
+    ("sentence", "message"),
+    [("", "instruction is empty"), ("?!", "instruction is empty"), ("x" * 10_000, "10000 characters; right would be")],
+)
+def test_an_instruction_that_cannot_be_obeyed(policy, sentence, message):
+    with pytest.raises(MessageError, match=message):
+        policy.infer(observation(sentence))
+
+
+def test_frames_of_another_size(policy):
+    with pytest.raises(ContractError, match=r"camera 'front': frames have shape \(1, 32, 32, 3\)"):
+        policy.infer(observation(size=32))
+
+
+def test_a_given_plan_is_refused_until_it_can_be_continued(policy):
+    with pytest.raises(ContractError, match="real-time chunking"):
+        policy.infer(observation(), plan=policy.infer(observation()), frozen_steps=2)
+
+
+def test_the_robot_must_offer_what_the_model_knows(policy):
+    check_contract(policy.contract, load_robot("ur5e_tabletop"))
+    with pytest.raises(ContractError, match=r"camera|joints"):
+        check_contract(policy.contract, load_robot("ur5e"))
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+def test_a_missing_folder(tmp_path):
+    with pytest.raises(ModelError, match="no model folder"):
+        load_policy(tmp_path / "nowhere")
+
+
+def test_an_unknown_key_in_the_config(folder):
+    edit(folder / "config.yaml", "sampling_steps:", "samplin_steps:")
+    with pytest.raises(ConfigError, match=r"unknown key 'samplin_steps'; did you mean 'sampling_steps'\?"):
+        load_policy(folder)
+
+
+def test_an_unknown_kind(folder):
+    edit(folder / "config.yaml", "kind: uwm", "kind: uvm")
+    with pytest.raises(ConfigError, match=r"kind is 'uvm'; did you mean 'uwm'\?"):
+        load_policy(folder)
+
+
+def test_sizes_that_contradict_each_other(folder):
+    edit(folder / "config.yaml", "action_len: 12", "action_len: 16")
+    with pytest.raises(ConfigError, match=r"network\.action_len is 16, but contract\.horizon says 12"):
+        load_policy(folder)
+
+
+def test_truncated_weights(folder):
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:1000])
+    with pytest.raises(ModelError, match="truncated or not a safetensors file"):
+        load_policy(folder)
+
+
+@pytest.mark.parametrize("fault", ["missing", "extra", "shape", "nan"])
+def test_weights_that_do_not_fit(folder, fault):
+    path = folder / "model.safetensors"
+    weights = load_file(path)
+    name = "uwm.noise_pred_net.registers"
+    if fault == "missing":
+        del weights[name]
+    elif fault == "extra":
+        weights["uwm.surprise"] = torch.zeros(1)
+    elif fault == "shape":
+        weights[name] = weights[name][:, :1].clone()
+    else:
+        weights[name] = weights[name] * float("nan")
+    save_file(weights, path)
+    expected = {"missing": f"lacks 1 of .*{name}", "extra": "does not have: uwm.surprise",
+                "shape": f"{name} has shape", "nan": f"{name} holds values that are not finite"}  # fmt: skip
+    with pytest.raises(ModelError, match=expected[fault]):
+        load_policy(folder)
+
+
+def test_a_pickle_instead_of_weights_is_not_opened(folder, tmp_path):
+    class Trap:
+        def __reduce__(self):
+            return (Path.touch, (tmp_path / "trace",))
+
+    torch.save({"model": Trap()}, folder / "model.safetensors")
+    with pytest.raises(ModelError, match="not a safetensors file"):
+        load_policy(folder)
+    assert not (tmp_path / "trace").exists()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda s: s["joints"].__setitem__(0, "base_joint"), "statistics are for the joints base_joint"),
+        (lambda s: s.pop("state"), "damaged or incomplete"),
+        (lambda s: s["state"]["std"].__setitem__(2, 0.0), "not finite, or a deviation that is not positive"),
+        (lambda s: s["action"]["mean"].pop(), r"action mean has shape \(11, 7\)"),
+    ],
+)
+def test_wrong_statistics(folder, change, message):
+    path = folder / "statistics.json"
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+    with pytest.raises(ModelError, match=message):
+        load_policy(folder)
+
+
+def test_missing_statistics(folder):
+    (folder / "statistics.json").unlink()
+    with pytest.raises(ModelError, match="normalisation statistics"):
+        load_policy(folder)
+
+
+def test_a_device_that_is_not_there(tiny_model):
+    if torch.cuda.is_available():
+        load_policy(tiny_model, device="cuda")
+        return
+    with pytest.raises(ConfigError, match="torch sees no CUDA device"):
+        load_policy(tiny_model, device="cuda")

@@ -1,0 +1,23 @@
+"""`vla-ros train`: train what a file of config/training describes."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("--config", type=Path, required=True, help="a file of config/training")
+    parser.add_argument("--resume", action="store_true", help="continue from the run's checkpoint")
+    parser.add_argument("--json", action="store_true", help="print the final figures as one JSON object")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Train, and say what was reached."""
+    from vla_ros.training.run import train
+
+    figures = train(args.config, args.resume)
+    print(json.dumps(figures) if args.json else "  ".join(f"{name}: {value:.4g}" for name, value in figures.items()))
+    return 0

@@ -1,0 +1,70 @@
+"""The model card: what a model folder holds, how it was made, and what it reached, from measured figures only."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from vla_ros.core.config import load_yaml
+from vla_ros.policies.weights import FILE as WEIGHTS
+
+EVALUATION = "evaluation.json"
+
+
+def write_card(folder: Path, summary: dict[str, Any]) -> None:
+    """Add an evaluation's figures to `evaluation.json` and write `README.md` anew."""
+    path = folder / EVALUATION
+    figures = json.loads(path.read_text()) if path.is_file() else {}
+    figures["held-out wordings" if summary["held_out_wordings"] else "training wordings"] = summary
+    path.write_text(json.dumps(figures, indent=1) + "\n")
+    (folder / "README.md").write_text(card(folder, figures))
+
+
+def card(folder: Path, figures: dict[str, Any]) -> str:
+    """The text of the card."""
+    config = load_yaml(folder / "config.yaml")
+    made, contract = config["provenance"], config["contract"]
+    cameras = ", ".join(f"{c['name']} {c['width']}x{c['height']}" for c in contract["cameras"])
+    training, data = made["training"], made["demonstrations"]
+    loop = training["loop"]
+    return "\n".join([
+        f"# {folder.name}",
+        "",
+        "A Unified World Model (arXiv 2504.02792), tabletop preset, trained from scratch in the embedded simulator.",
+        "",
+        f"- In: cameras {cameras}; joints {', '.join(contract['joints'])}; a sentence.",
+        f"- Out: {contract['horizon']} absolute joint positions, {contract['step_s']} s apart, "
+        f"of which {contract['execute_steps']} are executed; frames expected at steps {config['future_steps']}.",
+        f"- Weights: {(folder / WEIGHTS).stat().st_size / 1e6:.1f} MB with the autoencoder, safetensors.",
+        f"- Data: {data.get('episodes', '?')} demonstrations, {data.get('frames', '?')} frames, by `vla-ros demos`.",
+        f"- Training: {loop['steps']} steps of {loop['batch']} frames, learning rate {loop['learning_rate']}, "
+        f"{made['seconds'] / 60:.0f} minutes on {loop['threads']} CPU threads, by `vla-ros train`.",
+        "- On held-out episodes: " + ", ".join(f"{k} {v:.4g}" for k, v in made["validation"].items()) + ".",
+        "",
+        "## Closed-loop success",
+        "By `vla-ros eval`, without ROS, on seeds that training never saw; intervals are Wilson's at 95 %.",
+        "",
+        *_table(figures),
+        "",
+        "## Limits",
+        "It knows this table, these blocks, this light and these two cameras. Success here says nothing about a real",
+        "robot. It is a demonstration of the package, not a policy to run on hardware.",
+        "",
+    ])  # fmt: skip
+
+
+def _table(figures: dict[str, Any]) -> list[str]:
+    families = sorted({family for figure in figures.values() for family in figure["by_family"]})
+    rows = [
+        f"| | episodes | success | interval | {' | '.join(families)} | chunk ms p50 / p99 |",
+        "|---|---" * 2 + "|---" * (len(families) + 1) + "|",
+    ]
+    for name, f in figures.items():
+        parts = " | ".join(f"{100 * f['by_family'][k]['success_rate']:.0f} %" for k in families)
+        low, high = f["confidence_95"]
+        rows.append(
+            f"| {name} (seed {f['seed']}) | {f['episodes']} | {100 * f['success_rate']:.1f} % | "
+            f"{100 * low:.0f} to {100 * high:.0f} % | {parts} | {f['chunk_ms_p50']} / {f['chunk_ms_p99']} |"
+        )
+    return rows

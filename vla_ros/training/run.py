@@ -1,0 +1,22 @@
+"""From a file of config/training to the training that it describes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vla_ros.core.config import load_yaml, parse
+from vla_ros.core.errors import ConfigError, did_you_mean
+from vla_ros.training.autoencoder import train_autoencoder
+from vla_ros.training.config import AutoencoderTraining, UWMTraining
+from vla_ros.training.uwm import train_uwm
+
+
+def train(config: Path, resume: bool) -> dict[str, float]:
+    """Run a training; returns its final figures."""
+    data = load_yaml(config)
+    kind = data.get("kind") if isinstance(data, dict) else None
+    if kind == "autoencoder":
+        return train_autoencoder(parse(data, AutoencoderTraining, str(config)), resume)
+    if kind == "uwm":
+        return train_uwm(parse(data, UWMTraining, str(config)), resume)
+    raise ConfigError(f"{config}: kind is {kind!r}{did_you_mean(str(kind), ('autoencoder', 'uwm'))}")
