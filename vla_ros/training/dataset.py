@@ -64,4 +64,4 @@ def load_demonstrations(folder: Path) -> Demonstrations:
             raise ConfigError(f"{folder}: array '{name}' cannot be read: {error}") from None
 
     images = {camera: gather(camera) for camera in meta["cameras"]}
-    return Demonstrations(images, *(gather(name) for name in ARRAYS), meta=meta)
+    return Demonstrations(images=images, meta=meta, **{name: gather(name) for name in ARRAYS})

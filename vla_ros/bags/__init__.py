@@ -1,0 +1,1 @@
+"""Rosbags in and out. Empty until recording and replay arrive."""

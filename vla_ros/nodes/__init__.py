@@ -1,0 +1,1 @@
+"""Thin rinds: parameters, subscriptions, timers. No arithmetic."""

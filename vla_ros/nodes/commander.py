@@ -1,0 +1,224 @@
+"""The commander: chunks and joint states in, safe joint commands out. Small, numpy only, in a process of its own."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy: its threads would only disturb the control period
+
+from dataclasses import dataclass
+from typing import Any
+
+from diagnostic_msgs.msg import DiagnosticStatus
+from rclpy.clock import JumpThreshold
+from rclpy.duration import Duration
+from sensor_msgs.msg import JointState
+from std_msgs.msg import Empty, Float64MultiArray
+from std_srvs.srv import Trigger
+from trajectory_msgs.msg import JointTrajectory
+
+from vla_ros.core.commander import Commander
+from vla_ros.core.errors import ContractError, MessageError
+from vla_ros.core.guard import Mode, Verdict
+from vla_ros.core.robot import load_robot
+from vla_ros.core.timing import LatencyStats, RateMeter
+from vla_ros.core.types import NS_PER_S
+from vla_ros.ros.convert import command_message, joint_state_to_array, to_ns, trajectory_to_chunk
+from vla_ros.ros.diagnostics import ERROR, OK, WARN, Diagnostics, Report, status
+from vla_ros.ros.lifecycle import ManagedNode, spin
+from vla_ros.ros.parameters import declare, parameter
+from vla_ros.ros.qos import COMMAND, EVENTS, SENSOR
+
+MESSAGES: dict[str, Any] = {
+    "Float64MultiArray": Float64MultiArray, "JointTrajectory": JointTrajectory, "JointState": JointState,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """The commander's parameters."""
+
+    robot: str = parameter("ur5e_tabletop", "robot contract: a YAML file, or a name in config/robots")
+    autostart: bool = parameter(True, "configure and activate without a lifecycle manager")
+    auto_arm: bool = parameter(False, "arm as soon as joint states are there; for simulation only")
+    dry_run: bool = parameter(False, "compute everything, publish no command")
+
+
+class CommanderNode(ManagedNode):
+    """Topics, services and the control timer around `core.commander.Commander`, which decides everything."""
+
+    def __init__(self) -> None:
+        super().__init__("commander")
+        self.parameters = declare(self, Parameters)
+        self._heard: list[Any] = []
+        self._served: list[Any] = []
+        self._timer: Any = None
+
+    def configure(self) -> None:
+        """Read the contract; make publishers, subscriptions and services."""
+        self._robot = load_robot(self.parameters.robot)
+        self._commander = Commander(self._robot)
+        self._period_ns = round(NS_PER_S / self._robot.command.rate_hz)
+        self._meters = {"joint_states": RateMeter(), "chunk": RateMeter()}
+        self._latency = {"chunk_ms": LatencyStats(), "first_command_ms": LatencyStats()}
+        self._refused, self._last_refusal = 0, ""
+        self._outputs = [
+            (spec, columns, self.create_publisher(MESSAGES[spec.type], spec.topic, COMMAND))
+            for spec, columns in self._robot.outputs
+        ]
+        self._timing = self.create_publisher(DiagnosticStatus, "~/timing", EVENTS)
+        self._diagnostics = Diagnostics(self, self._report)
+        threshold = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True)
+        self._jumps = self.get_clock().create_jump_callback(threshold, post_callback=lambda _: self._jumped())
+        listen, serve = self.create_subscription, self.create_service
+        self._heard = [
+            listen(JointTrajectory, "action_chunk", self._on_chunk, COMMAND),
+            listen(JointState, self._robot.joint_states_topic, self._on_joint_state, SENSOR),
+            listen(Empty, "stop", self._on_stop_topic, COMMAND),
+        ]
+        self._served = [serve(Trigger, "~/arm", self._on_arm), serve(Trigger, "~/stop", self._on_stop)]
+
+    def activate(self) -> None:
+        """Start the control timer; still disarmed."""
+        self._timer = self.create_timer(self._period_ns / NS_PER_S, self._control)
+
+    def deactivate(self) -> None:
+        """Send one hold where something was moving, then nothing more."""
+        if self._timer is not None:
+            self.destroy_timer(self._timer)
+            self._timer = None
+            self._commander.stop("the commander is shutting down")
+            self._tick()
+            self._commander.disarm()
+
+    def cleanup(self) -> None:
+        """Remove what `configure` made."""
+        for subscription in self._heard:
+            self.destroy_subscription(subscription)
+        for service in self._served:
+            self.destroy_service(service)
+        self._heard, self._served = [], []
+
+    def _now_ns(self) -> int:
+        return int(self.get_clock().now().nanoseconds)
+
+    def _control(self) -> None:
+        if self.parameters.auto_arm and self._commander.guard.mode is Mode.DISARMED:
+            self._arm()
+        self._tick()
+
+    def _tick(self) -> None:
+        now_ns = self._now_ns()
+        before = self._commander.guard.mode
+        verdict = self._commander.tick(now_ns)
+        self._publish(verdict, now_ns)
+        timing = self._commander.timing
+        if timing is not None:
+            self._latency["chunk_ms"].add_ns(round(timing.chunk_ms * 1e6))
+            self._latency["first_command_ms"].add_ns(round(timing.first_command_ms * 1e6))
+            values = {"stamp_ns": timing.stamp_ns, "chunk_ms": timing.chunk_ms,
+                      "first_command_ms": timing.first_command_ms}  # fmt: skip
+            self._timing.publish(status(self.get_name(), Report(OK, "", values)))
+        if verdict.mode is not before:
+            if verdict.mode is Mode.FAULT:
+                self.get_logger().error(f"holding the last measured position: {verdict.reason}")
+            self._diagnostics.changed()
+
+    def _publish(self, verdict: Verdict, now_ns: int) -> None:
+        if verdict.command is None or self.parameters.dry_run:
+            return
+        for spec, columns, publisher in self._outputs:
+            names = [self._robot.joint_names[column] for column in columns]
+            positions = verdict.command[list(columns)]
+            publisher.publish(command_message(spec.type, names, positions, now_ns, self._period_ns))
+
+    def _on_joint_state(self, message: JointState) -> None:
+        now_ns = self._now_ns()
+        try:
+            positions = joint_state_to_array(message, self._robot.joint_names)
+        except MessageError as error:
+            self._refuse(str(error))
+            return
+        refusal = self._commander.on_state(to_ns(message.header.stamp), positions, now_ns)
+        if refusal is None:
+            self._meters["joint_states"].tick(now_ns)
+        else:
+            self._refuse(refusal)
+
+    def _on_chunk(self, message: JointTrajectory) -> None:
+        now_ns = self._now_ns()
+        try:
+            chunk = trajectory_to_chunk(message)
+        except (MessageError, ContractError) as error:
+            self._refuse(f"action chunk: {error}")
+            return
+        self._meters["chunk"].tick(now_ns)
+        refusal = self._commander.on_chunk(chunk, now_ns)
+        if refusal is not None:
+            self._last_refusal = f"action chunk refused: {refusal}"
+        if self._timer is not None:
+            self._tick()  # the first command need not wait for the control period
+
+    def _on_stop_topic(self, _: Empty) -> None:
+        self._stop("stop requested on the stop topic")
+
+    def _on_stop(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        self._stop("stop requested")
+        response.success, response.message = True, self._commander.guard.mode.value
+        return response
+
+    def _stop(self, reason: str) -> None:
+        self._commander.stop(reason)
+        if self._timer is not None:
+            self._tick()
+        self._diagnostics.changed()
+
+    def _on_arm(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        refusal = self._arm()
+        response.success, response.message = refusal is None, refusal or "armed"
+        return response
+
+    def _arm(self) -> str | None:
+        refusal = self._not_ready() or self._commander.arm(self._now_ns())
+        self._diagnostics.changed()
+        return refusal
+
+    def _not_ready(self) -> str | None:
+        if self._timer is None:
+            return "not armed: the commander is not active"
+        for spec, _, _ in self._outputs:
+            if (count := self.count_publishers(spec.topic)) > 1:
+                return f"not armed: {count} publishers on {spec.topic}; right would be this commander alone"
+        return None
+
+    def _jumped(self) -> None:
+        self._commander.clock_jumped()
+        self._diagnostics.changed()
+
+    def _refuse(self, why: str) -> None:
+        self._refused += 1
+        self._last_refusal = why
+        self.get_logger().warning(why, throttle_duration_sec=5.0)
+
+    def _report(self) -> Report:
+        guard, now_ns = self._commander.guard, self._now_ns()
+        level = {Mode.ARMED: OK, Mode.DISARMED: WARN, Mode.FAULT: ERROR}[guard.mode]
+        values: dict[str, object] = {
+            "mode": guard.mode.value, "reason": guard.reason, "refused": self._refused,
+            "last refusal": self._last_refusal, "dry_run": self.parameters.dry_run,
+        }  # fmt: skip
+        for name, meter in self._meters.items():
+            values |= {f"{name} rate_hz": meter.rate_hz(now_ns), f"{name} age_s": meter.age_s(now_ns)}
+        for name, stats in self._latency.items():
+            values |= {f"{name} p50": stats.quantile_ms(0.5), f"{name} p99": stats.quantile_ms(0.99)}
+        return Report(level, f"{guard.mode.value}: {guard.reason}" if guard.reason else guard.mode.value, values)
+
+
+def main() -> None:
+    """Entry point."""
+    spin(CommanderNode, lambda node: node.autostart() if node.parameters.autostart else None,
+         lambda node: node.deactivate())  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,206 @@
+"""The demo's conductor: gives instructions, resets the simulator between them, measures, and shows what came of it."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from lifecycle_msgs.msg import Transition
+from numpy.typing import NDArray
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+from sensor_msgs.msg import Image
+from std_msgs.msg import Bool, String
+from std_srvs.srv import Trigger
+
+from vla_ros.core.errors import VlaRosError
+from vla_ros.monitor import report
+from vla_ros.monitor.latency import ChunkLatency, TimingLog
+from vla_ros.monitor.series import Settings, conduct, plan
+from vla_ros.ros.clients import ServiceCaller
+from vla_ros.ros.convert import image_to_array, to_ns
+from vla_ros.ros.parameters import declare, parameter
+from vla_ros.ros.qos import EVENTS, LATCHED, SENSOR
+from vla_ros.sim.tasks import TASKS, instruction_to_task, wordings
+
+FRAMES_KEPT = 1200
+SUCCESS_SETTLE_S = 0.25  # longer than a message sent before a reset can still be on its way
+STOP_TIMEOUT_S = 1.5
+USER_ERROR = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """The demo's parameters; `vla_ros.monitor.series.Settings` says what they mean together."""
+
+    instruction: str = parameter("", "one sentence to obey; empty runs the series")
+    series: str = parameter("tour", "tour: every task once; random: the episodes of vla-ros eval, without pictures")
+    episodes: int = parameter(0, "number of episodes; 0 means the whole tour, or one", low=0, high=100_000)
+    seed: int = parameter(20000, "seed of the first episode; each next one adds one", low=0, high=2**30)
+    time_limit_s: float = parameter(12.0, "seconds of an episode after which it has failed", low=0.1, high=600.0)
+    out: str = parameter("out/demo", "folder for report.json and the pictures")
+
+
+class DemoNode(Node):
+    """The graph as the conductor sees it (`vla_ros.monitor.conductor.Graph`)."""
+
+    def __init__(self) -> None:
+        super().__init__("demo")
+        values = asdict(declare(self, Parameters))
+        self.settings = Settings(**{**values, "out": Path(values["out"])})
+        self._calls = ServiceCaller(self)
+        self._frames: deque[NDArray[np.uint8]] = deque(maxlen=FRAMES_KEPT)
+        self._timing = TimingLog()
+        self._success: bool | None = None
+        self._fault: str | None = None
+        self._reset_s, self._instructed_ns, self._armed_ns = 0.0, 0, 0
+        self._instruction = self.create_publisher(String, "instruction", LATCHED)
+        self.create_subscription(Bool, "sim/success", self._on_success, 10)
+        self.create_subscription(DiagnosticStatus, "policy/timing", self._on_policy_timing, EVENTS)
+        self.create_subscription(DiagnosticStatus, "commander/timing", self._on_commander_timing, EVENTS)
+        self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, EVENTS)
+        if self.settings.pictures:
+            self.create_subscription(Image, "overview/image_raw", self._on_frame, SENSOR)
+
+    def now_s(self) -> float:
+        """See `Graph`."""
+        return time.monotonic()
+
+    def wait(self, seconds: float) -> None:
+        """See `Graph`."""
+        if not self.context.ok():
+            raise ExternalShutdownException
+        time.sleep(seconds)
+
+    def ready(self) -> str | None:
+        """See `Graph`."""
+        for name in ("policy", "commander"):
+            if not self._calls.is_active(name):
+                return f"node {name} is not active"
+        return None if self._calls.is_there(Trigger, "sim/reset") else "service sim/reset is not there"
+
+    def reset(self, seed: int, task: str) -> None:
+        """See `Graph`."""
+        self._calls.set_parameters("sim", {"seed": seed, "task": task})
+        done, message = self._calls.trigger("sim/reset")
+        if not done:
+            raise VlaRosError(f"sim/reset with seed {seed} and task '{task}': {message}")
+        self._success, self._reset_s = None, self.now_s()
+
+    def instruct(self, sentence: str) -> None:
+        """See `Graph`."""
+        self._instruction.publish(String(data=sentence))
+        self._instructed_ns = self.get_clock().now().nanoseconds
+
+    def has_answered(self) -> bool:
+        """See `Graph`."""
+        return self._timing.newest_stamp_ns > self._instructed_ns
+
+    def arm(self) -> str | None:
+        """See `Graph`."""
+        if not self._calls.is_active("commander"):
+            self._calls.change_state("commander", Transition.TRANSITION_ACTIVATE)
+        self._fault, self._armed_ns = None, self.get_clock().now().nanoseconds
+        done, message = self._calls.trigger("commander/arm")
+        return None if done else message
+
+    def stop(self) -> None:
+        """See `Graph`. A stopped commander holds where it stopped, against the next reset; an inactive one is silent."""
+        self._calls.trigger("commander/stop", STOP_TIMEOUT_S)
+        if self._calls.is_active("commander"):
+            self._calls.change_state("commander", Transition.TRANSITION_DEACTIVATE)
+
+    def success(self) -> bool | None:
+        """See `Graph`."""
+        return self._success
+
+    def fault(self) -> str | None:
+        """See `Graph`."""
+        return self._fault
+
+    def take_chunks(self) -> tuple[ChunkLatency, ...]:
+        """See `Graph`."""
+        return self._timing.take()
+
+    def take_frames(self) -> list[NDArray[np.uint8]]:
+        """See `Graph`."""
+        frames = list(self._frames)
+        self._frames.clear()
+        return frames
+
+    def _on_success(self, message: Bool) -> None:
+        if self.now_s() - self._reset_s > SUCCESS_SETTLE_S:
+            self._success = message.data
+
+    def _on_frame(self, message: Image) -> None:
+        self._frames.append(image_to_array(message).copy())
+
+    def _on_policy_timing(self, message: DiagnosticStatus) -> None:
+        self._timing.add_policy({pair.key: pair.value for pair in message.values})
+
+    def _on_commander_timing(self, message: DiagnosticStatus) -> None:
+        self._timing.add_commander({pair.key: pair.value for pair in message.values})
+
+    def _on_diagnostics(self, message: DiagnosticArray) -> None:
+        for status in message.status:
+            fresh = to_ns(message.header.stamp) > self._armed_ns
+            if fresh and status.name == "commander" and status.level == DiagnosticStatus.ERROR:
+                self._fault = status.message
+
+
+def run(node: DemoNode) -> None:
+    """The whole series; the node's executor spins in another thread meanwhile."""
+    asked = instruction_to_task(node.settings.instruction)
+    sentences = {name: wordings(task) for name, task in TASKS.items()}
+    families = {name: task.family for name, task in TASKS.items()}
+    episodes = plan(node.settings, sentences, families, asked.name if asked else "")
+    results = conduct(node, episodes, node.settings)
+    report.show(results, node.settings.out)
+
+
+def main() -> None:
+    """Entry point; exit code 0 when every episode ran, whether the robot succeeded or not."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # both signals leave time to stop the commander
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    code = 0
+    try:
+        with _spinning(DemoNode()) as node:
+            run(node)
+    except VlaRosError as error:
+        print(f"demo: error: {error}", file=sys.stderr)
+        code = USER_ERROR
+    except (KeyboardInterrupt, ExternalShutdownException):
+        print("demo: interrupted", file=sys.stderr)
+    finally:
+        rclpy.try_shutdown()
+    sys.exit(code)
+
+
+@contextmanager
+def _spinning(node: DemoNode) -> Iterator[DemoNode]:
+    """Serve the node's callbacks from another thread."""
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+    thread = threading.Thread(target=executor.spin, name="spin")
+    thread.start()
+    try:
+        yield node
+    finally:
+        executor.shutdown()
+        thread.join()
+        node.destroy_node()
+
+
+if __name__ == "__main__":
+    main()

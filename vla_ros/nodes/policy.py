@@ -1,0 +1,202 @@
+"""The policy node: the newest synchronised observation in, an action chunk out, inferred in a thread of its own."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from diagnostic_msgs.msg import DiagnosticStatus
+from rclpy.clock import JumpThreshold
+from rclpy.duration import Duration
+from trajectory_msgs.msg import JointTrajectory
+
+from vla_ros.core.errors import MessageError, VlaRosError
+from vla_ros.core.prefetch import ReplanClock
+from vla_ros.core.robot import load_robot
+from vla_ros.core.streams import Synchroniser
+from vla_ros.core.timing import LatencyStats, RateMeter
+from vla_ros.core.types import NS_PER_S, Observation
+from vla_ros.policies.contract import PolicyContract
+from vla_ros.policies.loading import check_contract, load_policy
+from vla_ros.ros.convert import chunk_to_trajectory
+from vla_ros.ros.diagnostics import ERROR, OK, WARN, Diagnostics, Report, status
+from vla_ros.ros.inputs import Inputs
+from vla_ros.ros.lifecycle import ManagedNode, spin
+from vla_ros.ros.parameters import declare, parameter
+from vla_ros.ros.qos import COMMAND, EVENTS
+from vla_ros.ros.worker import Worker
+
+FAILURES, WITHIN_S = 3, 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """The policy node's parameters."""
+
+    robot: str = parameter("ur5e_tabletop", "robot contract: a YAML file, or a name in config/robots")
+    model: str = parameter("uwm_tabletop", "model folder, or its name in models")
+    device: str = parameter("cpu", "torch device, such as cpu or cuda:0")
+    threads: int = parameter(1, "CPU threads for the network", low=1, high=64)
+    execute_steps: int = parameter(0, "actions to execute before the next chunk; 0: the model's own", low=0, high=1000)
+    autostart: bool = parameter(True, "configure and activate without a lifecycle manager")
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """An observation to plan from, and when it was complete [ns]."""
+
+    observation: Observation
+    complete_ns: int
+
+
+class PolicyNode(ManagedNode):
+    """Parameters, topics and the inference thread around a `core.types.Policy`."""
+
+    def __init__(self) -> None:
+        super().__init__("policy")
+        self.parameters = declare(self, Parameters)
+        self._inputs: Inputs | None = None
+        self._worker: Worker[Job] | None = None
+        self._chunks: Any = None
+
+    def configure(self) -> None:
+        """Load robot and model, hold them against each other, warm up."""
+        self._robot = load_robot(self.parameters.robot)
+        self._policy = load_policy(
+            self.parameters.model, threads=self.parameters.threads, device=self.parameters.device
+        )
+        contract: PolicyContract = self._policy.contract
+        check_contract(contract, self._robot)
+        self._policy.infer(_blank(contract))
+        self._cameras = tuple(camera.name for camera in contract.cameras)
+        self._synchroniser = Synchroniser(
+            self._robot, cameras=self._cameras, history=contract.history, history_step_s=contract.step_s
+        )
+        steps = self.parameters.execute_steps or contract.execute_steps
+        timeout_ns = round(self._robot.guard.plan_timeout_s * NS_PER_S)
+        self._replan = ReplanClock(steps, contract.horizon, contract.step_ns, timeout_ns)
+        self._instruction, self._problem = "", ""
+        self._failures: deque[int] = deque(maxlen=FAILURES)
+        self._inference, self._sent = LatencyStats(), RateMeter()
+        if self._chunks is None:
+            self._chunks = self.create_publisher(JointTrajectory, "action_chunk", COMMAND)
+            self._timing = self.create_publisher(DiagnosticStatus, "~/timing", EVENTS)
+            self._diagnostics = Diagnostics(self, self._report)
+            self.create_timer(0.2, self._watch_failures)
+            threshold = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True)
+            self._jumps = self.get_clock().create_jump_callback(threshold, post_callback=lambda _: self._restart())
+
+    def activate(self) -> None:
+        """Listen, and plan."""
+        self._problem = ""
+        self._failures.clear()
+        self._worker = Worker(self._infer, self._failed, "inference")
+        self._inputs = Inputs(
+            self, self._robot, self._synchroniser, self._cameras, self._on_image, lambda _: self._replan.reset()
+        )
+
+    def deactivate(self) -> None:
+        """Cease to listen; a chunk under way is dropped."""
+        if self._inputs is not None:
+            self._inputs.close()
+            self._inputs = None
+        if self._worker is not None:
+            self._worker.close()
+            self._worker = None
+        if hasattr(self, "_synchroniser"):
+            self._restart()
+
+    def _now_ns(self) -> int:
+        return int(self.get_clock().now().nanoseconds)
+
+    def _restart(self) -> None:
+        self._synchroniser.reset()
+        self._replan.reset()
+
+    def _on_image(self) -> None:
+        if self._worker is None or self._worker.busy or not self._synchroniser.instruction:
+            return
+        now_ns = self._now_ns()
+        observation = self._synchroniser.observe(now_ns)
+        if observation is not None and self._replan.is_due(observation.stamp_ns):
+            self._worker.submit(Job(observation, now_ns))
+
+    def _infer(self, job: Job) -> None:
+        """In the inference thread."""
+        observation, started_ns = job.observation, self._now_ns()
+        if observation.instruction != self._instruction:
+            self._policy.reset()
+            self._instruction = observation.instruction
+        chunk = self._policy.infer(observation)
+        inferred_ns = self._now_ns()
+        if not np.isfinite(chunk.actions).all():
+            raise VlaRosError("the policy's chunk holds values that are not finite; it was not sent")
+        worker = self._worker
+        if worker is None or observation.instruction != self._synchroniser.instruction:
+            return  # stopped, or told something else meanwhile
+        self._chunks.publish(chunk_to_trajectory(chunk))
+        sent_ns = self._now_ns()
+        self._replan.planned(observation.stamp_ns, sent_ns)
+        self._inference.add_ns(inferred_ns - started_ns)
+        self._sent.tick(sent_ns)
+        self._problem = ""
+        stamp_ns = observation.stamp_ns
+        values = {
+            "stamp_ns": stamp_ns, "received_ms": (job.complete_ns - stamp_ns) / 1e6,
+            "wait_ms": (started_ns - job.complete_ns) / 1e6, "inference_ms": (inferred_ns - started_ns) / 1e6,
+            "published_ms": (sent_ns - stamp_ns) / 1e6,
+        }  # fmt: skip
+        self._timing.publish(status(self.get_name(), Report(OK, "", values)))
+
+    def _failed(self, error: Exception) -> None:
+        """In the inference thread. A sentence that cannot be obeyed is no failure of ours: nothing is sent."""
+        self._problem = str(error) or repr(error)
+        self.get_logger().error(f"no chunk: {self._problem}", throttle_duration_sec=2.0)
+        if not isinstance(error, MessageError):
+            self._failures.append(self._now_ns())
+
+    def _watch_failures(self) -> None:
+        recent = len(self._failures) == FAILURES and self._now_ns() - self._failures[0] < WITHIN_S * NS_PER_S
+        if recent and self._worker is not None:
+            self.get_logger().error(f"{FAILURES} failures within {WITHIN_S:g} s; going inactive")
+            problem = self._problem
+            self.trigger_deactivate()
+            self._problem = f"inactive after {FAILURES} failures: {problem}"
+            self._diagnostics.changed()
+
+    def _report(self) -> Report:
+        now_ns = self._now_ns()
+        values: dict[str, object] = {
+            "instruction": self._synchroniser.instruction, "chunks": self._sent.count,
+            "chunk rate_hz": self._sent.rate_hz(now_ns), "chunk age_s": self._sent.age_s(now_ns),
+            "inference_ms p50": self._inference.quantile_ms(0.5), "inference_ms p99": self._inference.quantile_ms(0.99),
+        }  # fmt: skip
+        if self._inputs is None:
+            return Report(ERROR if self._problem else WARN, self._problem or "inactive", values)
+        values |= self._inputs.figures(now_ns) | {"last refused input": self._inputs.last_error}
+        if problem := self._inputs.instruction_error or self._problem:
+            return Report(ERROR, problem, values)
+        if not self._synchroniser.instruction:
+            return Report(OK, "waiting for an instruction", values)
+        if self._sent.age_s(now_ns) > 1.0:
+            self._synchroniser.observe(now_ns, repeat=True)
+            return Report(WARN, self._synchroniser.reason or self._inputs.last_error or "no chunk yet", values)
+        return Report(OK, "planning", values)
+
+
+def _blank(contract: PolicyContract) -> Observation:
+    """What the warm-up plans from: the first true chunk must not pay for what torch does only once."""
+    images = {c.name: np.zeros((contract.history, c.height, c.width, 3), dtype=np.uint8) for c in contract.cameras}
+    return Observation(0, images, np.zeros((contract.history, len(contract.joints)), dtype=np.float32), "warm up")
+
+
+def main() -> None:
+    """Entry point."""
+    spin(PolicyNode, lambda node: node.autostart() if node.parameters.autostart else None,
+         lambda node: node.deactivate())  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

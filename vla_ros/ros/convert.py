@@ -1,0 +1,192 @@
+"""Messages <-> numbers. Needs message classes but no running node, so that bags and live topics share it.
+
+Every function from a message raises MessageError where the message does not hold what its header promises.
+"""
+
+from __future__ import annotations
+
+import array
+import io
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from builtin_interfaces.msg import Duration, Time
+from numpy.typing import ArrayLike, NDArray
+from PIL import Image as Pillow
+from PIL import UnidentifiedImageError
+from sensor_msgs.msg import CompressedImage, Image, JointState
+from std_msgs.msg import Float64MultiArray
+from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
+
+from vla_ros.core.errors import MessageError
+from vla_ros.core.types import NS_PER_S, ActionChunk
+
+MAX_PIXELS = 16_000_000
+MAX_COMPRESSED_BYTES = 64_000_000
+MAX_CHUNK_POINTS = 1000
+# encoding -> channels, and the order in which they make RGB
+ENCODINGS = {
+    "rgb8": (3, (0, 1, 2)), "bgr8": (3, (2, 1, 0)), "rgba8": (4, (0, 1, 2)), "bgra8": (4, (2, 1, 0)),
+    "mono8": (1, (0, 0, 0)), "8UC1": (1, (0, 0, 0)), "8UC3": (3, (2, 1, 0)),
+}  # fmt: skip
+
+
+def to_ns(stamp: Time | Duration) -> int:
+    """A stamp or duration [ns]."""
+    return int(stamp.sec) * NS_PER_S + int(stamp.nanosec)
+
+
+def to_time(ns: int) -> Time:
+    """Nanoseconds as a stamp."""
+    return Time(sec=ns // NS_PER_S, nanosec=ns % NS_PER_S)
+
+
+def to_duration(ns: int) -> Duration:
+    """Nanoseconds as a duration."""
+    return Duration(sec=ns // NS_PER_S, nanosec=ns % NS_PER_S)
+
+
+def image_to_array(message: Image, encoding: str | None = None) -> NDArray[np.uint8]:
+    """(H, W, 3) RGB; a view where the message is rgb8. `encoding`: the only one that is accepted, where given."""
+    height, width, step = int(message.height), int(message.width), int(message.step)
+    if message.encoding not in ENCODINGS:
+        raise MessageError(f"image encoding '{message.encoding}' is not known; right would be {', '.join(ENCODINGS)}")
+    if encoding is not None and message.encoding != encoding:
+        raise MessageError(f"image encoding is '{message.encoding}'; the robot's contract says '{encoding}'")
+    if not 0 < height * width <= MAX_PIXELS:
+        raise MessageError(f"image is {width}x{height}; right would be 1 to {MAX_PIXELS} pixels")
+    channels, order = ENCODINGS[message.encoding]
+    if step < width * channels:
+        raise MessageError(f"image step is {step}; {width} pixels of {message.encoding} need {width * channels}")
+    needed = step * (height - 1) + width * channels
+    if len(message.data) < needed:
+        raise MessageError(
+            f"image data holds {len(message.data)} bytes; {width}x{height} at step {step} needs {needed}"
+        )
+    flat = np.frombuffer(message.data, dtype=np.uint8)
+    rows = np.lib.stride_tricks.as_strided(flat, (height, width, channels), (step, channels, 1), writeable=False)
+    return rows if order == (0, 1, 2) and channels == 3 else rows[..., list(order)]
+
+
+def array_to_image(frame: NDArray[np.uint8], stamp_ns: int, frame_id: str = "") -> Image:
+    """(H, W, 3) RGB -> rgb8."""
+    message = Image(height=frame.shape[0], width=frame.shape[1], encoding="rgb8", step=3 * frame.shape[1])
+    message.header.stamp, message.header.frame_id = to_time(stamp_ns), frame_id
+    data = array.array("B")  # any other type is checked byte by byte, a thousand times slower
+    data.frombytes(np.ascontiguousarray(frame).tobytes())
+    message.data = data
+    return message
+
+
+def compressed_to_array(message: CompressedImage) -> NDArray[np.uint8]:
+    """(H, W, 3) RGB of a JPEG or PNG; the header's size is checked before anything is decoded."""
+    if len(message.data) > MAX_COMPRESSED_BYTES:
+        raise MessageError(
+            f"compressed image holds {len(message.data)} bytes; right would be at most {MAX_COMPRESSED_BYTES}"
+        )
+    try:
+        picture = Pillow.open(io.BytesIO(bytes(message.data)), formats=("JPEG", "PNG"))
+        if not 0 < picture.width * picture.height <= MAX_PIXELS:
+            raise MessageError(
+                f"compressed image is {picture.width}x{picture.height}; right would be at most {MAX_PIXELS} pixels"
+            )
+        return np.asarray(picture.convert("RGB"))
+    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, Pillow.DecompressionBombError) as error:
+        raise MessageError(f"compressed image cannot be decoded: {error}; right would be a whole JPEG or PNG") from None
+
+
+def array_to_compressed(frame: NDArray[np.uint8], stamp_ns: int, quality: int = 90) -> CompressedImage:
+    """(H, W, 3) RGB -> JPEG."""
+    buffer = io.BytesIO()
+    Pillow.fromarray(frame).save(buffer, "JPEG", quality=quality)
+    message = CompressedImage(format="rgb8; jpeg compressed bgr8")
+    message.header.stamp = to_time(stamp_ns)
+    data = array.array("B")
+    data.frombytes(buffer.getvalue())
+    message.data = data
+    return message
+
+
+def joint_state_to_array(message: JointState, names: Sequence[str]) -> NDArray[np.float64]:
+    """(D,) positions in the order of `names`; others are ignored, missing or doubled ones refused."""
+    if len(message.name) != len(message.position):
+        raise MessageError(f"joint states name {len(message.name)} joints and hold {len(message.position)} positions")
+    found = dict(zip(message.name, message.position, strict=True))
+    if len(found) != len(message.name):
+        raise MessageError("joint states name a joint twice")
+    if missing := [name for name in names if name not in found]:
+        raise MessageError(f"joint states lack {', '.join(missing)}; they hold {', '.join(message.name) or 'none'}")
+    return np.array([found[name] for name in names], dtype=np.float64)
+
+
+def array_to_joint_state(
+    names: Sequence[str], positions: ArrayLike, stamp_ns: int, velocities: ArrayLike | None = None
+) -> JointState:
+    """(D,) positions, and velocities where known."""
+    message = JointState(name=list(names), position=_floats(positions))
+    message.header.stamp = to_time(stamp_ns)
+    if velocities is not None:
+        message.velocity = _floats(velocities)
+    return message
+
+
+def chunk_to_trajectory(chunk: ActionChunk) -> JointTrajectory:
+    """A chunk as a trajectory whose stamp is its observation's."""
+    message = JointTrajectory(joint_names=list(chunk.names))
+    message.header.stamp = to_time(chunk.stamp_ns)
+    for action, due_ns in zip(chunk.actions, chunk.due_ns.tolist(), strict=True):
+        point = JointTrajectoryPoint(positions=_floats(action))
+        point.time_from_start = to_duration(due_ns - chunk.stamp_ns)
+        message.points.append(point)
+    return message
+
+
+def trajectory_to_chunk(message: JointTrajectory) -> ActionChunk:
+    """The inverse: evenly spaced points with a position for every joint. Values may be anything but misshapen."""
+    names, points = tuple(message.joint_names), message.points
+    if not 0 < len(points) <= MAX_CHUNK_POINTS:
+        raise MessageError(f"the trajectory has {len(points)} points; right would be 1 to {MAX_CHUNK_POINTS}")
+    for number, point in enumerate(points):
+        if len(point.positions) != len(names):
+            raise MessageError(f"point {number} has {len(point.positions)} positions for {len(names)} joints")
+    due = [to_ns(point.time_from_start) for point in points]
+    steps = {b - a for a, b in pairwise(due)} or {max(due[0], 1)}
+    if min(steps) <= 0 or max(steps) - min(steps) > 1000:
+        raise MessageError("time_from_start does not rise evenly; right would be one fixed step between points")
+    stamp_ns = to_ns(message.header.stamp)
+    if stamp_ns == 0 or due[0] < 0:
+        raise MessageError("the trajectory has no stamp; right would be the stamp of the observation it answers")
+    actions = np.array([point.positions for point in points], dtype=np.float32)
+    return ActionChunk(stamp_ns, stamp_ns + due[0], min(steps), actions, names)
+
+
+def command_message(kind: str, names: Sequence[str], positions: ArrayLike, stamp_ns: int, period_ns: int) -> Any:
+    """(A,) positions as the message that the robot's contract asks for."""
+    if kind == "Float64MultiArray":
+        return Float64MultiArray(data=_floats(positions))
+    if kind == "JointState":
+        return array_to_joint_state(names, positions, stamp_ns)
+    point = JointTrajectoryPoint(positions=_floats(positions))
+    point.time_from_start = to_duration(period_ns)
+    # Stamp zero: the controller starts at once, whatever its clock.
+    return JointTrajectory(joint_names=list(names), points=[point])
+
+
+def command_to_array(message: Any, names: Sequence[str]) -> NDArray[np.float64]:
+    """(A,) positions of a command of any of the three kinds; of a trajectory, the last point."""
+    if isinstance(message, Float64MultiArray):
+        if len(message.data) != len(names):
+            raise MessageError(f"the command holds {len(message.data)} numbers; right would be {len(names)}")
+        return np.array(message.data, dtype=np.float64)
+    if isinstance(message, JointTrajectory):
+        if not message.points:
+            raise MessageError("the trajectory is empty; right would be at least one point")
+        message = JointState(name=message.joint_names, position=message.points[-1].positions)
+    return joint_state_to_array(message, names)
+
+
+def _floats(values: ArrayLike) -> list[float]:
+    plain: list[float] = np.asarray(values, dtype=np.float64).tolist()
+    return plain

@@ -1,0 +1,109 @@
+"""Managed nodes that start by themselves, say one clear line where they cannot, and end cleanly on a signal."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import rclpy
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
+from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
+
+from vla_ros.core.errors import VlaRosError
+
+USER_ERROR = 2
+
+
+class ManagedNode(LifecycleNode):
+    """A lifecycle node whose steps are `configure`, `activate`, `deactivate` and `cleanup`.
+
+    A VlaRosError of `configure` or `activate` becomes one line and a failed transition.
+    """
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.failure = ""
+
+    def configure(self) -> None:
+        """Read what is needed; raise VlaRosError where it is wrong."""
+
+    def activate(self) -> None:
+        """Begin to work."""
+
+    def deactivate(self) -> None:
+        """Cease to work; nothing moves after it."""
+
+    def cleanup(self) -> None:
+        """Give back what `configure` took."""
+
+    def autostart(self) -> None:
+        """Configure and activate; VlaRosError where either fails."""
+        for transition in (self.trigger_configure, self.trigger_activate):
+            if transition() != TransitionCallbackReturn.SUCCESS:
+                raise VlaRosError(self.failure or "the node did not start")
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """See `configure`."""
+        return self._try(self.configure)
+
+    def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """See `activate`."""
+        done = self._try(self.activate)
+        return super().on_activate(state) if done == TransitionCallbackReturn.SUCCESS else done
+
+    def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """See `deactivate`."""
+        self.deactivate()
+        return super().on_deactivate(state)
+
+    def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """See `cleanup`."""
+        self.cleanup()
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """Whatever the state was: stop, give back."""
+        self.deactivate()
+        self.cleanup()
+        return TransitionCallbackReturn.SUCCESS
+
+    def _try(self, step: Callable[[], None]) -> TransitionCallbackReturn:
+        try:
+            step()
+        except VlaRosError as error:
+            self.failure = str(error)
+            self.get_logger().error(self.failure)
+            return TransitionCallbackReturn.FAILURE
+        return TransitionCallbackReturn.SUCCESS
+
+
+def spin(make: Callable[[], Node], start: Callable[[Any], None], stop: Callable[[Any], None]) -> None:
+    """Run one node until SIGINT, SIGTERM or `rclpy.shutdown`, then `stop` it. Ends the process: 0, or 2 for an error
+    that the user can mend, said in one line."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)  # our handlers leave time to stop the robot
+    node, code = None, 0
+    try:
+        node = make()
+        start(node)
+        executor = SingleThreadedExecutor()
+        executor.add_node(node)
+        while rclpy.ok():
+            executor.spin_once(timeout_sec=0.05)
+    except VlaRosError as error:
+        name = node.get_name() if node is not None else "vla_ros"
+        print(f"{name}: error: {error}", file=sys.stderr)
+        code = USER_ERROR
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not cut the stop short
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if node is not None:
+        stop(node)
+        node.destroy_node()
+    rclpy.try_shutdown()
+    sys.exit(code)

@@ -1,0 +1,44 @@
+"""Parameters <-> frozen dataclasses: declared once, with description and range, read once, read-only afterwards."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rclpy.node import Node
+
+from vla_ros.core.config import parse
+
+T = TypeVar("T")
+
+
+def parameter(
+    default: Any, description: str, *, low: float | None = None, high: float | None = None, read_only: bool = True
+) -> Any:
+    """A field of a parameter dataclass."""
+    about = {"description": description, "low": low, "high": high, "read_only": read_only}
+    return dataclasses.field(default=default, metadata=about)
+
+
+def declare(node: Node, kind: type[T]) -> T:
+    """Declare every field of `kind` as a parameter of `node`, and return their values. Wrong types and values outside
+    their range are refused by rclpy with the parameter's name."""
+    fields = dataclasses.fields(kind)  # type: ignore[arg-type]  # kind is a dataclass
+    values = {
+        f.name: node.declare_parameter(f.name, f.default, descriptor(f.default, f.metadata)).value for f in fields
+    }
+    return parse(values, kind, f"node {node.get_name()}, parameters")
+
+
+def descriptor(default: Any, about: Mapping[str, Any]) -> ParameterDescriptor:
+    """What `ros2 param describe` shows."""
+    message = ParameterDescriptor(description=about["description"], read_only=about["read_only"])
+    if about["low"] is not None:
+        if isinstance(default, int):
+            message.integer_range = [IntegerRange(from_value=int(about["low"]), to_value=int(about["high"]), step=0)]
+        else:
+            low, high = float(about["low"]), float(about["high"])
+            message.floating_point_range = [FloatingPointRange(from_value=low, to_value=high, step=0.0)]
+    return message

@@ -1,0 +1,75 @@
+"""How long a chunk takes on this machine, alone and while the simulator runs and renders beside it, in turn."""
+
+from __future__ import annotations
+
+import multiprocessing
+import time
+from typing import Any
+
+import numpy as np
+
+from vla_ros.core.types import Observation
+from vla_ros.policies.contract import PolicyContract
+from vla_ros.policies.loading import load_policy
+from vla_ros.sim.tabletop import Tabletop
+
+RENDER_HZ = 10
+ROUNDS = 4
+SENTENCE = "push the red block to the left"
+
+
+def simulate(stop: Any, ready: Any) -> None:
+    """The simulator at real time with both policy cameras, until `stop` is set; runs in a process of its own."""
+    tabletop = Tabletop()
+    next_frame = time.monotonic()
+    while not stop.is_set():
+        tabletop.advance(1 / RENDER_HZ)
+        for camera in ("front", "wrist"):
+            tabletop.render(camera, 64, 64)
+        ready.set()
+        next_frame += 1 / RENDER_HZ
+        time.sleep(max(0.0, next_frame - time.monotonic()))
+    tabletop.close()
+
+
+def sample_observation(contract: PolicyContract) -> Observation:
+    """An observation of the right shapes; what it shows does not change how long it takes."""
+    rng = np.random.default_rng(0)
+    images = {
+        c.name: rng.integers(0, 255, (contract.history, c.height, c.width, 3), dtype=np.uint8) for c in contract.cameras
+    }
+    return Observation(0, images, np.zeros((contract.history, len(contract.joints)), dtype=np.float32), SENTENCE)
+
+
+def time_chunks(policy: Any, count: int) -> list[float]:
+    """Durations of `count` chunks [ms]."""
+    observation, durations = sample_observation(policy.contract), []
+    for _ in range(count):
+        started = time.perf_counter()
+        policy.infer(observation)
+        durations.append((time.perf_counter() - started) * 1e3)
+    return durations
+
+
+def bench_chunks(model: str, *, threads: int, device: str, count: int) -> dict[str, float | int | str]:
+    """Alternate rounds alone and beside the simulator; p50 and p99 of each [ms] and the ratio of the medians."""
+    policy = load_policy(model, threads=threads, device=device)
+    time_chunks(policy, 5)  # warm-up
+    context = multiprocessing.get_context("spawn")
+    alone: list[float] = []
+    beside: list[float] = []
+    for _ in range(ROUNDS):
+        alone += time_chunks(policy, count // ROUNDS)
+        stop, ready = context.Event(), context.Event()
+        simulator = context.Process(target=simulate, args=(stop, ready))
+        simulator.start()
+        ready.wait(30)
+        beside += time_chunks(policy, count // ROUNDS)
+        stop.set()
+        simulator.join()
+    result: dict[str, float | int | str] = {"chunks": len(alone), "threads": threads, "device": device}
+    for name, values in (("alone", alone), ("beside_simulator", beside)):
+        result[f"{name}_ms_p50"] = round(float(np.percentile(values, 50)), 2)
+        result[f"{name}_ms_p99"] = round(float(np.percentile(values, 99)), 2)
+    result["ratio_p50"] = round(float(np.median(beside) / np.median(alone)), 3)
+    return result
