@@ -1,0 +1,117 @@
+"""`vla-ros launch` with real nodes: names, remaps, parameters of every type, environment arrive; all of it ends."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.live
+
+TALKER = """#!{python}
+import rclpy
+from std_msgs.msg import String
+rclpy.init()
+node = rclpy.create_node('unnamed', automatically_declare_parameters_from_overrides=True)
+values = [node.get_parameter(name).value for name in ('sentence', 'count', 'speed', 'loud', 'names')]
+publisher = node.create_publisher(String, 'said', 1)
+text = f'{{node.get_fully_qualified_name()}} {{values!r}}'
+node.create_timer(0.05, lambda: publisher.publish(String(data=text)))
+try:
+    rclpy.spin(node)
+except KeyboardInterrupt:
+    print('talker ends', flush=True)
+"""
+LISTENER = """#!{python}
+import os, sys
+import rclpy
+from std_msgs.msg import String
+def hear(message):
+    print('heard', message.data, os.environ['COLOUR'], flush=True)
+    sys.exit(int(os.environ['CODE']))
+rclpy.init()
+node = rclpy.create_node('listener')
+node.create_subscription(String, 'heard', hear, 1)
+rclpy.spin(node)
+"""
+LAUNCH = """launch:
+- arg: {name: sentence}
+- set_env: {name: COLOUR, value: $(env COLOUR blue)}
+- node:
+    pkg: small
+    exec: talker
+    name: speaker
+    namespace: room
+    remap: [{from: said, to: /air}]
+    param:
+    - {name: sentence, value: $(var sentence), type: str}
+    - {name: count, value: 3}
+    - {name: speed, value: '2', type: float}
+    - {name: loud, value: 'true'}
+    - {name: names, value: [a, 'yes']}
+- node:
+    pkg: small
+    exec: listener
+    on_exit: shutdown
+    remap: [{from: heard, to: /air}]
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path, ros_domain: int, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A launch file of two nodes, with their package in AMENT_PREFIX_PATH."""
+    folder = tmp_path / "lib" / "small"
+    folder.mkdir(parents=True)
+    for name, text in (("talker", TALKER), ("listener", LISTENER)):
+        (folder / name).write_text(text.format(python=sys.executable), encoding="utf-8")
+        (folder / name).chmod(0o755)
+    path = tmp_path / "two.launch.yaml"
+    path.write_text(LAUNCH, encoding="utf-8")
+    monkeypatch.setenv("AMENT_PREFIX_PATH", str(tmp_path))
+    return path
+
+
+def start(file: Path, *words: str, code: int = 0) -> subprocess.Popen[str]:
+    command = [sys.executable, "-m", "vla_ros.cli.main", "launch", str(file), *words]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ, "CODE": str(code)}
+    )
+
+
+@pytest.mark.parametrize("code", [0, 7])
+def test_two_nodes_find_each_other_and_end_together(file: Path, code: int) -> None:
+    sentence = 'push: "the" red one\'s [3] {x} # é'
+    process = start(file, f"sentence:={sentence}", code=code)
+    output, _ = process.communicate(timeout=40)
+    said = f"/room/speaker {[sentence, 3, 2.0, True, ['a', 'yes']]!r} blue"
+    assert f"[listener] heard {said}" in output, output
+    assert "[speaker] talker ends" in output
+    assert process.returncode == code, output
+
+
+def test_sigterm_ends_everything_within_two_seconds(file: Path) -> None:
+    file.write_text(LAUNCH.replace("to: /air", "to: /wall", 1), encoding="utf-8")
+    process = start(file, "sentence:=hello")
+    assert process.stdout is not None
+    pids = []
+    while len(pids) < 2:
+        line = process.stdout.readline()
+        pids += [int(line.split()[-1])] if "started, pid" in line else []
+    time.sleep(1.5)
+    began = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    output, _ = process.communicate(timeout=10)
+    assert process.returncode == 0 and time.monotonic() - began < 2.5, output
+    assert not any(Path(f"/proc/{pid}").exists() for pid in pids)
+
+
+def test_a_wrong_argument_is_one_line_and_starts_nothing(file: Path) -> None:
+    process = start(file, "sentence:=x", "sentense:=y")
+    output, _ = process.communicate(timeout=20)
+    assert process.returncode == 2
+    assert output.startswith("vla-ros: error: ") and "did you mean 'sentence'?" in output and output.count("\n") == 1

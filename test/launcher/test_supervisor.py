@@ -1,0 +1,114 @@
+"""Processes: started, watched, ended, with the exit code of the first that failed."""
+
+from __future__ import annotations
+
+import io
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from vla_ros.core.errors import ConfigError
+from vla_ros.launcher.evaluation import ProcessSpec
+from vla_ros.launcher.output import Screen
+from vla_ros.launcher.supervisor import Supervisor
+
+FOREVER = "import time; print('up', flush=True); time.sleep(60)"
+DEAF = "import signal, time; signal.signal(2, signal.SIG_IGN); signal.signal(15, signal.SIG_IGN);" + FOREVER
+
+
+def spec(label: str, code: str, *, shutdown: bool = False) -> ProcessSpec:
+    return ProcessSpec(label, (sys.executable, "-c", code), dict(os.environ), shutdown, False)
+
+
+def run(*specs: ProcessSpec, grace_s: float = 2.0) -> tuple[int, str, float]:
+    """(exit code, screen, seconds)."""
+    stream = io.StringIO()
+    start = time.monotonic()
+    code = Supervisor(specs, Screen(stream), grace_s).run()
+    return code, stream.getvalue(), time.monotonic() - start
+
+
+@pytest.fixture
+def send() -> Iterator[None]:
+    """SIGTERM to this process, as a user would send it to the launcher, one second from now."""
+    timer = threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGTERM))
+    timer.start()
+    yield
+    timer.cancel()
+
+
+def test_ends_when_all_have_ended() -> None:
+    code, screen, _ = run(spec("a", "print('x')"), spec("b", "print('y')"))
+    assert code == 0 and "[a] x\n" in screen and "[b] y\n" in screen and "[launch] a ended\n" in screen
+
+
+def test_the_first_failure_is_the_exit_code_and_the_others_go_on() -> None:
+    code, screen, _ = run(spec("a", "raise SystemExit(3)"), spec("b", "import time; time.sleep(0.8); exit(4)"))
+    assert code == 3 and "a died: exit code 3" in screen and "b died: exit code 4" in screen
+
+
+def test_a_killed_process_counts_as_a_shell_counts_it() -> None:
+    code, screen, _ = run(spec("a", "import os; os.kill(os.getpid(), 9)"))
+    assert code == 137 and "a died: exit code 137" in screen
+
+
+@pytest.mark.parametrize("exit_code", [0, 5])
+def test_on_exit_shutdown_ends_all(exit_code: int) -> None:
+    code, _, seconds = run(
+        spec("a", FOREVER), spec("b", f"import time; time.sleep(0.5); exit({exit_code})", shutdown=True)
+    )
+    assert code == exit_code and seconds < 2.0
+
+
+def test_what_does_not_listen_is_killed_after_the_grace() -> None:
+    code, screen, seconds = run(spec("deaf", DEAF), spec("b", "import time; time.sleep(1)", shutdown=True), grace_s=0.5)
+    assert code == 0 and "deaf did not end within 0.5 s: killed" in screen and seconds < 4.0
+
+
+def test_a_signal_ends_all_and_is_no_failure(send: None) -> None:
+    code, screen, seconds = run(spec("a", FOREVER), spec("b", FOREVER))
+    assert code == 0 and seconds < 3.0 and "died" not in screen
+
+
+def test_children_of_children_end_too() -> None:
+    child = f"import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', {FOREVER!r}]).pid, flush=True)"
+    _, screen, _ = run(spec("a", child + "; import time; time.sleep(0.5)"))
+    pid = int(screen.split("[a] ")[1].split()[0])
+    time.sleep(0.2)
+    assert not Path(f"/proc/{pid}").exists() or "Z" in Path(f"/proc/{pid}/stat").read_text().split(")")[1]
+
+
+def test_a_command_that_is_not_there_is_one_clear_line_and_nothing_stays_behind() -> None:
+    missing = ProcessSpec("b", ("/nowhere/node",), dict(os.environ), False, False)
+    with pytest.raises(ConfigError, match="b: cannot start /nowhere/node"):
+        run(spec("a", FOREVER), missing)
+
+
+def test_children_end_when_the_launcher_is_killed(tmp_path: Path) -> None:
+    script = (
+        "import os, sys\nfrom vla_ros.launcher.evaluation import ProcessSpec\n"
+        "from vla_ros.launcher.output import Screen\nfrom vla_ros.launcher.supervisor import Supervisor\n"
+        f"code = {FOREVER!r}\n"
+        "Supervisor([ProcessSpec('a', (sys.executable, '-c', code), dict(os.environ), False, False)], Screen()).run()"
+    )
+    launcher = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert launcher.stdout is not None
+    line = launcher.stdout.readline()
+    while "started, pid" not in line:
+        line = launcher.stdout.readline()
+    pid = int(line.split()[-1])
+    while "up" not in line:
+        line = launcher.stdout.readline()
+    launcher.kill()
+    launcher.wait()
+    deadline = time.monotonic() + 5.0
+    while Path(f"/proc/{pid}").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert not Path(f"/proc/{pid}").exists() or "Z" in Path(f"/proc/{pid}/stat").read_text().split(")")[1]

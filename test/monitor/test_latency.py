@@ -1,0 +1,58 @@
+"""Joining both halves of a chunk's timing."""
+
+from __future__ import annotations
+
+import pytest
+
+from vla_ros.monitor.latency import TimingLog, percentiles
+
+
+def policy(stamp: int, inference: float = 100.0) -> dict[str, str]:
+    return {"stamp_ns": str(stamp), "wait_ms": "1.5", "inference_ms": str(inference), "published_ms": "110"}
+
+
+def commander(stamp: int, first: float = 108.0) -> dict[str, str]:
+    return {"stamp_ns": str(stamp), "chunk_ms": "104", "first_command_ms": str(first)}
+
+
+def test_halves_are_joined_by_stamp_whichever_comes_first() -> None:
+    log = TimingLog()
+    log.add_policy(policy(2, 90.0))
+    log.add_commander(commander(2, 99.5))
+    log.add_commander(commander(1))
+    log.add_policy(policy(1))
+    log.add_policy(policy(3))
+    first, second = log.take()
+    assert (first.stamp_ns, second.stamp_ns) == (1, 2)
+    assert second.transport_ms == pytest.approx(9.5) and second.wait_ms == 1.5
+    assert log.take() == ()
+
+
+def test_the_newest_answer_is_known_before_it_is_executed() -> None:
+    log = TimingLog()
+    assert log.newest_stamp_ns == 0
+    log.add_policy(policy(7))
+    log.add_policy(policy(5))
+    assert log.newest_stamp_ns == 7
+
+
+@pytest.mark.parametrize("values", [{}, {"stamp_ns": "x"}, {"stamp_ns": "1", "inference_ms": "fast"}])
+def test_a_timing_of_another_make_is_left_out(values: dict[str, str]) -> None:
+    log = TimingLog()
+    log.add_policy(values)
+    log.add_commander(commander(1))
+    assert log.take() == ()
+
+
+def test_the_log_is_bounded() -> None:
+    log = TimingLog(limit=3)
+    for stamp in range(10):
+        log.add_policy(policy(stamp))
+        log.add_commander(commander(stamp))
+    assert [chunk.stamp_ns for chunk in log.take()] == [7, 8, 9]
+
+
+def test_percentiles_leave_out_what_is_not_finite() -> None:
+    found = percentiles([1.0, 2.0, 3.0, float("nan")])
+    assert (found.p50, found.count) == (2.0, 3) and found.p99 == pytest.approx(2.98)
+    assert percentiles([]).p50 is None

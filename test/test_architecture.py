@@ -1,0 +1,184 @@
+"""The rooms of docs/architecture.md and who may enter them, held by reading every import statement."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+PACKAGE = "vla_ros"
+SOURCE = Path(__file__).resolve().parents[1] / PACKAGE
+MESSAGES = {
+    "builtin_interfaces", "diagnostic_msgs", "geometry_msgs", "lifecycle_msgs", "rcl_interfaces", "rosgraph_msgs",
+    "sensor_msgs", "std_msgs", "std_srvs", "trajectory_msgs",
+}  # fmt: skip
+ROS = {"rclpy", "ament_index_python"} | MESSAGES
+TORCH = {"torch", "einops", "transformers", "diffusers", "safetensors", "accelerate"}
+HOUSE = ("core", "networks", "policies", "training", "sim", "bags", "monitor", "ros", "nodes", "launcher", "cli")
+
+
+@dataclass(frozen=True)
+class Room:
+    """What a room may import beside the standard library and itself."""
+
+    ours: tuple[str, ...] = ()
+    theirs: frozenset[str] = frozenset()
+    itself: bool = True
+
+
+def room(ours: str = "", theirs: set[str] | None = None, itself: bool = True) -> Room:
+    return Room(tuple(ours.split()), frozenset(theirs or set()), itself)
+
+
+ROOMS = {
+    "core": room("", {"numpy", "yaml"}),
+    "networks": room("", TORCH | {"numpy"}),
+    "policies": room("core networks", TORCH | {"numpy", "yaml"}),
+    "training": room(
+        "core networks policies bags sim", TORCH | {"numpy", "yaml", "rich", "tqdm", "tensorboard", "PIL", "imageio"}
+    ),
+    "sim": room("core", {"numpy", "yaml", "mujoco", "OpenGL", "PIL"}),
+    "bags": room("core ros.convert", {"numpy", "yaml", "rosbags", "mcap"} | MESSAGES),
+    "monitor": room("core", {"numpy", "yaml", "rich", "PIL"}),
+    "ros": room("core", {"numpy", "PIL"} | ROS),
+    "nodes": room(" ".join(name for name in HOUSE if name not in ("training", "nodes", "cli")), {"numpy"} | ROS, False),
+    "launcher": room("core", {"yaml"}),
+    "cli": room(" ".join(HOUSE), TORCH | ROS | {"numpy", "yaml", "rich", "mujoco", "PIL"}),
+}
+# The parts of a room's own law that are narrower than the room: core reads YAML in one file only.
+ONLY_HERE = {("core", "yaml"): {"config.py"}}
+CLI_MAX_LINES = 150
+
+
+def imports(path: Path, package: str) -> Iterator[tuple[int, str]]:
+    """(line, dotted module) of every import of a file, also inside functions; relative ones resolved."""
+    tree = ast.parse(path.read_text(encoding="utf-8"), str(path))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            for alias in node.names:
+                yield node.lineno, alias.name
+        elif isinstance(node, ast.ImportFrom):
+            parents = package.split(".")
+            base = ".".join(parents[: len(parents) - node.level + 1]) if node.level else ""
+            module = ".".join(filter(None, [base, node.module]))
+            for alias in node.names:
+                yield node.lineno, f"{module}.{alias.name}" if module == PACKAGE or not node.module else module
+                if module.count(".") == 1 and module.startswith(f"{PACKAGE}."):
+                    yield node.lineno, f"{module}.{alias.name}"
+        elif isinstance(node, ast.Call) and _is_import_call(node):
+            yield node.lineno, str(getattr(node.args[0], "value", ""))
+
+
+def _is_import_call(call: ast.Call) -> bool:
+    name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+    literal = bool(call.args) and isinstance(call.args[0], ast.Constant)
+    return name in ("import_module", "__import__") and literal
+
+
+def allowed(module: str, name: str, law: Room) -> bool:
+    """Whether a file of room `name` may import `module`."""
+    top, _, rest = module.partition(".")
+    if top != PACKAGE:
+        return top in sys.stdlib_module_names or top in law.theirs
+    if not rest:
+        return True
+    if rest.split(".")[0] == name:
+        return law.itself
+    parents = {rest.rsplit(".", cut)[0] for cut in range(rest.count(".") + 1)}
+    narrow = {part.partition(".")[0] for part in law.ours if "." in part}
+    return bool(parents & set(law.ours)) or rest in narrow
+
+
+def violations(source: Path) -> list[str]:
+    """Every import below `source` that its room forbids, as `file:line: ...`."""
+    found = []
+    for path in sorted(source.rglob("*.py")):
+        relative = path.relative_to(source)
+        name = relative.parts[0]
+        if len(relative.parts) == 1:
+            name = "(root)"
+        elif name not in ROOMS:
+            found.append(f"{relative}: room '{name}' is not in the table")
+            continue
+        law = ROOMS.get(name, Room())
+        package = ".".join([PACKAGE, *relative.parts[:-1]])
+        for line, module in imports(path, package):
+            only = ONLY_HERE.get((name, module.split(".")[0]))
+            if not allowed(module, name, law) or (only and relative.name not in only):
+                found.append(f"{relative}:{line}: {name} may not import {module}")
+    return found
+
+
+def test_every_import_is_one_that_its_room_allows() -> None:
+    assert violations(SOURCE) == []
+
+
+def test_every_room_says_what_it_is() -> None:
+    for name in ROOMS:
+        if list((SOURCE / name).glob("*.py")):
+            tree = ast.parse((SOURCE / name / "__init__.py").read_text(encoding="utf-8"))
+            assert ast.get_docstring(tree), f"vla_ros/{name}/__init__.py has no docstring"
+
+
+def test_sub_commands_stay_thin() -> None:
+    for path in (SOURCE / "cli").glob("*.py"):
+        lines = len(path.read_text(encoding="utf-8").splitlines())
+        assert lines <= CLI_MAX_LINES, f"{path.name} has {lines} lines; logic belongs into a room"
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "message"),
+    [
+        ("core/bad.py", "import torch", "core may not import torch"),
+        ("core/bad.py", "def f():\n    import rclpy", "core may not import rclpy"),
+        ("core/bad.py", "import yaml", "core may not import yaml"),
+        ("core/bad.py", "from vla_ros.sim import tabletop", "core may not import vla_ros.sim"),
+        ("core/bad.py", "from vla_ros import sim", "core may not import vla_ros.sim"),
+        ("core/bad.py", "from ..policies import loading", "core may not import vla_ros.policies"),
+        ("core/bad.py", "from .. import policies", "core may not import vla_ros.policies"),
+        ("core/bad.py", "import importlib\nimportlib.import_module('torch')", "core may not import torch"),
+        ("networks/bad.py", "from vla_ros.core.types import Observation", "networks may not import vla_ros.core"),
+        ("networks/bad.py", "import yaml", "networks may not import yaml"),
+        ("policies/bad.py", "import rclpy", "policies may not import rclpy"),
+        ("policies/bad.py", "from vla_ros.sim.tabletop import Tabletop", "policies may not import vla_ros.sim"),
+        ("nodes/bad.py", "from vla_ros.nodes.policy import main", "nodes may not import vla_ros.nodes"),
+        ("nodes/bad.py", "from vla_ros.training import loop", "nodes may not import vla_ros.training"),
+        ("nodes/bad.py", "import torch", "nodes may not import torch"),
+        ("ros/bad.py", "import torch", "ros may not import torch"),
+        ("monitor/bad.py", "import rclpy", "monitor may not import rclpy"),
+        ("sim/bad.py", "from vla_ros.policies import loading", "sim may not import vla_ros.policies"),
+        ("bags/bad.py", "from vla_ros.ros.qos import SENSOR", "bags may not import vla_ros.ros.qos"),
+        ("launcher/bad.py", "import numpy", "launcher may not import numpy"),
+        ("attic/bad.py", "", "room 'attic' is not in the table"),
+        ("bad.py", "from vla_ros.core import types", "(root) may not import vla_ros.core"),
+    ],
+)
+def test_a_planted_violation_is_found(tmp_path: Path, file: str, line: str, message: str) -> None:
+    path = tmp_path / file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(line + "\n", encoding="utf-8")
+    assert any(message in found for found in violations(tmp_path)), violations(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("file", "line"),
+    [
+        ("core/good.py", "import numpy as np\nfrom vla_ros.core.types import Observation\nfrom . import errors"),
+        ("core/config.py", "import yaml"),
+        ("bags/good.py", "from vla_ros.ros.convert import to_image\nfrom vla_ros.ros import convert"),
+        (
+            "nodes/good.py",
+            "import rclpy\nfrom vla_ros.core.robot import load_robot\nfrom vla_ros.policies import uwm",
+        ),
+        ("cli/good.py", "def run(args):\n    from vla_ros.training.loop import train"),
+    ],
+)
+def test_what_the_table_allows_passes(tmp_path: Path, file: str, line: str) -> None:
+    path = tmp_path / file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(line + "\n", encoding="utf-8")
+    assert violations(tmp_path) == []

@@ -1,0 +1,1 @@
+"""The `vla-ros` command: one file a sub-command, imported only when it runs."""

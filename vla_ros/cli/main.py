@@ -1,0 +1,72 @@
+"""`vla-ros SUBCOMMAND`: finds the sub-command's file, runs it, and turns errors that a user can mend into one line.
+
+A sub-command is a file of this folder with `add_arguments(parser)` and `run(args) -> int` (the exit code), and a line
+of `COMMANDS`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+
+from vla_ros.core.errors import VlaRosError, did_you_mean
+
+COMMANDS = {
+    "demo": "run the tabletop demo and print its table",
+    "launch": "run a launch file, with `ros2 launch` where that is installed",
+    "eval": "run a policy in the simulator, closed loop, without ROS",
+    "demos": "write demonstrations of the scripted expert",
+    "train": "train a policy on demonstrations",
+    "bench": "measure a policy's latency on this machine",
+    "doctor": "check python, ROS, DDS, rendering, torch and the models here",
+}
+USER_ERROR = 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of `vla-ros`; returns the exit code: 2 for an error that the user can mend."""
+    words = list(sys.argv[1:] if argv is None else argv)
+    if not words or words[0] in ("-h", "--help", "help"):
+        print(_usage())
+        return 0 if words else USER_ERROR
+    try:
+        return _run(words[0], words[1:])
+    except VlaRosError as error:
+        print(f"vla-ros: error: {error}", file=sys.stderr)
+        return USER_ERROR
+    except KeyboardInterrupt:
+        print("vla-ros: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # `vla-ros ... | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+def _run(name: str, words: Sequence[str]) -> int:
+    if name not in COMMANDS:
+        raise VlaRosError(f"unknown sub-command '{name}'{did_you_mean(name, COMMANDS)}")
+    command = importlib.import_module(f"vla_ros.cli.{name}")
+    return int(command.run(_parser(name, command).parse_intermixed_args(words)))
+
+
+def _parser(name: str, command: ModuleType) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=f"vla-ros {name}",
+        description=command.__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    command.add_arguments(parser)
+    return parser
+
+
+def _usage() -> str:
+    lines = [f"  {name:<8} {summary}" for name, summary in COMMANDS.items()]
+    return "\n".join(["usage: vla-ros SUBCOMMAND [options]   (vla-ros SUBCOMMAND --help)", "", *lines])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,94 @@
+"""From the policy's and the commander's timing of each chunk to the way from camera stamp to command."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkLatency:
+    """One chunk that reached the robot, by the stamp of its observation [ns]; times in ms.
+
+    wait_ms: between all inputs at hand and the start of inference.
+    inference_ms: in the network.
+    first_command_ms: from the camera's stamp to the first command of the chunk, all in all.
+    """
+
+    stamp_ns: int
+    wait_ms: float
+    inference_ms: float
+    first_command_ms: float
+
+    @property
+    def transport_ms(self) -> float:
+        """The way from camera to command without inference: messages, conversion, scheduling, waiting."""
+        return self.first_command_ms - self.inference_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Percentiles:
+    """p50 and p99 [ms] over `count` values; None where there were none."""
+
+    p50: float | None
+    p99: float | None
+    count: int
+
+
+class TimingLog:
+    """Collects both halves of each chunk's timing and joins them by stamp. Bounded; the oldest fall out."""
+
+    def __init__(self, limit: int = 4096) -> None:
+        self._limit = limit
+        self._policy: dict[int, Mapping[str, float]] = {}
+        self._commander: dict[int, Mapping[str, float]] = {}
+
+    @property
+    def newest_stamp_ns(self) -> int:
+        """The newest observation that the policy has answered [ns]; 0 before the first."""
+        return max(self._policy, default=0)
+
+    def add_policy(self, values: Mapping[str, str]) -> None:
+        """Take one /policy/timing."""
+        self._add(self._policy, values)
+
+    def add_commander(self, values: Mapping[str, str]) -> None:
+        """Take one /commander/timing."""
+        self._add(self._commander, values)
+
+    def take(self) -> tuple[ChunkLatency, ...]:
+        """All chunks of which both halves came, oldest first; they are forgotten here."""
+        joined = []
+        for stamp_ns in sorted(self._policy.keys() & self._commander.keys()):
+            policy, commander = self._policy[stamp_ns], self._commander[stamp_ns]
+            joined.append(
+                ChunkLatency(
+                    stamp_ns,
+                    policy.get("wait_ms", 0.0),
+                    policy.get("inference_ms", float("nan")),
+                    commander.get("first_command_ms", float("nan")),
+                )
+            )
+        self._policy.clear()
+        self._commander.clear()
+        return tuple(joined)
+
+    def _add(self, half: dict[int, Mapping[str, float]], values: Mapping[str, str]) -> None:
+        try:
+            stamp_ns = int(values["stamp_ns"])
+            half[stamp_ns] = {key: float(value) for key, value in values.items() if key.endswith("_ms")}
+        except (KeyError, ValueError):
+            return  # a timing of another make is no reason to end the demo
+        while len(half) > self._limit:
+            del half[min(half)]
+
+
+def percentiles(values: Iterable[float]) -> Percentiles:
+    """p50 and p99 of the finite values."""
+    finite = [value for value in values if np.isfinite(value)]
+    if not finite:
+        return Percentiles(None, None, 0)
+    p50, p99 = np.percentile(finite, [50, 99])
+    return Percentiles(round(float(p50), 2), round(float(p99), 2), len(finite))

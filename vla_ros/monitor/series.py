@@ -1,0 +1,77 @@
+"""A series of episodes from first to last: what runs, the live line, pictures, and a report that is always current."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from vla_ros.core.errors import ConfigError, did_you_mean
+from vla_ros.core.inputs import check_instruction
+from vla_ros.monitor.conductor import Graph, Pace, outcome, run_episode, wait_until_ready
+from vla_ros.monitor.episodes import Episode, EpisodeResult, Sentences, drawn, repeated, tour
+from vla_ros.monitor.pictures import Gallery
+from vla_ros.monitor.progress import ProgressLine
+from vla_ros.monitor.report import summarise, write_json
+
+SERIES = ("tour", "random")
+FRAME_STEP_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the user asks for.
+
+    instruction: one sentence; empty runs the series.
+    series: `tour`, or `random` for the episodes of `vla-ros eval`, without pictures.
+    episodes: 0 means the whole tour, or one.
+    """
+
+    instruction: str
+    series: str
+    episodes: int
+    seed: int
+    time_limit_s: float
+    out: Path
+
+    def __post_init__(self) -> None:
+        check_instruction(self.instruction)
+        if self.series not in SERIES:
+            raise ConfigError(f"series '{self.series}'{did_you_mean(self.series, SERIES)}")
+        if self.episodes < 0 or self.seed < 0:
+            raise ConfigError(f"episodes is {self.episodes}, seed is {self.seed}; right would be 0 or more for both")
+        if not 0 < self.time_limit_s <= 600:
+            raise ConfigError(f"time_limit_s is {self.time_limit_s:g}; right would be above 0 and at most 600")
+
+    @property
+    def pictures(self) -> bool:
+        """Whether animations are wanted."""
+        return bool(self.instruction) or self.series == "tour"
+
+
+def plan(settings: Settings, sentences: Sentences, families: Mapping[str, str], task: str) -> list[Episode]:
+    """The episodes; `sentences` and `families` by task, `task` that of the instruction or empty."""
+    if settings.instruction:
+        return repeated(settings.instruction, task, settings.seed, settings.episodes)
+    if settings.series == "random":
+        return drawn(sentences, settings.seed, settings.episodes)
+    return tour(sentences, families, settings.seed, settings.episodes)
+
+
+def conduct(graph: Graph, episodes: Sequence[Episode], settings: Settings) -> list[EpisodeResult]:
+    """Run `episodes`, writing `report.json` after each."""
+    pace = Pace(limit_s=settings.time_limit_s)
+    line = ProgressLine(len(episodes))
+    gallery = Gallery(settings.out, FRAME_STEP_S)
+    results: list[EpisodeResult] = []
+    wait_until_ready(graph, pace, line.waiting)
+    try:
+        for line.index, episode in enumerate(episodes, start=1):
+            result = run_episode(graph, episode, pace, line)
+            results.append(result)
+            line.ended(episode, outcome(result), result.seconds)
+            gallery.add(line.index, episode.instruction, result.success, graph.take_frames())
+            write_json(settings.out / "report.json", summarise(results, complete=len(results) == len(episodes)))
+    finally:
+        gallery.close()
+    return results
