@@ -68,7 +68,7 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     save_weights(UWMModel(network, autoencoder), folder / FILE)
     (folder / "config.yaml").write_text(yaml.safe_dump(to_plain(config), sort_keys=False))
-    spread = np.full((12, 7), 0.01, dtype=np.float32)
+    spread = np.full((12, 7), 0.04, dtype=np.float32)  # enough to see it move
     relative = np.array([True] * 6 + [False])
     Statistics(joints, relative, np.zeros(7, np.float32), np.ones(7, np.float32), np.zeros_like(spread), spread).save(
         folder

@@ -43,7 +43,7 @@ def test_a_chunk_starts_one_step_after_its_observation(policy):
     assert (chunk.stamp_ns, chunk.start_ns, chunk.step_ns) == (5_000_000_000, 5_100_000_000, 100_000_000)
     assert chunk.actions.shape == (12, 7) and chunk.actions.dtype == np.float32
     assert np.isfinite(chunk.actions).all()
-    assert np.abs(chunk.actions[:, :6] - 0.3).max() < 0.2  # differences around the measured position
+    assert np.abs(chunk.actions[:, :6] - 0.3).max() < 0.5  # differences around the measured position
 
 
 def test_the_same_observation_gives_the_same_chunk_in_every_episode(policy):

@@ -62,6 +62,7 @@ class Trainer:
         self.averaged = AveragedModel(bare, multi_avg_fn=get_ema_multi_avg_fn(config.ema)) if config.ema else None
         self.schedule = LambdaLR(self.optimizer, cosine_with_warmup(config.warmup, config.steps))
         self.step = 0
+        self.seconds = 0.0  # spent training, over all resumed pieces
 
     @property
     def result(self) -> Any:
@@ -79,7 +80,7 @@ class Trainer:
             self.averaged.load_state_dict(saved["averaged"])
         self.optimizer.load_state_dict(saved["optimizer"])
         self.schedule.load_state_dict(saved["schedule"])
-        self.step = saved["step"]
+        self.step, self.seconds = saved["step"], saved["seconds"]
 
     def save(self) -> None:
         """Write the run's checkpoint, whole or not at all."""
@@ -90,6 +91,7 @@ class Trainer:
             "module": self.accelerator.unwrap_model(self.module).state_dict(),
             "averaged": self.averaged.state_dict() if self.averaged else {},
             "optimizer": self.optimizer.state_dict(), "schedule": self.schedule.state_dict(), "step": self.step,
+            "seconds": self.seconds,
         }  # fmt: skip
         torch.save(content, path.with_suffix(".new"))
         path.with_suffix(".new").replace(path)
@@ -98,12 +100,13 @@ class Trainer:
         """Train up to `steps`: `draw(step)` gives a batch; `validate(module)` gives figures for the curves."""
         config = self.config
         config.run.mkdir(parents=True, exist_ok=True)
-        started, first = time.monotonic(), self.step
+        started, first, before_s = time.monotonic(), self.step, self.seconds
         with SummaryWriter(config.run) as writer, self._progress() as progress:
             task = progress.add_task("training", total=config.steps, completed=self.step, note="")
             while self.step < config.steps:
                 losses = self._one(draw(self.step))
                 self.step += 1
+                self.seconds = before_s + time.monotonic() - started
                 rate = (self.step - first) * config.batch / (time.monotonic() - started)
                 if self.step % 10 == 0:
                     values = {name: float(value.detach()) for name, value in losses.items()}

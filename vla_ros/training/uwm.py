@@ -7,8 +7,6 @@ training, a plan by regression and privileged positions, teach the image encoder
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -119,7 +117,6 @@ def train_uwm(config: UWMTraining, resume: bool) -> dict[str, float]:
     if resume:
         trainer.resume()
     rng = np.random.default_rng([config.loop.seed, trainer.step, trainer.accelerator.process_index])
-    started = time.monotonic()
     trainer.run(lambda _: batches.draw(rng), lambda net: validate(net, batches, statistics))
     figures = {**validate(trainer.result, batches, statistics), "steps": trainer.step}
     if trainer.accelerator.is_main_process:
@@ -128,7 +125,7 @@ def train_uwm(config: UWMTraining, resume: bool) -> dict[str, float]:
         model.autoencoder.load_state_dict(autoencoder.state_dict())
         provenance = {
             "demonstrations": data.meta, "training": to_plain(config), "validation": figures,
-            "seconds": round(time.monotonic() - started),
+            "seconds": round(trainer.seconds),
         }  # fmt: skip
         write_folder(config, contract_of(config, data), model, statistics, provenance)
     return figures

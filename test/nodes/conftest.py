@@ -1,0 +1,120 @@
+"""Real processes on a ROS domain of their own, and a node in the test that stands for the robot around them."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from vla_ros.core.paths import share_folder
+
+PROFILE = share_folder() / "config" / "dds" / "fastdds.xml"
+
+
+def until(condition: Callable[[], Any], limit_s: float = 20.0, what: str = "") -> Any:
+    """Wait for `condition`; its value, or a failed test."""
+    deadline = time.monotonic() + limit_s
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"waited {limit_s} s for {what or condition}"
+        time.sleep(0.005)
+    return value
+
+
+class Processes:
+    """Starts nodes as processes; whatever still runs at the end is killed."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._running: list[subprocess.Popen[bytes]] = []
+
+    def start(self, node: str, **parameters: object) -> subprocess.Popen[bytes]:
+        """`python -m vla_ros.nodes.NODE` with parameters; output goes to a file, see `output`."""
+        words = [f"{name}:={value}" for name, value in parameters.items()]
+        command = [sys.executable, "-m", f"vla_ros.nodes.{node}", "--ros-args"]
+        command += [word for pair in words for word in ("-p", pair)]
+        log = (self._folder / f"{node}.log").open("ab")
+        process = subprocess.Popen(
+            command, stdout=log, stderr=subprocess.STDOUT, cwd=share_folder(), env=dict(os.environ)
+        )
+        self._running.append(process)
+        return process
+
+    def output(self, node: str) -> str:
+        """What a node has printed."""
+        return (self._folder / f"{node}.log").read_text()
+
+    def close(self) -> None:
+        """Nothing of the test goes on after it."""
+        for process in self._running:
+            if process.poll() is None:
+                process.send_signal(signal.SIGCONT)
+                process.kill()
+            process.wait()
+
+
+@pytest.fixture
+def processes(ros_domain: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Processes]:
+    """Starts nodes on the test's domain, with the project's DDS profile."""
+    monkeypatch.setenv("FASTDDS_DEFAULT_PROFILES_FILE", str(PROFILE))
+    found = Processes(tmp_path)
+    yield found
+    found.close()
+
+
+class World:
+    """The test's own node, spun in a thread: records diagnostics by node, calls services."""
+
+    def __init__(self, node: Any) -> None:
+        from diagnostic_msgs.msg import DiagnosticArray
+
+        self.node = node
+        self.diagnostics: dict[str, Any] = {}
+        node.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, 20)
+
+    def _on_diagnostics(self, message: Any) -> None:
+        for status in message.status:
+            self.diagnostics[status.name] = status
+
+    def says(self, node: str, text: str) -> bool:
+        """Whether a node's newest diagnostics hold `text`."""
+        status = self.diagnostics.get(node)
+        return status is not None and text in status.message
+
+    def trigger(self, service: str) -> tuple[bool, str]:
+        """Call a Trigger service."""
+        from vla_ros.ros.clients import ServiceCaller
+
+        return ServiceCaller(self.node).trigger(service)
+
+
+@pytest.fixture
+def world(processes: Processes, rclpy_context: object) -> Iterator[World]:
+    """A node of the test's own, and everything it hears."""
+    import rclpy
+    from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+
+    node = rclpy.create_node("world")
+    executor = SingleThreadedExecutor()
+    executor.add_node(node)
+
+    def spin() -> None:
+        try:
+            executor.spin()
+        except ExternalShutdownException:
+            return
+
+    thread = threading.Thread(target=spin, daemon=True)
+    found = World(node)
+    thread.start()
+    yield found
+    executor.shutdown()
+    thread.join(5)
+    node.destroy_node()

@@ -1,0 +1,229 @@
+"""The commander as a real process over DDS: due actions only, held stops, clean ends."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from vla_ros.core.robot import load_robot
+from vla_ros.core.types import ActionChunk
+
+pytestmark = pytest.mark.live
+
+ROBOT = load_robot("ur5e_tabletop")
+HOME = np.array([-0.2, -1.5, 1.9, -1.97, -1.57, -1.77, 0.0])
+SPEED = np.array([0.3, 0.1, 0.0, 0.0, 0.0, 0.0, 0.0])  # rad/s
+STEP_NS = 100_000_000
+
+
+def until(condition, limit_s: float = 20.0, what: str = ""):
+    deadline = time.monotonic() + limit_s
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"waited {limit_s} s for {what}"
+        time.sleep(0.005)
+    return value
+
+
+class Driver:
+    """The robot below the commander: it goes where it is told at once, and writes down every command."""
+
+    def __init__(self, world) -> None:
+        from sensor_msgs.msg import JointState
+        from std_msgs.msg import Float64MultiArray
+        from trajectory_msgs.msg import JointTrajectory
+
+        from vla_ros.ros.qos import COMMAND, SENSOR
+
+        node = self.node = world.node
+        self.position = HOME.copy()
+        self.talks = True
+        self.commands: list[tuple[int, np.ndarray]] = []
+        self.chunks = node.create_publisher(JointTrajectory, "action_chunk", COMMAND)
+        self.states = node.create_publisher(JointState, "/joint_states", SENSOR)
+        node.create_subscription(Float64MultiArray, "/joint_commands", self._on_command, 50)
+        node.create_timer(0.01, self._publish_state)
+
+    def now_ns(self) -> int:
+        return self.node.get_clock().now().nanoseconds
+
+    def _on_command(self, message) -> None:
+        self.position = np.array(message.data)
+        self.commands.append((self.now_ns(), self.position))
+
+    def _publish_state(self) -> None:
+        from vla_ros.ros.convert import array_to_joint_state
+
+        if self.talks:
+            self.states.publish(array_to_joint_state(ROBOT.joint_names, self.position, self.now_ns()))
+
+    def send(self, actions: np.ndarray, stamp_ns: int) -> None:
+        from vla_ros.ros.convert import chunk_to_trajectory
+
+        chunk = ActionChunk(stamp_ns, stamp_ns + STEP_NS, STEP_NS, actions.astype(np.float32), ROBOT.joint_names)
+        self.chunks.publish(chunk_to_trajectory(chunk))
+
+    def arm(self, world) -> None:
+        until(lambda: world.trigger("commander/arm")[0], what="arming")
+
+
+class Ramp:
+    """A policy that wants one straight motion, x(t) = HOME + SPEED * t, and answers late, unevenly and out of order."""
+
+    def __init__(self, driver: Driver, delays_s: list[float], every_s: float = 0.1) -> None:
+        self.driver, self.delays_s, self.every_s = driver, delays_s, every_s
+        self.start_ns = driver.now_ns()
+        self.stopped = threading.Event()
+        self._late: list[threading.Timer] = []
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def at(self, t_ns: float) -> np.ndarray:
+        return HOME + SPEED * (t_ns - self.start_ns) / 1e9
+
+    def _run(self) -> None:
+        for delay_s in self.delays_s:
+            if self.stopped.is_set():
+                return
+            stamp_ns = self.driver.now_ns()
+            actions = np.stack([self.at(stamp_ns + (i + 1) * STEP_NS) for i in range(12)])
+            late = threading.Timer(delay_s, self.driver.send, (actions, stamp_ns))
+            late.start()
+            self._late.append(late)
+            time.sleep(self.every_s)
+
+    def stop(self) -> None:
+        self.stopped.set()
+        for late in self._late:
+            late.cancel()
+
+
+@pytest.fixture
+def driver(world, processes):
+    processes.start("commander", robot="ur5e_tabletop")
+    found = Driver(world)
+    until(lambda: "commander" in world.diagnostics and found.chunks.get_subscription_count(), what="the commander")
+    return found
+
+
+def test_disarmed_it_commands_nothing(driver, world):
+    ramp = Ramp(driver, [0.0] * 8)
+    time.sleep(1.0)
+    ramp.stop()
+    assert driver.commands == []
+    assert world.says("commander", "never armed")
+
+
+def test_no_action_is_executed_late_twice_or_out_of_order(driver, world):
+    """Chunks of one straight motion under random delays, up to arriving after their successors: whatever is due at a
+    moment is what must be sent at that moment, so the recorded commands follow the motion in time."""
+    rng = np.random.default_rng(0)
+    driver.arm(world)
+    ramp = Ramp(driver, rng.uniform(0.0, 0.25, 40).tolist())
+    time.sleep(3.5)
+    ramp.stop()
+    commands = list(driver.commands)
+    moving = [(t, q) for t, q in commands if t > ramp.start_ns + 1e9]
+    assert len(moving) > 150  # 100 Hz for some 2.5 s
+    path = np.array([q[0] for _, q in moving])
+    assert (np.diff(path) > -1e-5).all(), "the motion went back: an action was executed twice or out of order"
+    behind_s = np.array([(ramp.at(t)[0] - q[0]) / SPEED[0] for t, q in moving])
+    assert np.median(np.abs(behind_s)) < 0.03, "actions are not executed when they are due"
+    assert np.percentile(np.abs(behind_s), 95) < 0.1
+
+
+def test_without_plans_it_holds_what_it_measured_and_goes_on_after_arming(driver, world):
+    driver.arm(world)
+    ramp = Ramp(driver, [0.0] * 100)
+    until(lambda: driver.position[0] > HOME[0] + 0.1, what="motion")
+    ramp.stop()
+    last_chunk_s = time.monotonic()
+    until(lambda: world.says("commander", "plan is stale"), 2.0, "the fault")
+    assert time.monotonic() - last_chunk_s < 0.7  # 0.5 s, and the way of the diagnostics
+    time.sleep(0.2)
+    held = driver.position.copy()
+    time.sleep(0.3)
+    assert np.allclose(driver.position, held, atol=1e-6) and np.abs(held[:6]).sum() > 1
+    again = Ramp(driver, [0.0] * 100)
+    again.start_ns -= int((held[0] - HOME[0]) / SPEED[0] * 1e9)  # go on from where it stands
+    time.sleep(0.5)
+    assert np.allclose(driver.position, held, atol=1e-6), "a latched fault moved"
+    driver.arm(world)
+    until(lambda: driver.position[0] > held[0] + 0.05, what="motion after arming")
+    again.stop()
+
+
+def test_stop_and_stale_joint_states_hold(driver, world):
+    driver.arm(world)
+    ramp = Ramp(driver, [0.0] * 100)
+    until(lambda: driver.position[0] > HOME[0] + 0.05, what="motion")
+    assert world.trigger("commander/stop")[0]
+    stopped = len(driver.commands)
+    until(lambda: len(driver.commands) > stopped + 20, what="holding commands")
+    held = driver.commands[-1][1]
+    time.sleep(0.2)
+    assert np.allclose(driver.position, held, atol=1e-6)
+    driver.talks = False
+    time.sleep(0.4)
+    done, why = world.trigger("commander/arm")
+    assert not done and "joint states are stale" in why
+    ramp.stop()
+
+
+def test_a_second_publisher_of_commands_refuses_to_arm(driver, world):
+    from std_msgs.msg import Float64MultiArray
+
+    rival = world.node.create_publisher(Float64MultiArray, "/joint_commands", 1)
+    until(lambda: "2 publishers on /joint_commands" in world.trigger("commander/arm")[1], what="the refusal")
+    world.node.destroy_publisher(rival)
+    driver.arm(world)
+
+
+def test_a_chunk_that_is_not_finite_stops_the_robot(driver, world):
+    driver.arm(world)
+    ramp = Ramp(driver, [0.0] * 100)
+    until(lambda: driver.position[0] > HOME[0] + 0.05, what="motion")
+    ramp.stop()
+    time.sleep(0.05)
+    poisoned = np.repeat(driver.position[None], 12, axis=0)
+    poisoned[3, 2] = np.nan
+    driver.send(poisoned, driver.now_ns())
+    until(lambda: world.says("commander", "not finite"), 3.0, "the fault")
+    time.sleep(0.2)
+    assert all(np.isfinite(q).all() for _, q in driver.commands)
+
+
+def test_sigterm_holds_and_ends_with_zero(world, processes):
+    process = processes.start("commander", robot="ur5e_tabletop")
+    driver = Driver(world)
+    until(lambda: driver.chunks.get_subscription_count(), what="the commander")
+    driver.arm(world)
+    ramp = Ramp(driver, [0.0] * 100)
+    until(lambda: driver.position[0] > HOME[0] + 0.05, what="motion")
+    process.send_signal(signal.SIGTERM)
+    started = time.monotonic()
+    assert process.wait(5) == 0
+    assert time.monotonic() - started < 2.0
+    ramp.stop()
+    steps = np.abs(np.diff(np.array([q for _, q in driver.commands]), axis=0)).max()
+    assert steps < 0.05, "the last command jumped"
+
+
+@pytest.mark.parametrize(
+    ("robot", "complaint"), [("nobody", "nothing is called 'nobody'"), ("/nowhere/robot.yaml", "no such file")]
+)
+def test_a_wrong_robot_is_one_line_and_an_exit_code(processes, robot, complaint):
+    process = processes.start("commander", robot=robot)
+    assert process.wait(20) == 2
+    assert complaint in processes.output("commander")
+    assert "Traceback" not in processes.output("commander")
+
+
+def test_the_commander_never_loads_torch():
+    code = "import sys, vla_ros.nodes.commander; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -1,0 +1,207 @@
+"""Simulator, policy and commander as real processes: a policy killed in mid-motion, wrong inputs, large images."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vla_ros.core.paths import share_folder
+
+pytestmark = pytest.mark.live
+
+SENTENCE = "push the red block to the left"
+
+
+def until(condition, limit_s: float = 30.0, what: str = ""):
+    deadline = time.monotonic() + limit_s
+    while not (value := condition()):
+        assert time.monotonic() < deadline, f"waited {limit_s} s for {what}"
+        time.sleep(0.005)
+    return value
+
+
+class Watcher:
+    """Records joint states and commands with their arrival times; tells the robot what to do."""
+
+    def __init__(self, world) -> None:
+        from sensor_msgs.msg import JointState
+        from std_msgs.msg import Bool, Float64MultiArray, String
+
+        from vla_ros.ros.qos import LATCHED, SENSOR
+
+        self.positions: list[tuple[float, np.ndarray]] = []
+        self.commands: list[tuple[float, np.ndarray]] = []
+        self.success: list[bool] = []
+        node = world.node
+        self.instruction = node.create_publisher(String, "/instruction", LATCHED)
+        node.create_subscription(
+            JointState,
+            "/joint_states",
+            lambda m: self.positions.append((time.monotonic(), np.array(m.position))),
+            SENSOR,
+        )
+        node.create_subscription(
+            Float64MultiArray, "/joint_commands",
+            lambda m: self.commands.append((time.monotonic(), np.array(m.data))), 50,
+        )  # fmt: skip
+        node.create_subscription(Bool, "/sim/success", lambda m: self.success.append(m.data), LATCHED)
+
+    def say(self, sentence: str) -> None:
+        from std_msgs.msg import String
+
+        self.instruction.publish(String(data=sentence))
+
+    def moved_since(self, start_s: float) -> float:
+        recent = np.array([q for t, q in self.positions if t >= start_s])
+        return float(np.abs(recent - recent[0])[:, :6].max()) if len(recent) > 1 else 0.0
+
+
+@pytest.fixture
+def watcher(world) -> Watcher:
+    return Watcher(world)
+
+
+def test_a_killed_policy_leaves_the_arm_held_and_a_new_one_goes_on(world, processes, watcher, tiny_model):
+    processes.start("sim")
+    policy = processes.start("policy", model=tiny_model)
+    processes.start("commander")
+    until(lambda: world.says("policy", "waiting for an instruction"), what="the policy")
+    watcher.say(SENTENCE)
+    until(lambda: world.says("policy", "planning"), what="plans")
+    until(lambda: world.trigger("commander/arm")[0], what="arming")
+    started = time.monotonic()
+    until(lambda: watcher.moved_since(started) > 0.02, what="motion")
+    policy.send_signal(signal.SIGKILL)
+    killed = time.monotonic()
+    until(lambda: world.says("commander", "plan is stale"), 3.0, "the fault")
+    told = time.monotonic() - killed
+    time.sleep(1.0)
+    after = [q for t, q in watcher.commands if t > killed + 0.5]
+    assert told < 0.8, f"the reason came after {told:.2f} s"
+    assert len(after) > 20 and np.ptp(np.array(after), axis=0).max() < 1e-3, "commands moved 0.5 s after the kill"
+    assert watcher.moved_since(killed + 0.6) < 0.01, "the arm moved after it should have been held"
+
+    processes.start("policy", model=tiny_model)  # the sentence is latched: nobody says it again
+    again = time.monotonic()
+    until(lambda: [s for s in [world.diagnostics.get("policy")] if s and s.message == "planning"
+                   and time.monotonic() > again + 3], what="the new policy")  # fmt: skip
+    assert watcher.moved_since(killed + 0.6) < 0.01, "a restarted policy moved a robot that nobody armed again"
+    until(lambda: world.trigger("commander/arm")[0], what="arming again")
+    armed = time.monotonic()
+    until(lambda: watcher.moved_since(armed) > 0.01, what="motion after arming again")
+
+
+def test_the_simulator_resets_judges_and_keeps_time(world, processes, watcher):
+    from vla_ros.ros.clients import ServiceCaller
+
+    processes.start("sim", camera_rate_hz=10.0)
+    until(lambda: len(watcher.positions) > 50, what="joint states")
+    caller = ServiceCaller(world.node)
+    caller.set_parameters("sim", {"seed": 4, "task": "lift_red"})
+    done, message = caller.trigger("sim/reset")
+    assert done and json.loads(message) == {"task": "lift_red", "seed": 4, "instruction": "lift the red block"}
+    first = watcher.positions[-1][1]
+    caller.set_parameters("sim", {"seed": 5})
+    assert caller.trigger("sim/reset")[0]
+    time.sleep(0.3)
+    assert not np.allclose(watcher.positions[-1][1], first, atol=1e-4)
+    until(lambda: watcher.success, what="success")
+    assert watcher.success[-1] is False
+    with pytest.raises(Exception, match="did you mean 'lift_red'"):
+        caller.set_parameters("sim", {"task": "lift_rod"})
+    count, started = len(watcher.positions), time.monotonic()
+    time.sleep(1.0)
+    rate = (len(watcher.positions) - count) / (time.monotonic() - started)
+    assert rate > 70, f"{rate:.0f} joint states a second"
+    until(lambda: world.says("sim", "running"), what="real time")
+
+
+def replace_text(path: Path, old: str, new: str) -> None:
+    path.write_text(path.read_text().replace(old, new))
+
+
+def edited_robot(tmp_path: Path, old: str, new: str) -> Path:
+    text = (share_folder() / "config" / "robots" / "ur5e_tabletop.yaml").read_text()
+    assert old in text
+    path = tmp_path / "robot.yaml"
+    path.write_text(text.replace(old, new, 1))
+    return path
+
+
+def test_a_camera_with_a_wrong_encoding_is_named(world, processes, watcher, tiny_model, tmp_path):
+    robot = edited_robot(tmp_path, "topic: /front/image_raw, encoding: rgb8", "topic: /front/image_raw, encoding: bgr8")
+    processes.start("sim")
+    processes.start("policy", model=tiny_model, robot=robot)
+    until(lambda: world.says("policy", "waiting for an instruction"), what="the policy")
+    watcher.say(SENTENCE)
+    wanted = "encoding is 'rgb8'; the robot's contract says 'bgr8'"
+    until(lambda: any(wanted in pair.value for pair in world.diagnostics["policy"].values), what="the reason")
+    assert next(pair.value for pair in world.diagnostics["policy"].values if pair.key == "chunks") == "0"
+
+
+def test_sentences_that_cannot_be_obeyed_stop_the_plans(world, processes, watcher, tiny_model):
+    processes.start("sim")
+    processes.start("policy", model=tiny_model)
+    until(lambda: world.says("policy", "waiting for an instruction"), what="the policy")
+    watcher.say(SENTENCE)
+    until(lambda: world.says("policy", "planning"), what="plans")
+    watcher.say("x" * 10_000)
+    until(lambda: world.says("policy", "10000 characters; right would be at most 512"), what="the reason")
+    watcher.say("")
+    until(lambda: world.says("policy", "waiting for an instruction"), what="the end of the plans")
+    watcher.say(SENTENCE)
+    until(lambda: world.says("policy", "planning"), what="plans again")
+
+
+@pytest.mark.parametrize(
+    ("damage", "complaint"),
+    [
+        (lambda m: (m / "statistics.json").unlink(), "normalisation statistics"),
+        (lambda m: os.truncate(m / "model.safetensors", 1000), "truncated or not a safetensors file"),
+        (lambda m: shutil.rmtree(m), "no model folder"),
+        (
+            lambda m: (m / "config.yaml").write_text((m / "config.yaml").read_text().replace("front", "frond")),
+            "'frond'",
+        ),
+    ],
+)
+def test_a_wrong_model_is_one_line_and_an_exit_code(processes, tiny_model, tmp_path, damage, complaint):
+    model = Path(shutil.copytree(tiny_model, tmp_path / "model"))
+    damage(model)
+    process = processes.start("policy", model=model)
+    assert process.wait(60) == 2
+    output = processes.output("policy")
+    assert complaint in output and "Traceback" not in output
+
+
+def test_large_images_arrive_with_the_profile(world, processes, tmp_path):
+    """640x480 frames, which the default shared-memory segment loses nearly all of."""
+    from sensor_msgs.msg import Image
+
+    from vla_ros.ros.qos import SENSOR
+
+    stamps: list[int] = []
+    world.node.create_subscription(Image, "/overview/image_raw", lambda m: stamps.append(len(m.data)), SENSOR)
+    processes.start("sim", overview_width=640, overview_height=480, camera_rate_hz=10.0)
+    until(lambda: stamps, what="the first frame")
+    count = len(stamps)
+    time.sleep(2.0)
+    assert set(stamps) == {640 * 480 * 3}
+    assert len(stamps) - count >= 14, f"{len(stamps) - count} of about 20 frames arrived"
+
+
+@pytest.mark.parametrize("node", ["sim", "policy"])
+def test_sigterm_ends_with_zero(world, processes, tiny_model, node):
+    process = processes.start(node, **({"model": tiny_model} if node == "policy" else {}))
+    until(lambda: node in world.diagnostics, what=node)
+    process.send_signal(signal.SIGTERM)
+    started = time.monotonic()
+    assert process.wait(10) == 0
+    assert time.monotonic() - started < 2.0

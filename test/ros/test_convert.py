@@ -1,0 +1,163 @@
+"""Messages to numbers: every encoding, every lie a header can tell, and round trips that lose nothing."""
+
+from __future__ import annotations
+
+import array
+import io
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image as Pillow
+from sensor_msgs.msg import CompressedImage, Image, JointState
+from std_msgs.msg import Float64MultiArray
+from trajectory_msgs.msg import JointTrajectory
+
+from vla_ros.core.errors import MessageError
+from vla_ros.core.types import ActionChunk
+from vla_ros.ros import convert
+
+RED = (200, 100, 50)
+PIXELS = {"rgb8": RED, "bgr8": RED[::-1], "rgba8": (*RED, 7), "bgra8": (*RED[::-1], 7), "mono8": (90,)}
+
+
+def image(encoding: str, pixel: tuple[int, ...], width: int = 4, height: int = 3, padding: int = 0) -> Image:
+    row = bytes(pixel) * width + b"\xee" * padding
+    data = array.array("B", row * height)
+    return Image(width=width, height=height, encoding=encoding, step=len(row), data=data)
+
+
+@pytest.mark.parametrize("padding", [0, 5])
+@pytest.mark.parametrize("encoding", PIXELS)
+def test_every_encoding_becomes_rgb_whatever_its_stride(encoding, padding):
+    rgb = convert.image_to_array(image(encoding, PIXELS[encoding], padding=padding))
+    assert rgb.shape == (3, 4, 3) and rgb.dtype == np.uint8
+    assert (rgb == (RED if encoding != "mono8" else (90, 90, 90))).all()
+
+
+def test_an_rgb_image_is_read_without_a_copy():
+    message = image("rgb8", RED)
+    assert np.shares_memory(convert.image_to_array(message), np.frombuffer(message.data, np.uint8))
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"encoding": "16UC1"}, "encoding '16UC1' is not known; right would be rgb8"),
+        ({"encoding": ""}, "encoding '' is not known"),
+        ({"step": 5}, "step is 5; 4 pixels of rgb8 need 12"),
+        ({"height": 400}, "holds 36 bytes; 4x400 at step 12 needs 4800"),
+        ({"width": 0}, "image is 0x3"),
+        ({"width": 100_000, "height": 100_000, "step": 300_000}, "right would be 1 to 16000000 pixels"),
+    ],
+)
+def test_a_header_that_lies_is_refused(change, match):
+    message = image("rgb8", RED)
+    for name, value in change.items():
+        setattr(message, name, value)
+    with pytest.raises(MessageError, match=match):
+        convert.image_to_array(message)
+
+
+def test_another_encoding_than_the_contract_s_is_refused_not_swapped():
+    with pytest.raises(MessageError, match="encoding is 'bgr8'; the robot's contract says 'rgb8'"):
+        convert.image_to_array(image("bgr8", RED), "rgb8")
+
+
+@given(st.integers(1, 20), st.integers(1, 20), st.integers(0, 2**62))
+def test_images_survive_the_round_trip(height, width, stamp_ns):
+    frame = np.random.default_rng(height).integers(0, 255, (height, width, 3), dtype=np.uint8)
+    message = convert.array_to_image(frame, stamp_ns % (2**31 * 1_000_000_000))
+    assert isinstance(message.data, array.array)
+    assert np.array_equal(convert.image_to_array(message), frame)
+    assert convert.to_ns(message.header.stamp) == stamp_ns % (2**31 * 1_000_000_000)
+
+
+def test_a_jpeg_looks_like_what_was_compressed():
+    frame = np.full((16, 24, 3), RED, dtype=np.uint8)
+    again = convert.compressed_to_array(convert.array_to_compressed(frame, 5))
+    assert again.shape == frame.shape and np.abs(again.astype(int) - frame).max() < 8
+
+
+@pytest.mark.parametrize("fault", ["noise", "cut", "gif", "bomb", "empty"])
+def test_a_broken_compressed_image_is_refused(fault):
+    frame = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    good = bytes(convert.array_to_compressed(frame, 0).data)
+    gif, bomb = io.BytesIO(), io.BytesIO()
+    Pillow.fromarray(frame).save(gif, "GIF")
+    Pillow.new("L", (30_000, 30_000)).save(bomb, "PNG")  # some 100 kB that would become 900 MB
+    data = {"noise": b"\x00\x01" * 100, "cut": good[: len(good) // 2], "gif": gif.getvalue(), "bomb": bomb.getvalue(),
+            "empty": b""}[fault]  # fmt: skip
+    with pytest.raises(MessageError, match=r"cannot be decoded|right would be at most 16000000 pixels"):
+        convert.compressed_to_array(CompressedImage(data=array.array("B", data)))
+
+
+def test_joint_states_are_mapped_by_name():
+    message = JointState(name=["c", "a", "extra", "b"], position=[3.0, 1.0, 9.0, 2.0])
+    assert convert.joint_state_to_array(message, ("a", "b", "c")).tolist() == [1.0, 2.0, 3.0]
+
+
+@pytest.mark.parametrize(
+    ("names", "positions", "match"),
+    [
+        (["a"], [1.0], "lack b; they hold a"),
+        (["a", "b"], [1.0], "name 2 joints and hold 1 positions"),
+        (["a", "a", "b"], [1.0, 1.0, 1.0], "name a joint twice"),
+        ([], [], "lack a, b; they hold none"),
+    ],
+)
+def test_wrong_joint_states_are_refused(names, positions, match):
+    with pytest.raises(MessageError, match=match):
+        convert.joint_state_to_array(JointState(name=names, position=positions), ("a", "b"))
+
+
+@given(st.integers(1, 2**31 * 10**9 - 10**10), st.integers(1, 30), st.integers(1_000_000, 10**9), st.integers(0, 10**9))
+def test_chunks_survive_the_round_trip(stamp_ns, horizon, step_ns, lead_ns):
+    actions = np.random.default_rng(horizon).normal(size=(horizon, 2)).astype(np.float32)
+    if horizon == 1:
+        step_ns = lead_ns = max(lead_ns, 1)  # a single point carries no step; its own time is taken
+    chunk = ActionChunk(stamp_ns, stamp_ns + lead_ns, step_ns, actions, ("a", "b"))
+    again = convert.trajectory_to_chunk(convert.chunk_to_trajectory(chunk))
+    assert (again.stamp_ns, again.start_ns, again.step_ns) == (stamp_ns, chunk.start_ns, step_ns)
+    assert again.names == chunk.names
+    assert np.array_equal(again.actions, actions)
+
+
+def trajectory(times_ms: list[int], widths: list[int] | None = None, stamp_ns: int = 10**9) -> JointTrajectory:
+    chunk = ActionChunk(stamp_ns, stamp_ns, 1, np.zeros((len(times_ms), 2), np.float32), ("a", "b"))
+    message = convert.chunk_to_trajectory(chunk)
+    for index, time_ms in enumerate(times_ms):
+        message.points[index].time_from_start = convert.to_duration(time_ms * 1_000_000)
+        if widths:
+            message.points[index].positions = [0.0] * widths[index]
+    return message
+
+
+@pytest.mark.parametrize(
+    ("message", "match"),
+    [
+        (JointTrajectory(joint_names=["a"]), "has 0 points"),
+        (trajectory([100, 100]), "does not rise evenly"),
+        (trajectory([100, 200, 250]), "does not rise evenly"),
+        (trajectory([200, 100]), "does not rise evenly"),
+        (trajectory([100, 200], [2, 1]), "point 1 has 1 positions for 2 joints"),
+        (trajectory([100, 200], stamp_ns=0), "has no stamp"),
+    ],
+)
+def test_wrong_trajectories_are_refused(message, match):
+    with pytest.raises(MessageError, match=match):
+        convert.trajectory_to_chunk(message)
+
+
+@pytest.mark.parametrize("kind", ["Float64MultiArray", "JointTrajectory", "JointState"])
+def test_commands_of_every_kind_come_back(kind):
+    message = convert.command_message(kind, ("a", "b"), np.array([0.5, -1.0]), 123, 10_000_000)
+    assert convert.command_to_array(message, ("a", "b")).tolist() == [0.5, -1.0]
+
+
+def test_commands_of_a_wrong_size_are_refused():
+    with pytest.raises(MessageError, match="holds 1 numbers; right would be 2"):
+        convert.command_to_array(Float64MultiArray(data=[1.0]), ("a", "b"))
+    with pytest.raises(MessageError, match="trajectory is empty"):
+        convert.command_to_array(JointTrajectory(joint_names=["a", "b"]), ("a", "b"))
