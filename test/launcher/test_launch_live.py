@@ -15,6 +15,7 @@ pytestmark = pytest.mark.live
 
 TALKER = """#!{python}
 import rclpy
+from rclpy.executors import ExternalShutdownException
 from std_msgs.msg import String
 rclpy.init()
 node = rclpy.create_node('unnamed', automatically_declare_parameters_from_overrides=True)
@@ -24,7 +25,7 @@ text = f'{{node.get_fully_qualified_name()}} {{values!r}}'
 node.create_timer(0.05, lambda: publisher.publish(String(data=text)))
 try:
     rclpy.spin(node)
-except KeyboardInterrupt:
+except (KeyboardInterrupt, ExternalShutdownException):
     print('talker ends', flush=True)
 """
 LISTENER = """#!{python}

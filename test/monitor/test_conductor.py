@@ -109,6 +109,16 @@ def test_arming_is_tried_again_for_a_while() -> None:
     assert run(SmallGraph(refusals=1000)) == (False, 0.0, "not armed: joint states are stale")
 
 
+def test_a_policy_that_does_not_answer_moves_nothing() -> None:
+    class Silent(SmallGraph):
+        def has_answered(self) -> bool:
+            return False
+
+    graph = Silent()
+    assert run(graph) == (False, 0.0, "the policy did not answer within 5 s")
+    assert "arm" not in graph.said
+
+
 def test_a_sentence_without_a_task_has_no_success() -> None:
     success, seconds, word = run(SmallGraph(), Episode("dance", "", 0))
     assert (success, word) == (None, "ended") and seconds == pytest.approx(5.0, abs=0.05)
@@ -128,7 +138,7 @@ def test_an_interrupted_episode_still_stops_the_robot() -> None:
 def test_waiting_for_the_nodes_has_an_end() -> None:
     graph = SmallGraph()
     graph.missing = 10_000
-    with pytest.raises(VlaRosError, match="waited 90 s; policy is not active"):
+    with pytest.raises(VlaRosError, match="waited 60 s; policy is not active"):
         wait_until_ready(graph, Pace(), lambda text: None)
 
 

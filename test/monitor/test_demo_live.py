@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 import rclpy
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
-from lifecycle_msgs.msg import State
-from lifecycle_msgs.srv import GetState
+from lifecycle_msgs.msg import State, Transition
+from lifecycle_msgs.srv import ChangeState, GetState
 from rclpy.executors import MultiThreadedExecutor
 from rclpy.qos import DurabilityPolicy, QoSProfile, qos_profile_sensor_data
 from sensor_msgs.msg import Image
@@ -36,6 +36,7 @@ class Stage:
     def __init__(self) -> None:
         self.log: list[str] = []
         self.armed_s: float | None = None
+        self.commander_state = State.PRIMARY_STATE_ACTIVE
         self.heard = ""
         self.sim, self.policy, self.commander = (rclpy.create_node(name) for name in ("sim", "policy", "commander"))
         self.sim.declare_parameter("seed", 0)
@@ -45,16 +46,18 @@ class Stage:
         self.overview = self.sim.create_publisher(Image, "overview/image_raw", qos_profile_sensor_data)
         self.sim.create_timer(0.1, self.look)
         for node in (self.policy, self.commander):
-            node.create_service(GetState, f"{node.get_name()}/get_state", self.active)
+            node.create_service(GetState, f"{node.get_name()}/get_state", self.state)
         self.policy.create_subscription(String, "instruction", self.hear, LATCHED)
         self.policy_timing = self.policy.create_publisher(DiagnosticStatus, "policy/timing", 10)
         self.policy.create_timer(0.1, self.think)
         self.commander_timing = self.commander.create_publisher(DiagnosticStatus, "commander/timing", 10)
         self.commander.create_service(Trigger, "commander/arm", self.arm)
         self.commander.create_service(Trigger, "commander/stop", self.stop)
+        self.commander.create_service(ChangeState, "commander/change_state", self.change)
 
     def reset(self, _request: Any, response: Any) -> Any:
         assert self.armed_s is None, "a reset while armed"
+        assert self.commander_state == State.PRIMARY_STATE_INACTIVE, "a reset while the commander may hold"
         self.log.append(f"reset {self.sim.get_parameter('seed').value} {self.sim.get_parameter('task').value}")
         response.success = True
         return response
@@ -65,8 +68,14 @@ class Stage:
         data = array("B", bytes(60 * 80 * 3))
         self.overview.publish(Image(height=60, width=80, encoding="rgb8", step=240, data=data))
 
-    def active(self, _request: Any, response: Any) -> Any:
-        response.current_state = State(id=State.PRIMARY_STATE_ACTIVE, label="active")
+    def state(self, _request: Any, response: Any) -> Any:
+        response.current_state = State(id=self.commander_state)
+        return response
+
+    def change(self, request: Any, response: Any) -> Any:
+        activate = request.transition.id == Transition.TRANSITION_ACTIVATE
+        self.commander_state = State.PRIMARY_STATE_ACTIVE if activate else State.PRIMARY_STATE_INACTIVE
+        response.success = True
         return response
 
     def hear(self, message: String) -> None:
@@ -81,6 +90,7 @@ class Stage:
             self.commander_timing.publish(message)
 
     def arm(self, _request: Any, response: Any) -> Any:
+        assert self.commander_state == State.PRIMARY_STATE_ACTIVE
         self.log.append(f"arm for {self.heard}")
         self.armed_s = time.monotonic()
         response.success = True

@@ -21,12 +21,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, help="seed of the first episode (default: 20000)")
     parser.add_argument("--time-limit", dest="time_limit_s", type=float, help="seconds an episode may take")
     parser.add_argument("--out", type=Path, default=Path("out/demo"), help="folder for report and pictures")
-    parser.add_argument("--model", type=Path, help="model folder (default: the tabletop's)")
+    parser.add_argument("--model", type=Path, help="model folder, or its name in models (default: uwm_tabletop)")
     parser.add_argument("--json", action="store_true", help="print the report as one JSON object, the last line")
 
 
 def run(args: argparse.Namespace) -> int:
     """Launch the demo; 0 when every episode ran, whether the robot succeeded or not."""
+    if args.model:
+        from vla_ros.policies.loading import find_model
+
+        find_model(args.model)
     report = args.out / "report.json"
     report.unlink(missing_ok=True)
     code = launch("demo.launch.yaml", launch_words(args), to_return=True)

@@ -55,7 +55,7 @@ class Supervisor:
                 return self._signals[0]
             for child in self._ended():
                 if self._note_end(child):
-                    return signal.SIGINT
+                    return signal.SIGTERM
             time.sleep(POLL_S)
         return signal.SIGTERM
 

@@ -59,7 +59,7 @@ class Pace:
     """How long the conductor waits for what [s]."""
 
     limit_s: float = 12.0
-    ready_s: float = 90.0
+    ready_s: float = 60.0
     answer_s: float = 5.0
     arm_s: float = 5.0
     poll_s: float = 0.02
@@ -83,11 +83,10 @@ def run_episode(graph: Graph, episode: Episode, pace: Pace, progress: Progress) 
     graph.reset(episode.seed, episode.task)
     graph.take_frames()
     graph.instruct(episode.instruction)
-    _wait_for(graph, graph.has_answered, pace.answer_s, pace.poll_s)
-    graph.take_chunks()
-    refusal = _arm(graph, pace)
+    refusal = _answered(graph, pace) or _arm(graph, pace)
     if refusal is not None:
-        return EpisodeResult(episode, _judged(episode, False), 0.0, (), f"not armed: {refusal}")
+        return EpisodeResult(episode, _judged(episode, False), 0.0, (), refusal)
+    graph.take_chunks()
     started_s = graph.now_s()
     try:
         fault = _watch(graph, episode, pace, progress)
@@ -109,11 +108,23 @@ def _judged(episode: Episode, success: bool) -> bool | None:
     return success if episode.task else None
 
 
+def _answered(graph: Graph, pace: Pace) -> str | None:
+    """Wait for a plan that knows the instruction and the new scene: an older one must not move the robot."""
+    deadline = graph.now_s() + pace.answer_s
+    while not graph.has_answered():
+        if graph.now_s() > deadline:
+            return f"the policy did not answer within {pace.answer_s:g} s"
+        graph.wait(pace.poll_s)
+    return None
+
+
 def _arm(graph: Graph, pace: Pace) -> str | None:
     deadline = graph.now_s() + pace.arm_s
-    while (reason := graph.arm()) is not None and graph.now_s() < deadline:
+    while (reason := graph.arm()) is not None:
+        if graph.now_s() > deadline:
+            return f"not armed: {reason.removeprefix('not armed: ')}"
         graph.wait(0.1)
-    return reason
+    return None
 
 
 def _watch(graph: Graph, episode: Episode, pace: Pace, progress: Progress) -> str:
@@ -127,9 +138,3 @@ def _watch(graph: Graph, episode: Episode, pace: Pace, progress: Progress) -> st
         progress(episode, "moving", elapsed_s)
         graph.wait(pace.poll_s)
     return ""
-
-
-def _wait_for(graph: Graph, condition: Callable[[], bool], limit_s: float, poll_s: float) -> None:
-    deadline = graph.now_s() + limit_s
-    while not condition() and graph.now_s() < deadline:
-        graph.wait(poll_s)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import threading
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -38,42 +40,36 @@ class Percentiles:
 
 
 class TimingLog:
-    """Collects both halves of each chunk's timing and joins them by stamp. Bounded; the oldest fall out."""
+    """Collects both halves of each chunk's timing and joins them by stamp. Bounded, oldest out first; thread-safe."""
 
     def __init__(self, limit: int = 4096) -> None:
         self._limit = limit
+        self._lock = threading.Lock()
         self._policy: dict[int, Mapping[str, float]] = {}
         self._commander: dict[int, Mapping[str, float]] = {}
 
     @property
     def newest_stamp_ns(self) -> int:
         """The newest observation that the policy has answered [ns]; 0 before the first."""
-        return max(self._policy, default=0)
+        with self._lock:
+            return max(self._policy, default=0)
 
     def add_policy(self, values: Mapping[str, str]) -> None:
         """Take one /policy/timing."""
-        self._add(self._policy, values)
+        with self._lock:
+            self._add(self._policy, values)
 
     def add_commander(self, values: Mapping[str, str]) -> None:
         """Take one /commander/timing."""
-        self._add(self._commander, values)
+        with self._lock:
+            self._add(self._commander, values)
 
     def take(self) -> tuple[ChunkLatency, ...]:
         """All chunks of which both halves came, oldest first; they are forgotten here."""
-        joined = []
-        for stamp_ns in sorted(self._policy.keys() & self._commander.keys()):
-            policy, commander = self._policy[stamp_ns], self._commander[stamp_ns]
-            joined.append(
-                ChunkLatency(
-                    stamp_ns,
-                    policy.get("wait_ms", 0.0),
-                    policy.get("inference_ms", float("nan")),
-                    commander.get("first_command_ms", float("nan")),
-                )
-            )
-        self._policy.clear()
-        self._commander.clear()
-        return tuple(joined)
+        with self._lock:
+            policy, self._policy = self._policy, {}
+            commander, self._commander = self._commander, {}
+        return tuple(_joined(stamp_ns, policy, commander) for stamp_ns in sorted(policy.keys() & commander.keys()))
 
     def _add(self, half: dict[int, Mapping[str, float]], values: Mapping[str, str]) -> None:
         try:
@@ -83,6 +79,17 @@ class TimingLog:
             return  # a timing of another make is no reason to end the demo
         while len(half) > self._limit:
             del half[min(half)]
+
+
+def _joined(
+    stamp_ns: int, policy: Mapping[int, Mapping[str, float]], commander: Mapping[int, Mapping[str, float]]
+) -> ChunkLatency:
+    return ChunkLatency(
+        stamp_ns,
+        policy[stamp_ns].get("wait_ms", math.nan),
+        policy[stamp_ns].get("inference_ms", math.nan),
+        commander[stamp_ns].get("first_command_ms", math.nan),
+    )
 
 
 def percentiles(values: Iterable[float]) -> Percentiles:

@@ -37,6 +37,8 @@ from vla_ros.sim.tasks import TASKS, instruction_to_task, wordings
 FRAMES_KEPT = 1200
 SUCCESS_SETTLE_S = 0.25  # longer than a message sent before a reset can still be on its way
 STOP_TIMEOUT_S = 1.5
+READY_TIMEOUT_S = 1.0  # a node that loads a model does not answer meanwhile
+ABSENT_S = 25.0
 USER_ERROR = 2
 
 
@@ -62,6 +64,7 @@ class DemoNode(Node):
         self._calls = ServiceCaller(self)
         self._frames: deque[NDArray[np.uint8]] = deque(maxlen=FRAMES_KEPT)
         self._timing = TimingLog()
+        self._started_s = self.now_s()
         self._success: bool | None = None
         self._fault: str | None = None
         self._reset_s, self._instructed_ns, self._armed_ns = 0.0, 0, 0
@@ -86,9 +89,15 @@ class DemoNode(Node):
     def ready(self) -> str | None:
         """See `Graph`."""
         for name in ("policy", "commander"):
-            if not self._calls.is_active(name):
+            if not self._calls.is_active(name, READY_TIMEOUT_S):
+                self._refuse_absence(name)
                 return f"node {name} is not active"
         return None if self._calls.is_there(Trigger, "sim/reset") else "service sim/reset is not there"
+
+    def _refuse_absence(self, name: str) -> None:
+        absent = name not in self.get_node_names()
+        if absent and self.now_s() - self._started_s > ABSENT_S:
+            raise VlaRosError(f"waited {ABSENT_S:g} s; node {name} is not there. If it ended, its own lines say why")
 
     def reset(self, seed: int, task: str) -> None:
         """See `Graph`."""
@@ -116,9 +125,9 @@ class DemoNode(Node):
         return None if done else message
 
     def stop(self) -> None:
-        """See `Graph`. A stopped commander holds where it stopped, against the next reset; an inactive one is silent."""
+        """See `Graph`. A stopped commander holds where it stopped, against the next reset; an inactive one not."""
         self._calls.trigger("commander/stop", STOP_TIMEOUT_S)
-        if self._calls.is_active("commander"):
+        if self._calls.is_active("commander", STOP_TIMEOUT_S):
             self._calls.change_state("commander", Transition.TRANSITION_DEACTIVATE)
 
     def success(self) -> bool | None:
@@ -135,9 +144,7 @@ class DemoNode(Node):
 
     def take_frames(self) -> list[NDArray[np.uint8]]:
         """See `Graph`."""
-        frames = list(self._frames)
-        self._frames.clear()
-        return frames
+        return [self._frames.popleft() for _ in range(len(self._frames))]
 
     def _on_success(self, message: Bool) -> None:
         if self.now_s() - self._reset_s > SUCCESS_SETTLE_S:
@@ -156,7 +163,7 @@ class DemoNode(Node):
         for status in message.status:
             fresh = to_ns(message.header.stamp) > self._armed_ns
             if fresh and status.name == "commander" and status.level == DiagnosticStatus.ERROR:
-                self._fault = status.message
+                self._fault = status.message.removeprefix("fault: ")
 
 
 def run(node: DemoNode) -> None:

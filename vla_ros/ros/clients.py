@@ -41,13 +41,12 @@ class ServiceCaller:
             if not result.successful:
                 raise VlaRosError(f"{node}: parameter '{name}' = {values[name]!r} was refused: {result.reason}")
 
-    def is_active(self, node: str) -> bool:
-        """Whether a managed node is there and active."""
-        client = self._client(GetState, f"{node}/get_state")
-        if not client.service_is_ready():
+    def is_active(self, node: str, timeout_s: float | None = None) -> bool:
+        """Whether a managed node is there, answers, and is active."""
+        if not self.is_there(GetState, f"{node}/get_state"):
             return False
         try:
-            response = self._call(GetState, f"{node}/get_state", GetState.Request())
+            response = self._call(GetState, f"{node}/get_state", GetState.Request(), timeout_s)
         except VlaRosError:
             return False  # busy: a node that loads its model answers nobody meanwhile
         return bool(response.current_state.id == State.PRIMARY_STATE_ACTIVE)

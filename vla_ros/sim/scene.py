@@ -140,7 +140,7 @@ def mjcf() -> str:
     <geom name="table" type="box" pos="0.4 0 -0.02" size="0.6 0.5 0.02" rgba="0.86 0.84 0.8 1" contype="3"
           conaffinity="3" friction="0.6 0.01 0.001"/>
     <camera name="front" pos="1.0 0 0.8" xyaxes="0 1 0 -0.824 0 0.567" fovy="37"/>
-    <camera name="overview" pos="0.15 -1.05 0.85" xyaxes="0.968 -0.249 0 0.144 0.56 0.814" fovy="42"/>
+    <camera name="overview" pos="0.15 -1.05 0.85" xyaxes="0.968 -0.249 0 0.144 0.56 0.814" fovy="33"/>
     {_arm()}
     {_blocks()}
     {_drawer()}
