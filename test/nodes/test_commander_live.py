@@ -214,6 +214,29 @@ def test_sigterm_holds_and_ends_with_zero(world, processes):
     assert steps < 0.05, "the last command jumped"
 
 
+def test_a_lifecycle_manager_can_take_it_down_and_up_again(driver, world):
+    """Deactivate, clean up, configure, activate: disarmed again, and able to arm and move."""
+    from lifecycle_msgs.msg import Transition
+    from lifecycle_msgs.srv import ChangeState
+
+    client = world.node.create_client(ChangeState, "commander/change_state")
+    driver.arm(world)
+    for transition in (
+        Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_CLEANUP, Transition.TRANSITION_CONFIGURE,
+        Transition.TRANSITION_ACTIVATE,
+    ):  # fmt: skip
+        future = client.call_async(ChangeState.Request(transition=Transition(id=transition)))
+        until(future.done, what="the transition")
+        assert future.result().success
+    count = len(driver.commands)
+    time.sleep(0.3)
+    assert len(driver.commands) == count, "it commands although nobody armed it"
+    driver.arm(world)
+    ramp = Ramp(driver, [0.0] * 50)
+    until(lambda: driver.position[0] > HOME[0] + 0.05, what="motion")
+    ramp.stop()
+
+
 @pytest.mark.parametrize(
     ("robot", "complaint"), [("nobody", "nothing is called 'nobody'"), ("/nowhere/robot.yaml", "no such file")]
 )

@@ -205,3 +205,32 @@ def test_sigterm_ends_with_zero(world, processes, tiny_model, node):
     started = time.monotonic()
     assert process.wait(10) == 0
     assert time.monotonic() - started < 2.0
+
+
+def test_joint_trajectories_move_the_simulator_too(world, processes, watcher, tiny_model, tmp_path):
+    robot = edited_robot(tmp_path, "type: Float64MultiArray", "type: JointTrajectory")
+    processes.start("sim", robot=robot)
+    processes.start("policy", model=tiny_model, robot=robot)
+    processes.start("commander", robot=robot, auto_arm=True)
+    until(lambda: world.says("policy", "waiting for an instruction"), what="the policy")
+    started = time.monotonic()
+    watcher.say(SENTENCE)
+    until(lambda: watcher.moved_since(started) > 0.02, what="motion")
+    assert watcher.commands == []  # nothing on the topic's other type
+
+
+def test_simulated_time_stamps_everything_and_never_goes_back(world, processes):
+    from rosgraph_msgs.msg import Clock
+    from sensor_msgs.msg import JointState
+
+    from vla_ros.ros.convert import to_ns
+    from vla_ros.ros.qos import SENSOR
+
+    clock: list[int] = []
+    stamps: list[int] = []
+    world.node.create_subscription(Clock, "/clock", lambda m: clock.append(to_ns(m.clock)), 10)
+    world.node.create_subscription(JointState, "/joint_states", lambda m: stamps.append(to_ns(m.header.stamp)), SENSOR)
+    processes.start("sim", publish_clock=True)
+    until(lambda: len(clock) > 100 and len(stamps) > 100, what="simulated time")
+    assert (np.diff(clock) >= 0).all() and (np.diff(stamps) > 0).all()
+    assert stamps[-1] < 60e9, "stamps are not simulated time"

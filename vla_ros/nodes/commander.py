@@ -52,6 +52,8 @@ class CommanderNode(ManagedNode):
         self.parameters = declare(self, Parameters)
         self._heard: list[Any] = []
         self._served: list[Any] = []
+        self._outputs: list[Any] = []
+        self._diagnostics: Diagnostics | None = None
         self._timer: Any = None
 
     def configure(self) -> None:
@@ -97,7 +99,13 @@ class CommanderNode(ManagedNode):
             self.destroy_subscription(subscription)
         for service in self._served:
             self.destroy_service(service)
-        self._heard, self._served = [], []
+        for _, _, publisher in self._outputs:
+            self.destroy_publisher(publisher)  # left behind, it would count as a rival of the next one
+        if self._diagnostics is not None:
+            self.destroy_publisher(self._timing)
+            self._diagnostics.close()
+            self._jumps.unregister()
+        self._heard, self._served, self._outputs, self._diagnostics = [], [], [], None
 
     def _now_ns(self) -> int:
         return int(self.get_clock().now().nanoseconds)
@@ -122,7 +130,7 @@ class CommanderNode(ManagedNode):
         if verdict.mode is not before:
             if verdict.mode is Mode.FAULT:
                 self.get_logger().error(f"holding the last measured position: {verdict.reason}")
-            self._diagnostics.changed()
+            self._tell()
 
     def _publish(self, verdict: Verdict, now_ns: int) -> None:
         if verdict.command is None or self.parameters.dry_run:
@@ -171,7 +179,7 @@ class CommanderNode(ManagedNode):
         self._commander.stop(reason)
         if self._timer is not None:
             self._tick()
-        self._diagnostics.changed()
+        self._tell()
 
     def _on_arm(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         refusal = self._arm()
@@ -180,7 +188,7 @@ class CommanderNode(ManagedNode):
 
     def _arm(self) -> str | None:
         refusal = self._not_ready() or self._commander.arm(self._now_ns())
-        self._diagnostics.changed()
+        self._tell()
         return refusal
 
     def _not_ready(self) -> str | None:
@@ -191,9 +199,13 @@ class CommanderNode(ManagedNode):
                 return f"not armed: {count} publishers on {spec.topic}; right would be this commander alone"
         return None
 
+    def _tell(self) -> None:
+        if self._diagnostics is not None:
+            self._diagnostics.changed()
+
     def _jumped(self) -> None:
         self._commander.clock_jumped()
-        self._diagnostics.changed()
+        self._tell()
 
     def _refuse(self, why: str) -> None:
         self._refused += 1

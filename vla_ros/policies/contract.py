@@ -67,10 +67,6 @@ def check_contract(contract: PolicyContract, robot: RobotSpec) -> None:
             f"the model moves the joints {', '.join(contract.joints)}; "
             f"robot '{robot.name}' has {', '.join(joints)} (names and order must be equal)"
         )
-    if robot.sync.history < contract.history:
-        raise ContractError(
-            f"the model wants {contract.history} frames of history, robot '{robot.name}' keeps {robot.sync.history}"
-        )
 
 
 def check_observation(contract: PolicyContract, observation: Observation) -> None:

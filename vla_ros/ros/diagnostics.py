@@ -45,6 +45,11 @@ class Diagnostics:
         """Publish now."""
         self._send(self._report())
 
+    def close(self) -> None:
+        """Publish nothing more."""
+        self._node.destroy_timer(self._timer)
+        self._node.destroy_publisher(self._publisher)
+
     def _send(self, report: Report) -> None:
         self._last = report.level, report.message
         message = DiagnosticArray(status=[status(self._node.get_name(), report)])
