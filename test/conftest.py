@@ -66,11 +66,13 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     autoencoder = AutoencoderConfig(channels=(8, 8, 8), norm_groups=4)
     config = UWMFolder("uwm", PolicyContract(cameras, joints, 0.1, 12, 2), network, autoencoder, (6, 12), 2)
     torch.manual_seed(0)
-    save_weights(UWMModel(network, autoencoder), folder / FILE)
+    model = UWMModel(network, autoencoder)
+    torch.nn.init.normal_(model.uwm.noise_pred_net.head.linear.weight, std=0.1)  # untrained it is zero: no answers
+    save_weights(model, folder / FILE)
     (folder / "config.yaml").write_text(yaml.safe_dump(to_plain(config), sort_keys=False))
-    spread = np.full((12, 7), 0.04, dtype=np.float32)  # enough to see it move
+    spread = np.full((12, 7), 0.01, dtype=np.float32)
+    turn = np.zeros_like(spread)
+    turn[:, 0] = 0.02 * np.arange(1, 13)  # whatever the weights say, the shoulder turns at about 0.2 rad/s
     relative = np.array([True] * 6 + [False])
-    Statistics(joints, relative, np.zeros(7, np.float32), np.ones(7, np.float32), np.zeros_like(spread), spread).save(
-        folder
-    )
+    Statistics(joints, relative, np.zeros(7, np.float32), np.ones(7, np.float32), turn, spread).save(folder)
     return folder

@@ -35,10 +35,11 @@ class Processes:
         self._folder = folder
         self._running: list[subprocess.Popen[bytes]] = []
 
-    def start(self, node: str, **parameters: object) -> subprocess.Popen[bytes]:
-        """`python -m vla_ros.nodes.NODE` with parameters; output goes to a file, see `output`."""
+    def start(self, node: str, script: Path | None = None, **parameters: object) -> subprocess.Popen[bytes]:
+        """`python -m vla_ros.nodes.NODE`, or a script in its place, with parameters; for its output see `output`."""
         words = [f"{name}:={value}" for name, value in parameters.items()]
-        command = [sys.executable, "-m", f"vla_ros.nodes.{node}", "--ros-args"]
+        program = [str(script)] if script else ["-m", f"vla_ros.nodes.{node}"]
+        command = [sys.executable, *program, "--ros-args"]
         command += [word for pair in words for word in ("-p", pair)]
         log = (self._folder / f"{node}.log").open("ab")
         process = subprocess.Popen(
@@ -54,10 +55,14 @@ class Processes:
     def close(self) -> None:
         """Nothing of the test goes on after it."""
         for process in self._running:
-            if process.poll() is None:
-                process.send_signal(signal.SIGCONT)
+            process.send_signal(signal.SIGCONT)
+            process.terminate()  # what is killed leaves its shared memory behind, 16 MB each
+        for process in self._running:
+            try:
+                process.wait(3)
+            except subprocess.TimeoutExpired:
                 process.kill()
-            process.wait()
+                process.wait()
 
 
 @pytest.fixture

@@ -211,8 +211,9 @@ def test_joint_trajectories_move_the_simulator_too(world, processes, watcher, ti
     robot = edited_robot(tmp_path, "type: Float64MultiArray", "type: JointTrajectory")
     processes.start("sim", robot=robot)
     processes.start("policy", model=tiny_model, robot=robot)
-    processes.start("commander", robot=robot, auto_arm=True)
     until(lambda: world.says("policy", "waiting for an instruction"), what="the policy")
+    processes.start("commander", robot=robot, auto_arm=True)  # last: what loads a model may starve the simulator
+    until(lambda: world.says("commander", "armed"), what="arming")
     started = time.monotonic()
     watcher.say(SENTENCE)
     until(lambda: watcher.moved_since(started) > 0.02, what="motion")

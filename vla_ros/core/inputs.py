@@ -37,6 +37,8 @@ def check_instruction(sentence: str) -> str:
     sentence = sentence.strip()
     if len(sentence) > MAX_INSTRUCTION:
         raise MessageError(f"the instruction has {len(sentence)} characters; right would be at most {MAX_INSTRUCTION}")
+    if "\ufffd" in sentence:  # what rclpy puts in the place of bytes that it cannot decode
+        raise MessageError("the instruction is not UTF-8; right would be one line of plain text")
     if not sentence.isprintable():
         raise MessageError("the instruction holds control characters; right would be one line of plain text")
     return sentence

@@ -6,6 +6,7 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy: its threads would only disturb the control period
 
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +30,8 @@ from vla_ros.ros.lifecycle import ManagedNode, spin
 from vla_ros.ros.parameters import declare, parameter
 from vla_ros.ros.qos import COMMAND, EVENTS, SENSOR
 
+# Right after a reader joins, DDS may leave it without best-effort messages for a third of a second.
+AUTO_ARM_AFTER_S = 1.0
 MESSAGES: dict[str, Any] = {
     "Float64MultiArray": Float64MultiArray, "JointTrajectory": JointTrajectory, "JointState": JointState,
 }  # fmt: skip
@@ -40,7 +43,7 @@ class Parameters:
 
     robot: str = parameter("ur5e_tabletop", "robot contract: a YAML file, or a name in config/robots")
     autostart: bool = parameter(True, "configure and activate without a lifecycle manager")
-    auto_arm: bool = parameter(False, "arm as soon as joint states are there; for simulation only")
+    auto_arm: bool = parameter(False, "arm a second after activation, when joint states are there; for simulation only")
     dry_run: bool = parameter(False, "compute everything, publish no command")
 
 
@@ -82,6 +85,7 @@ class CommanderNode(ManagedNode):
 
     def activate(self) -> None:
         """Start the control timer; still disarmed."""
+        self._activated_s = time.monotonic()
         self._timer = self.create_timer(self._period_ns / NS_PER_S, self._control)
 
     def deactivate(self) -> None:
@@ -111,7 +115,8 @@ class CommanderNode(ManagedNode):
         return int(self.get_clock().now().nanoseconds)
 
     def _control(self) -> None:
-        if self.parameters.auto_arm and self._commander.guard.mode is Mode.DISARMED:
+        settled = time.monotonic() - self._activated_s > AUTO_ARM_AFTER_S
+        if self.parameters.auto_arm and settled and self._commander.guard.mode is Mode.DISARMED:
             self._arm()
         self._tick()
 

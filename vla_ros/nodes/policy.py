@@ -12,12 +12,12 @@ from rclpy.clock import JumpThreshold
 from rclpy.duration import Duration
 from trajectory_msgs.msg import JointTrajectory
 
-from vla_ros.core.errors import MessageError, VlaRosError
+from vla_ros.core.errors import MessageError, ModelError
 from vla_ros.core.prefetch import ReplanClock
 from vla_ros.core.robot import load_robot
 from vla_ros.core.streams import Synchroniser
 from vla_ros.core.timing import LatencyStats, RateMeter
-from vla_ros.core.types import NS_PER_S, Observation
+from vla_ros.core.types import NS_PER_S, ActionChunk, Observation
 from vla_ros.policies.contract import PolicyContract
 from vla_ros.policies.loading import check_contract, load_policy
 from vla_ros.ros.convert import chunk_to_trajectory
@@ -69,7 +69,7 @@ class PolicyNode(ManagedNode):
         )
         contract: PolicyContract = self._policy.contract
         check_contract(contract, self._robot)
-        self._policy.infer(_blank(contract))
+        _refuse_broken(self._policy.infer(_blank(contract)))
         self._cameras = tuple(camera.name for camera in contract.cameras)
         self._synchroniser = Synchroniser(
             self._robot, cameras=self._cameras, history=contract.history, history_step_s=contract.step_s
@@ -131,8 +131,7 @@ class PolicyNode(ManagedNode):
             self._instruction = observation.instruction
         chunk = self._policy.infer(observation)
         inferred_ns = self._now_ns()
-        if not np.isfinite(chunk.actions).all():
-            raise VlaRosError("the policy's chunk holds values that are not finite; it was not sent")
+        _refuse_broken(chunk)
         worker = self._worker
         if worker is None or observation.instruction != self._synchroniser.instruction:
             return  # stopped, or told something else meanwhile
@@ -184,6 +183,11 @@ class PolicyNode(ManagedNode):
             self._synchroniser.observe(now_ns, repeat=True)
             return Report(WARN, self._synchroniser.reason or self._inputs.last_error or "no chunk yet", values)
         return Report(OK, "planning", values)
+
+
+def _refuse_broken(chunk: ActionChunk) -> None:
+    if not np.isfinite(chunk.actions).all():
+        raise ModelError("the policy's chunk holds values that are not finite; it was not sent")
 
 
 def _blank(contract: PolicyContract) -> Observation:

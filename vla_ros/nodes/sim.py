@@ -72,6 +72,9 @@ class SimNode(Node):
         self.add_on_set_parameters_callback(self._check_parameters)
         self.create_service(Trigger, "~/reset", self._on_reset)
         self._diagnostics = Diagnostics(self, self._report)
+        for name, width, height, _, _ in self._cameras:
+            # The first picture of a size takes longer than a guard waits for joint states: not when a viewer comes.
+            self._tabletop.render(name, width, height)
         self._start_s = self._second_s = time.monotonic()
         self._done = self._second_steps = 0
         self.create_timer(STEP_NS / NS_PER_S, self._tick)

@@ -83,7 +83,7 @@ class ManagedNode(LifecycleNode):
 
 def spin(make: Callable[[], Node], start: Callable[[Any], None], stop: Callable[[Any], None]) -> None:
     """Run one node until SIGINT, SIGTERM or `rclpy.shutdown`, then `stop` it. Ends the process: 0, or 2 for an error
-    that the user can mend, said in one line."""
+    that the user can mend, said in one line. After any other error too the node is stopped first, and then reported."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)  # our handlers leave time to stop the robot
     node, code = None, 0
@@ -100,10 +100,11 @@ def spin(make: Callable[[], Node], start: Callable[[Any], None], stop: Callable[
         code = USER_ERROR
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not cut the stop short
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    if node is not None:
-        stop(node)
-        node.destroy_node()
-    rclpy.try_shutdown()
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not cut the stop short
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        if node is not None:
+            stop(node)
+            node.destroy_node()
+        rclpy.try_shutdown()
     sys.exit(code)

@@ -7,11 +7,14 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rclpy.exceptions import ParameterException
 from rclpy.node import Node
 
 from vla_ros.core.config import parse
+from vla_ros.core.errors import ConfigError
 
 T = TypeVar("T")
+KINDS = {bool: "true or false", int: "a whole number", float: "a number with a decimal point", str: "text"}
 
 
 def parameter(
@@ -24,12 +27,21 @@ def parameter(
 
 def declare(node: Node, kind: type[T]) -> T:
     """Declare every field of `kind` as a parameter of `node`, and return their values. Wrong types and values outside
-    their range are refused by rclpy with the parameter's name."""
-    fields = dataclasses.fields(kind)  # type: ignore[arg-type]  # kind is a dataclass
-    values = {
-        f.name: node.declare_parameter(f.name, f.default, descriptor(f.default, f.metadata)).value for f in fields
-    }
+    their range are a ConfigError."""
+    values = {f.name: _declare(node, f) for f in dataclasses.fields(kind)}  # type: ignore[arg-type]  # a dataclass
     return parse(values, kind, f"node {node.get_name()}, parameters")
+
+
+def _declare(node: Node, field: dataclasses.Field[Any]) -> Any:
+    try:
+        return node.declare_parameter(field.name, field.default, descriptor(field.default, field.metadata)).value
+    except ParameterException as error:
+        right = KINDS[type(field.default)]
+        if field.metadata["low"] is not None:
+            right += f" from {field.metadata['low']} to {field.metadata['high']}"
+        raise ConfigError(
+            f"node {node.get_name()}, parameter '{field.name}': {error}; right would be {right}"
+        ) from None
 
 
 def descriptor(default: Any, about: Mapping[str, Any]) -> ParameterDescriptor:

@@ -1,0 +1,81 @@
+"""However a node ends, it is stopped first; the exit code and one line say why."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.live
+
+NODE = """
+import sys
+from vla_ros.core.errors import ConfigError
+from vla_ros.ros.lifecycle import ManagedNode, spin
+
+FAULT = sys.argv[1]
+
+class Example(ManagedNode):
+    def configure(self):
+        if FAULT == "configure":
+            raise ConfigError("robot.yaml: unknown key")
+
+    def activate(self):
+        print("active", flush=True)
+        self.create_timer(0.01, self.work)
+
+    def work(self):
+        if FAULT == "work":
+            raise RuntimeError("a bug of ours")
+
+    def deactivate(self):
+        print("stopped", flush=True)
+
+spin(lambda: Example("example"), lambda node: node.autostart(), lambda node: node.deactivate())
+"""
+
+
+@pytest.fixture
+def start(ros_domain: int, tmp_path: Path):
+    path = tmp_path / "node.py"
+    path.write_text(NODE)
+    running: list[subprocess.Popen[str]] = []
+
+    def run(fault: str) -> subprocess.Popen[str]:
+        command = [sys.executable, str(path), fault]
+        pipe = subprocess.PIPE
+        running.append(subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=dict(os.environ)))
+        return running[-1]
+
+    yield run
+    for process in running:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_it_and_the_exit_code_is_zero(start, number):
+    process = start("none")
+    assert process.stdout.readline() == "active\n"
+    process.send_signal(number)
+    out, error = process.communicate(timeout=5)
+    assert (process.returncode, out, error) == (0, "stopped\n", "")
+
+
+def test_an_exception_that_nobody_expected_still_stops_it(start):
+    process = start("work")
+    out, error = process.communicate(timeout=20)
+    assert (process.returncode, out) == (1, "active\nstopped\n")
+    assert "RuntimeError: a bug of ours" in error
+
+
+def test_a_wrong_configuration_is_one_line_and_a_code_of_its_own(start):
+    process = start("configure")
+    out, error = process.communicate(timeout=20)
+    assert process.returncode == 2
+    assert "example: error: robot.yaml: unknown key" in error.splitlines()
+    assert "Traceback" not in out + error
