@@ -14,7 +14,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.clock import JumpThreshold
 from rclpy.duration import Duration
 from sensor_msgs.msg import JointState
-from std_msgs.msg import Empty, Float64MultiArray
+from std_msgs.msg import Empty
 from std_srvs.srv import Trigger
 from trajectory_msgs.msg import JointTrajectory
 
@@ -24,7 +24,7 @@ from vla_ros.core.guard import Mode, Verdict
 from vla_ros.core.robot import load_robot
 from vla_ros.core.timing import LatencyStats, RateMeter
 from vla_ros.core.types import NS_PER_S
-from vla_ros.ros.convert import command_message, joint_state_to_array, to_ns, trajectory_to_chunk
+from vla_ros.ros.convert import COMMAND_TYPES, command_message, joint_state_to_array, to_ns, trajectory_to_chunk
 from vla_ros.ros.diagnostics import ERROR, OK, WARN, Diagnostics, Report, status
 from vla_ros.ros.lifecycle import ManagedNode, spin
 from vla_ros.ros.parameters import declare, parameter
@@ -32,9 +32,6 @@ from vla_ros.ros.qos import COMMAND, EVENTS, SENSOR
 
 # Right after a reader joins, DDS may leave it without best-effort messages for a third of a second.
 AUTO_ARM_AFTER_S = 1.0
-MESSAGES: dict[str, Any] = {
-    "Float64MultiArray": Float64MultiArray, "JointTrajectory": JointTrajectory, "JointState": JointState,
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +65,7 @@ class CommanderNode(ManagedNode):
         self._latency = {"chunk_ms": LatencyStats(), "first_command_ms": LatencyStats()}
         self._refused, self._last_refusal = 0, ""
         self._outputs = [
-            (spec, columns, self.create_publisher(MESSAGES[spec.type], spec.topic, COMMAND))
+            (spec, columns, self.create_publisher(COMMAND_TYPES[spec.type], spec.topic, COMMAND))
             for spec, columns in self._robot.outputs
         ]
         self._timing = self.create_publisher(DiagnosticStatus, "~/timing", EVENTS)

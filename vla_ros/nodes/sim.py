@@ -18,14 +18,20 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage, Image, JointState
-from std_msgs.msg import Bool, Float64MultiArray
+from std_msgs.msg import Bool
 from std_srvs.srv import Trigger
-from trajectory_msgs.msg import JointTrajectory
 
 from vla_ros.core.errors import MessageError, VlaRosError, did_you_mean
 from vla_ros.core.robot import RobotSpec, load_robot
 from vla_ros.core.types import NS_PER_S
-from vla_ros.ros.convert import array_to_compressed, array_to_image, array_to_joint_state, command_to_array, to_time
+from vla_ros.ros.convert import (
+    COMMAND_TYPES,
+    array_to_compressed,
+    array_to_image,
+    array_to_joint_state,
+    command_to_array,
+    to_time,
+)
 from vla_ros.ros.diagnostics import OK, WARN, Diagnostics, Report
 from vla_ros.ros.lifecycle import spin
 from vla_ros.ros.parameters import declare, parameter
@@ -36,9 +42,6 @@ from vla_ros.sim.tasks import TASKS, wordings
 STEP_NS = 10_000_000  # physics and joint states: 100 Hz
 MAX_STEPS_BEHIND = 20  # more is given up: a simulator that hurries would surprise the policy
 OVERVIEW = "overview"
-MESSAGES: dict[str, Any] = {
-    "Float64MultiArray": Float64MultiArray, "JointTrajectory": JointTrajectory, "JointState": JointState,
-}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +100,7 @@ class SimNode(Node):
         self._clock_topic = self.create_publisher(Clock, "/clock", 10) if self.parameters.publish_clock else None
         for spec, columns in robot.outputs:
             callback = partial(self._on_command, tuple(columns))
-            self.create_subscription(MESSAGES[spec.type], spec.topic, callback, COMMAND)
+            self.create_subscription(COMMAND_TYPES[spec.type], spec.topic, callback, COMMAND)
 
     def _tick(self) -> None:
         """Bring physics up to the wall clock; then show the newest state."""

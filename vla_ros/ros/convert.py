@@ -26,6 +26,10 @@ from vla_ros.core.types import NS_PER_S, ActionChunk
 MAX_PIXELS = 16_000_000
 MAX_COMPRESSED_BYTES = 64_000_000
 MAX_CHUNK_POINTS = 1000
+# The message of each `type` that a robot's command block may name.
+COMMAND_TYPES: dict[str, Any] = {
+    "Float64MultiArray": Float64MultiArray, "JointTrajectory": JointTrajectory, "JointState": JointState,
+}  # fmt: skip
 # encoding -> channels, and the order in which they make RGB
 ENCODINGS = {
     "rgb8": (3, (0, 1, 2)), "bgr8": (3, (2, 1, 0)), "rgba8": (4, (0, 1, 2)), "bgra8": (4, (2, 1, 0)),
