@@ -25,11 +25,12 @@ ROSDEP = {  # pip name -> rosdep key; None where rosdistro has no key (package.x
     "pytest": "python3-pytest",
     "pyyaml": "python3-yaml",
     "rich": "python3-rich",
+    "ruckig": None,
     "safetensors": None,
     "torch": "python3-pytorch-pip",
     "transformers": "python3-transformers-pip",
 }
-IMPORT_NAMES = {"PIL": "pillow", "yaml": "pyyaml"}
+IMPORT_NAMES = {"PIL": "pillow", "skimage": "scikit-image", "yaml": "pyyaml"}
 ROS_PACKAGES = {
     "ament_index_python", "builtin_interfaces", "diagnostic_msgs", "lifecycle_msgs", "rcl_interfaces", "rclpy",
     "rosgraph_msgs", "sensor_msgs", "std_msgs", "std_srvs", "trajectory_msgs",

@@ -85,12 +85,13 @@ class Loop:
 def assert_true_to_the_plan(loop: Loop) -> None:
     loop.turn()
     assert loop.commander.arm(loop.now_ns) is None
-    errors = [loop.turn() for _ in range(300)]
+    errors = [loop.turn() for _ in range(360)]
     begun = next(i for i, error in enumerate(errors) if error is not None)
-    settled = [error for error in errors[begun + 25 :] if error is not None]
+    # A second for an arm that stands still to catch up with a plan at 0.63 rad/s, within its acceleration and jerk.
+    settled = [error for error in errors[begun + 100 :] if error is not None]
     assert loop.commander.guard.mode is Mode.ARMED, loop.commander.guard.reason
     assert len(settled) >= 200
-    assert max(settled) < 0.005  # the chord of a sine over one step
+    assert max(settled) < 0.005  # the sine rounded over 0.1 s is 0.0022 off
     assert loop.executed == sorted(set(loop.executed))
     assert len(loop.executed) >= 7
 

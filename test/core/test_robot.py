@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +65,11 @@ def test_the_gripper_may_have_its_own_output() -> None:
         (("cameras", 0, "encoding"), "16UC1", "right would be one of rgb8"),
         (("command", "rate_hz"), 5000, "rate_hz is 5000.0; right would be 1 to 1000"),
         (("command", "type"), "Twist", "right would be one of Float64MultiArray"),
+        (
+            ("command", "type"),
+            "JointState",
+            "interface is velocity, type JointState; right would be type: Float64MultiA",
+        ),
         (("command", "topic"), "/joint commands", "topic '/joint commands' is not a ROS name"),
         (("cameras", 0, "topic"), "", r"cameras\[0\]: topic '' is not a ROS name"),
         (("sync", "history"), 0, "history is 0; right would be 1 to 64"),
@@ -78,10 +84,17 @@ def test_a_wrong_robot_is_refused(tmp_path: Path, path: tuple[str | int, ...], v
     for key in path[:-1]:
         inner = inner[key]
     inner[path[-1]] = value
+    if value == "JointState":
+        inner["interface"] = "velocity"
     file = tmp_path / "robot.yaml"
     file.write_text(yaml.safe_dump(data), encoding="utf-8")
     with pytest.raises(ConfigError, match=message):
         load_robot(file)
+
+
+def test_commands_may_be_velocities() -> None:
+    command = replace(load_robot("ur5e").command, interface="velocity")
+    assert (command.type, command.interface) == ("Float64MultiArray", "velocity")
 
 
 def test_an_unknown_camera_is_named(tmp_path: Path) -> None:

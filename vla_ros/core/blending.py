@@ -10,10 +10,12 @@ from vla_ros.core.knots import Knots
 from vla_ros.core.limits import Positions
 
 Blend = Callable[[Knots | None, Knots, int, Positions | None, int], Knots]
-"""(old, new, now_ns, last_command (A,), step_ns) -> the knots to execute from `now_ns` on.
+"""(old, new, now_ns, last_command (A,), step_ns) -> the knots to execute; the first of them is due at `now_ns`.
 
 old: what is in execution; None where nothing is. new: the chunk, late actions included.
 """
+
+FADE_NS = 300_000_000  # three steps of a policy at 10 Hz: as long as most delays
 
 
 def receding_horizon(old: Knots | None, new: Knots, now_ns: int, last_command: Positions | None, step_ns: int) -> Knots:
@@ -35,6 +37,43 @@ def receding_horizon(old: Knots | None, new: Knots, now_ns: int, last_command: P
     values = [lead(int(t)) + change * faded(int(t)) for t in before]
     values += [new.at(int(t)) - change * (1 - faded(int(t))) for t in after]
     return Knots(np.array([*before, *after], dtype=np.int64), np.array(values))
+
+
+def real_time_chunking(
+    old: Knots | None, new: Knots, now_ns: int, last_command: Positions | None, step_ns: int
+) -> Knots:
+    """The new chunk as it is, since it was inferred as the plan's continuation (core/continuation.py).
+
+    Its first actions are the plan's, so that there is nothing to change at the switch. Where there is, after a delay
+    beyond the frozen steps or from standstill, it is faded in as in the receding horizon.
+    """
+    return receding_horizon(old, new, now_ns, last_command, step_ns)
+
+
+def cross_fade(
+    old: Knots | None, new: Knots, now_ns: int, last_command: Positions | None, step_ns: int, fade_ns: int = FADE_NS
+) -> Knots:
+    """From the old plan to the new one in a straight line of weights, over `fade_ns` or for as long as both last.
+
+    Where the old one does not last for another step, there is nothing to fade from: it ends as the receding horizon.
+    """
+    switch_ns = max(now_ns, new.first_ns)
+    faded_ns = min(switch_ns + fade_ns, new.last_ns, old.last_ns if old else 0)
+    if old is None or faded_ns < switch_ns + step_ns:
+        return receding_horizon(old, new, now_ns, last_command, step_ns)
+    times = [now_ns, switch_ns, faded_ns, *old.between(now_ns, faded_ns), *new.between(switch_ns)]
+    moments = np.unique(np.array(times, dtype=np.int64))
+    weight = np.clip((moments - switch_ns) / (faded_ns - switch_ns), 0.0, 1.0)[:, None]
+    return Knots(moments, old.all_at(moments) * (1 - weight) + new.all_at(moments) * weight)
+
+
+def switch(old: Knots | None, new: Knots, now_ns: int, last_command: Positions | None, step_ns: int) -> Knots:
+    """The new chunk from now on, however far it is from the old one: what the other modes are compared with."""
+    times = np.append(now_ns, new.between(now_ns))
+    values = new.all_at(times)
+    if now_ns < new.first_ns:
+        values[0] = _lead(old, new, now_ns, last_command)(now_ns)
+    return Knots(times, values)
 
 
 def _lead(old: Knots | None, new: Knots, now_ns: int, last_command: Positions | None) -> Callable[[int], Positions]:

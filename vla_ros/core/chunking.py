@@ -5,6 +5,7 @@ from __future__ import annotations
 from vla_ros.core.blending import Blend, receding_horizon
 from vla_ros.core.knots import Knots
 from vla_ros.core.limits import Positions
+from vla_ros.core.smoothing import WINDOWS_NS
 from vla_ros.core.types import ActionChunk
 
 
@@ -24,6 +25,11 @@ class Plan:
         return self._chunk
 
     @property
+    def knots(self) -> Knots | None:
+        """What is executed, with as much of its past as smoothing looks back on; None without a plan."""
+        return self._knots
+
+    @property
     def stamp_ns(self) -> int | None:
         """The stamp of the observation that the plan answers [ns]; None without a plan."""
         return None if self._chunk is None else self._chunk.stamp_ns
@@ -36,7 +42,8 @@ class Plan:
         self.reason = self.refusal(chunk, now_ns)
         if self.reason:
             return False
-        self._knots = self._blend(self._knots, Knots.of(chunk), now_ns, last_command, chunk.step_ns)
+        blended = self._blend(self._knots, Knots.of(chunk), now_ns, last_command, chunk.step_ns)
+        self._knots = blended.after(self._knots, now_ns - WINDOWS_NS[-1])
         self._chunk, self._newest_ns = chunk, chunk.stamp_ns
         return True
 

@@ -42,6 +42,7 @@ class Commander:
         """Take a chunk. Returns why it is not executed, or None. A wrong one stops an armed robot."""
         if self.guard.mode is not Mode.ARMED:
             return f"the commander is in {self.guard.mode.value}"
+        chunk = chunk.in_order(self.guard.limits.names)
         age_ns = now_ns - chunk.stamp_ns
         if age_ns < -self._max_ahead_ns:
             return f"its stamp lies {-age_ns / NS_PER_S:.2f} s in the future"
@@ -51,6 +52,8 @@ class Commander:
         if refusal:
             return refusal
         self.plan.accept(chunk, now_ns, self.guard.last_command)
+        assert self.plan.knots is not None  # just accepted
+        self.guard.follow(self.plan.knots, now_ns)
         self._arrival = chunk.stamp_ns, now_ns
         return None
 

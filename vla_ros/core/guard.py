@@ -11,7 +11,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike
 
+from vla_ros.core.faults import Faults
+from vla_ros.core.knots import Knots
 from vla_ros.core.limits import Limits, Positions
+from vla_ros.core.mover import Command, Mover
 from vla_ros.core.robot import RobotSpec
 from vla_ros.core.types import NS_PER_S, ActionChunk
 
@@ -30,13 +33,15 @@ class Verdict:
 
     command: (A,) float64 positions; None: send nothing.
     mode, reason: the state after this check; the reason is empty while all is well.
-    clamped: the limits changed the command.
+    clamped: what was asked for lies outside the position limits.
+    velocity: (A,) float64, of the commanded motion; zero in a hold, None where the command is.
     """
 
     command: Positions | None
     mode: Mode
     reason: str = ""
     clamped: bool = False
+    velocity: Positions | None = None
 
 
 class Guard:
@@ -49,8 +54,7 @@ class Guard:
         self.limits = Limits(robot)
         self.mode = Mode.DISARMED
         self.reason = "never armed"
-        self._spec = robot.guard
-        self._max_ahead_s = robot.sync.max_ahead_s
+        self._faults, self._mover = Faults(robot, self.limits), Mover(robot, self.limits)
         self._keep_grip = robot.is_gripper & (robot.guard.gripper_hold == "commanded")
         self._period_ns = round(NS_PER_S / robot.command.rate_hz)
         self._hold: Positions | None = None
@@ -72,33 +76,26 @@ class Guard:
     def measure(self, stamp_ns: int, positions: ArrayLike, now_ns: int) -> str | None:
         """Take (A,) measured positions. Returns why they are refused, or None."""
         measured = np.array(positions, dtype=np.float64)
-        if measured.shape != (len(self.limits.names),):
-            return f"joint states have shape {measured.shape}; right would be ({len(self.limits.names)},)"
-        if self._measured_ns is not None and stamp_ns <= self._measured_ns:
-            return "joint states are not newer than the last ones"
-        ahead_s = (stamp_ns - now_ns) / NS_PER_S
-        if ahead_s > self._max_ahead_s:
-            return f"joint states are stamped {ahead_s:.2f} s in the future (limit {self._max_ahead_s} s)"
-        broken = self.limits.not_finite(measured)
-        if broken is not None:
-            return f"joint states are {broken}"
-        self._measured, self._measured_ns = measured, stamp_ns
-        return None
+        refusal = self._faults.of_message(stamp_ns, self._measured_ns, measured, now_ns)
+        if refusal is None:
+            self._measured, self._measured_ns = measured, stamp_ns
+        return refusal
 
     def arm(self, now_ns: int) -> str | None:
         """Leave DISARMED or FAULT. Returns why not, or None: armed, holding still, waiting for a plan."""
-        refusal = self._state_fault(now_ns)
+        refusal = self._faults.of_states(self._measured_ns, now_ns)
         if refusal is None and self._measured is not None:
-            refusal = self.limits.far_outside(self._measured)
+            refusal = self._faults.of_place(self._measured)
         if refusal is not None:
             return f"not armed: {refusal}"
         if self.mode is Mode.ARMED:
             return None
         self.mode, self.reason = Mode.ARMED, ""
-        assert self._measured is not None  # _state_fault would have refused
+        assert self._measured is not None  # else refused
         if self._last is None or self.limits.far_from(self._last, self._measured):
             self._last = self._measured  # moved by hand meanwhile: start from where the robot is
         self._hold, self._last_ns = self._measured, now_ns - self._period_ns
+        self._mover.start(self._last, now_ns)
         return None
 
     def disarm(self, reason: str = "disarmed") -> None:
@@ -118,10 +115,20 @@ class Guard:
 
     def check_plan(self, chunk: ActionChunk, now_ns: int) -> str | None:
         """What forbids executing `chunk`, or None. While armed, a wrong plan is a fault: stop rather than guess."""
-        wrong = self._plan_fault(chunk, now_ns)
+        wrong = self._faults.of_plan(chunk, self._measured, now_ns)
         if wrong is not None:
             self.stop(wrong)
         return wrong
+
+    def follow(self, knots: Knots, now_ns: int) -> None:
+        """Let an armed robot go along `knots` (A columns) from now on."""
+        if self.mode is Mode.ARMED:
+            self._mover.follow(knots, now_ns)
+
+    @property
+    def tracking_failures(self) -> int:
+        """How often a way along the plan could not be calculated, and the arm braked instead."""
+        return self._mover.failures
 
     def check(self, command: ArrayLike | None, plan_ns: int | None, now_ns: int) -> Verdict:
         """Judge one command, once a control period.
@@ -132,62 +139,29 @@ class Guard:
         if self.mode is Mode.DISARMED:
             return Verdict(None, self.mode, self.reason)
         if self.mode is Mode.ARMED:
-            fault = self._state_fault(now_ns) or self._command_fault(command, plan_ns, now_ns)
+            assert self._measured is not None  # armed means measured
+            fault = self._faults.of_states(self._measured_ns, now_ns)
+            fault = fault or self._faults.of_command(command, plan_ns, self._measured, now_ns)
             if fault is not None:
                 self._fault(fault)
-        moving = self.mode is Mode.ARMED and command is not None
-        return self._send(command if moving and command is not None else self._still(), moving, now_ns)
+        sent = self._next(command, now_ns)
+        self._last, self._last_ns = sent.position, now_ns
+        asked = sent.position if command is None else np.asarray(command)
+        return Verdict(sent.position, self.mode, self.reason, self.limits.clamps(asked), sent.velocity)
 
-    def _still(self) -> Positions:
-        """The hold of a fault; while armed, wherever the commands have got to."""
-        still = self._hold if self.mode is Mode.FAULT else self._last
-        assert still is not None  # armed or in fault, a measurement was there
-        return still
-
-    def _send(self, target: ArrayLike, moving: bool, now_ns: int) -> Verdict:
-        assert self._last is not None  # set by arm()
+    def _next(self, due: ArrayLike | None, now_ns: int) -> Command:
+        assert self._last is not None and self._hold is not None  # set by arm()
         # A late tick moves no further than a punctual one: the stream never holds a step above v_max * period.
         elapsed_s = min(max(now_ns - self._last_ns, 0), self._period_ns) / NS_PER_S
-        bound = self.limits.bounded if moving else self.limits.held
-        command = bound(target, self._last, elapsed_s)
-        self._last, self._last_ns = command, now_ns
-        return Verdict(command, self.mode, self.reason, clamped=bool(np.any(command != np.asarray(target))))
+        if self.mode is Mode.ARMED:
+            command = self._mover.move(due, self._last, now_ns, elapsed_s)
+            outside = self._faults.of_tool(command.position)
+            if outside is None:
+                return command
+            self._fault(outside)
+        return self._mover.hold(self._hold, self._last, elapsed_s)
 
     def _fault(self, reason: str) -> None:
-        assert self._measured is not None and self._last is not None  # armed means measured
+        assert self._measured is not None and self._last is not None  # set by arm()
         self.mode, self.reason = Mode.FAULT, reason
         self._hold = np.where(self._keep_grip, self._last, self._measured)
-
-    def _state_fault(self, now_ns: int) -> str | None:
-        if self._measured_ns is None:
-            return "joint states are missing"
-        age_s = (now_ns - self._measured_ns) / NS_PER_S
-        if age_s < -self._max_ahead_s:
-            return f"joint states are stamped {-age_s:.2f} s in the future (limit {self._max_ahead_s} s)"
-        if age_s > self._spec.joint_state_timeout_s:
-            return f"joint states are stale: {age_s:.2f} s old (limit {self._spec.joint_state_timeout_s} s)"
-        return None
-
-    def _command_fault(self, command: ArrayLike | None, plan_ns: int | None, now_ns: int) -> str | None:
-        if plan_ns is not None:
-            age_s = (now_ns - plan_ns) / NS_PER_S
-            if age_s > self._spec.plan_timeout_s:
-                return f"the plan is stale: {age_s:.2f} s old (limit {self._spec.plan_timeout_s} s)"
-        if command is None:
-            return None
-        broken = self.limits.not_finite(command)
-        if broken is not None:
-            return f"the command is {broken}"
-        assert self._measured is not None  # _state_fault came first
-        return self.limits.far_outside(command) or self.limits.far_from(command, self._measured)
-
-    def _plan_fault(self, chunk: ActionChunk, now_ns: int) -> str | None:
-        if chunk.names != self.limits.names:
-            return f"the plan is for the joints {', '.join(chunk.names)}; right would be {', '.join(self.limits.names)}"
-        broken = self.limits.not_finite(chunk.actions)
-        if broken is not None:
-            return f"the plan is {broken}"
-        due = chunk.actions[int(np.searchsorted(chunk.due_ns, now_ns, side="right")) :]
-        if self._measured is None or not len(due):
-            return self.limits.far_outside(chunk.actions)
-        return self.limits.far_outside(chunk.actions) or self.limits.far_from(due[0], self._measured)

@@ -47,7 +47,24 @@ class Knots:
         line: NDArray[np.float64] = self.values[after - 1] * (1.0 - weight) + self.values[after] * weight
         return line
 
+    def all_at(self, times: NDArray[np.int64]) -> NDArray[np.float64]:
+        """(T,) moments -> (T, A) positions, as `at` gives them."""
+        since = (times - self.first_ns).astype(np.float64)
+        own = (self.times - self.first_ns).astype(np.float64)
+        return np.stack([np.interp(since, own, column) for column in self.values.T], axis=1)
+
     def between(self, start_ns: int, end_ns: int | None = None) -> NDArray[np.int64]:
         """The moments of the knots after `start_ns` and before `end_ns`, both excluded."""
         inside = self.times > start_ns
         return self.times[inside if end_ns is None else inside & (self.times < end_ns)]
+
+    def after(self, past: Knots | None, since_ns: int) -> Knots:
+        """These knots with the part of `past` before the first of them, back to `since_ns`.
+
+        A past that does not lead to where these begin is left out: a jump has no shape that could be smoothed.
+        """
+        if past is None or past.first_ns >= self.first_ns or not np.allclose(past.at(self.first_ns), self.values[0]):
+            return self
+        times = past.between(since_ns, self.first_ns)
+        values = np.array([past.at(int(t)) for t in times]).reshape(len(times), self.values.shape[1])
+        return Knots(np.concatenate([times, self.times]), np.concatenate([values, self.values]))

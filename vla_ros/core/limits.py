@@ -52,13 +52,24 @@ class Limits:
 
         last: (A,) where the way starts. From outside the limits it leads back in, at most at top speed.
         """
-        return self._towards(np.clip(np.asarray(target, dtype=np.float64), self.lower, self.upper), last, dt_s)
+        return self.slowed(np.clip(np.asarray(target, dtype=np.float64), self.lower, self.upper), last, dt_s)
 
     def held(self, target: ArrayLike, last: Positions, dt_s: float) -> Positions:
         """The same for standing still: an arm that stands within the margin is not moved out of it."""
-        return self._towards(np.clip(np.asarray(target, dtype=np.float64), *self._hard), last, dt_s)
+        return self.slowed(self.within(target), last, dt_s)
 
-    def _towards(self, target: Positions, last: Positions, dt_s: float) -> Positions:
+    def clamps(self, target: ArrayLike) -> bool:
+        """Whether (A,) `target` lies outside the limits or their margin."""
+        values = np.asarray(target, dtype=np.float64)
+        return bool(((values < self.lower) | (values > self.upper)).any())
+
+    def within(self, target: ArrayLike) -> Positions:
+        """(A,) float64: `target` clamped into the limits themselves, without their margin."""
+        inside: Positions = np.clip(np.asarray(target, dtype=np.float64), *self._hard)
+        return inside
+
+    def slowed(self, target: Positions, last: Positions, dt_s: float) -> Positions:
+        """(A,) float64: `target` clamped to what `dt_s` of top speed allows."""
         reach = self.max_velocity * max(dt_s, 0.0)
         reached: Positions = np.clip(target, last - reach, last + reach)
         return reached

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -73,6 +73,13 @@ class ActionChunk:
         if self.start_ns < self.stamp_ns:
             raise ContractError(f"chunk starts {self.stamp_ns - self.start_ns} ns before the observation it answers")
 
+    def in_order(self, names: tuple[str, ...]) -> ActionChunk:
+        """The same plan with its columns in the order of `names`; as it is where it names other joints."""
+        if self.names == names or sorted(self.names) != sorted(names):
+            return self
+        columns = [self.names.index(name) for name in names]
+        return replace(self, actions=self.actions[:, columns], names=names)
+
     @property
     def end_ns(self) -> int:
         """When the last action is due [ns]."""
@@ -100,13 +107,22 @@ class Prediction:
 
 @runtime_checkable
 class Policy(Protocol):
-    """An observation in, a chunk of actions out."""
+    """An observation in, a chunk of actions out.
+
+    A policy that can infer a chunk as the continuation of a plan says so with a property `can_continue: bool`. Without
+    it, or where it is False, `plan` and `frozen_steps` are never given, and real-time chunking is refused.
+    """
 
     def reset(self) -> None:
         """Forget everything about the episode so far."""
 
     def infer(self, observation: Observation, plan: ActionChunk | None = None, frozen_steps: int = 0) -> ActionChunk:
-        """Plan from `observation`. `plan` and `frozen_steps` serve real-time chunking (arXiv 2506.07339)."""
+        """Plan from `observation`.
+
+        plan: for real-time chunking (arXiv 2506.07339), the plan in execution from the first action of this chunk on,
+            shorter than a chunk; the chunk's first `frozen_steps` actions must be the plan's, the rest may depart from
+            it. See `core.continuation`.
+        """
 
 
 @runtime_checkable

@@ -20,6 +20,7 @@ from trajectory_msgs.msg import JointTrajectory
 
 from vla_ros.core.commander import Commander
 from vla_ros.core.errors import ContractError, MessageError
+from vla_ros.core.execution import blend_of
 from vla_ros.core.guard import Mode, Verdict
 from vla_ros.core.robot import load_robot
 from vla_ros.core.timing import LatencyStats, RateMeter
@@ -39,6 +40,10 @@ class Parameters:
     """The commander's parameters."""
 
     robot: str = parameter("ur5e_tabletop", "robot contract: a YAML file, or a name in config/robots")
+    execution: str = parameter(
+        "receding_horizon",
+        "how a new chunk takes over: receding_horizon, temporal_ensembling, cross_fade, real_time_chunking or switch",
+    )
     autostart: bool = parameter(True, "configure and activate without a lifecycle manager")
     auto_arm: bool = parameter(False, "arm a second after activation, when joint states are there; for simulation only")
     dry_run: bool = parameter(False, "compute everything, publish no command")
@@ -59,7 +64,7 @@ class CommanderNode(ManagedNode):
     def configure(self) -> None:
         """Read the contract; make publishers, subscriptions and services."""
         self._robot = load_robot(self.parameters.robot)
-        self._commander = Commander(self._robot)
+        self._commander = Commander(self._robot, blend_of(self.parameters.execution))
         self._period_ns = round(NS_PER_S / self._robot.command.rate_hz)
         self._meters = {"joint_states": RateMeter(), "chunk": RateMeter()}
         self._latency = {"chunk_ms": LatencyStats(), "first_command_ms": LatencyStats()}
@@ -135,12 +140,12 @@ class CommanderNode(ManagedNode):
             self._tell()
 
     def _publish(self, verdict: Verdict, now_ns: int) -> None:
-        if verdict.command is None or self.parameters.dry_run:
+        if verdict.command is None or verdict.velocity is None or self.parameters.dry_run:
             return
         for spec, columns, publisher in self._outputs:
             names = [self._robot.joint_names[column] for column in columns]
-            positions = verdict.command[list(columns)]
-            publisher.publish(command_message(spec.type, names, positions, now_ns, self._period_ns))
+            values = (verdict.velocity if spec.interface == "velocity" else verdict.command)[list(columns)]
+            publisher.publish(command_message(spec.type, names, values, now_ns, self._period_ns))
 
     def _on_joint_state(self, message: JointState) -> None:
         now_ns = self._now_ns()
@@ -220,6 +225,7 @@ class CommanderNode(ManagedNode):
         values: dict[str, object] = {
             "mode": guard.mode.value, "reason": guard.reason, "refused": self._refused,
             "last refusal": self._last_refusal, "dry_run": self.parameters.dry_run,
+            "execution": self.parameters.execution, "tracking failures": guard.tracking_failures,
         }  # fmt: skip
         for name, meter in self._meters.items():
             values |= {f"{name} rate_hz": meter.rate_hz(now_ns), f"{name} age_s": meter.age_s(now_ns)}

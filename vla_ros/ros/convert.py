@@ -166,13 +166,13 @@ def trajectory_to_chunk(message: JointTrajectory) -> ActionChunk:
     return ActionChunk(stamp_ns, stamp_ns + due[0], min(steps), actions, names)
 
 
-def command_message(kind: str, names: Sequence[str], positions: ArrayLike, stamp_ns: int, period_ns: int) -> Any:
-    """(A,) positions as the message that the robot's contract asks for."""
+def command_message(kind: str, names: Sequence[str], values: ArrayLike, stamp_ns: int, period_ns: int) -> Any:
+    """(A,) positions, or for a Float64MultiArray velocities, as the message that the robot's contract asks for."""
     if kind == "Float64MultiArray":
-        return Float64MultiArray(data=_floats(positions))
+        return Float64MultiArray(data=_floats(values))
     if kind == "JointState":
-        return array_to_joint_state(names, positions, stamp_ns)
-    point = JointTrajectoryPoint(positions=_floats(positions))
+        return array_to_joint_state(names, values, stamp_ns)
+    point = JointTrajectoryPoint(positions=_floats(values))
     point.time_from_start = to_duration(period_ns)
     # Stamp zero: the controller starts at once, whatever its clock.
     return JointTrajectory(joint_names=list(names), points=[point])

@@ -1,0 +1,70 @@
+"""Real-time chunking on the policy's side: what of the plan a new chunk must continue (arXiv 2506.07339).
+
+While a policy infers, the robot goes on with the plan. The actions that will be over when the chunk arrives are frozen:
+the chunk must repeat them. The rest of the plan guides it, the less the further ahead. In the paper's letters: of a
+horizon H, s steps are executed between the starts of two inferences, d of them during an inference; d <= s <= H - d.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from vla_ros.core.errors import ContractError
+from vla_ros.core.knots import Knots
+from vla_ros.core.types import ActionChunk, Policy
+
+
+@dataclass(frozen=True, slots=True)
+class Continuation:
+    """What `Policy.infer(observation, plan, frozen_steps)` is given.
+
+    plan: (H - s, A) what is left of the plan, `plan.actions[i]` due together with action i of the chunk to be inferred;
+        None where nothing is left to continue.
+    frozen_steps: how many of these the chunk must repeat.
+    """
+
+    plan: ActionChunk | None = None
+    frozen_steps: int = 0
+
+
+def continuation(last: ActionChunk | None, stamp_ns: int, delay_ns: int) -> Continuation:
+    """What a chunk that answers the observation of `stamp_ns` continues.
+
+    last: the chunk published last. delay_ns: from a chunk's stamp until it is executed, as measured. Where the plan is
+    shorter than the delay all of it is frozen, and the robot waits at its end (see `execute_steps`).
+    """
+    if last is None or stamp_ns <= last.stamp_ns:
+        return Continuation()
+    offset_ns = last.start_ns - last.stamp_ns
+    due_ns = np.arange(stamp_ns + offset_ns, last.end_ns + 1, last.step_ns, dtype=np.int64)
+    if not len(due_ns):
+        return Continuation()
+    actions = Knots.of(last).all_at(due_ns).astype(np.float32)
+    plan = ActionChunk(stamp_ns, int(due_ns[0]), last.step_ns, actions, last.names)
+    return Continuation(plan, min(delay_steps(delay_ns, last.step_ns), len(due_ns)))
+
+
+def delay_steps(delay_ns: int, step_ns: int) -> int:
+    """d: the steps that begin before a chunk arrives. A step begun counts: its line ends at an action of the plan."""
+    return -(-max(delay_ns, 0) // step_ns)
+
+
+def execute_steps(wanted: int, delay: int, horizon: int) -> int:
+    """s: the steps between two inferences nearest to `wanted` with d <= s <= H - d; ContractError without any."""
+    if 2 * delay > horizon:
+        raise ContractError(
+            f"real-time chunking: an inference lasts {delay} steps of a horizon of {horizon}; right would be at most "
+            f"{horizon // 2}, so that the plan lasts until the next chunk; use a faster model or a longer horizon"
+        )
+    return min(max(wanted, delay, 1), max(horizon - delay, 1))
+
+
+def check_can_continue(policy: Policy, name: str) -> None:
+    """Refuse a policy that cannot infer a chunk as the continuation of a plan (see `core.types.Policy`)."""
+    if not getattr(policy, "can_continue", False):
+        raise ContractError(
+            f"execution 'real_time_chunking': the policy '{name}' cannot continue a plan; right would be another "
+            "execution, or a policy whose can_continue is true"
+        )

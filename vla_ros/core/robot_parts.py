@@ -1,0 +1,151 @@
+"""The parts of a robot's contract, as blocks of its YAML: cameras, joints, outputs, synchronisation, guard."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from vla_ros.core.checks import positive, topic
+from vla_ros.core.errors import ConfigError
+
+CommandType = Literal["Float64MultiArray", "JointTrajectory", "JointState"]
+JointKind = Literal["revolute", "prismatic", "gripper"]
+
+
+@dataclass(frozen=True, slots=True)
+class CameraSpec:
+    """One camera: the name that policies know it by, its topic, and what an image on it must be.
+
+    compressed: subscribe to `<topic>/compressed` (sensor_msgs/CompressedImage) in place of the raw image.
+    rate_hz: the rate to expect; diagnostics warn below it.
+    """
+
+    name: str
+    topic: str
+    width: int
+    height: int
+    encoding: Literal["rgb8", "bgr8", "rgba8", "bgra8", "mono8"] = "rgb8"
+    compressed: bool = False
+    rate_hz: float = 30.0
+
+    def __post_init__(self) -> None:
+        if not (0 < self.width <= 4096 and 0 < self.height <= 4096):
+            raise ConfigError(f"camera size {self.width} x {self.height}; right would be 1 to 4096 pixels a side")
+        positive("rate_hz", self.rate_hz)
+        topic(self.topic)
+
+
+@dataclass(frozen=True, slots=True)
+class GripperSpec:
+    """A gripper that is told to be open or closed and nothing in between (see core/gripper.py).
+
+    Thresholds are on the way from open (0) to closed (1); between them the gripper stays as it is.
+    closed_at: which limit of the joint is the closed end.
+    """
+
+    close_above: float = 0.6
+    open_below: float = 0.4
+    closed_at: Literal["upper", "lower"] = "upper"
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.open_below < self.close_above < 1.0:
+            raise ConfigError(
+                f"open_below is {self.open_below} and close_above {self.close_above}; "
+                "right would be 0 < open_below < close_above < 1"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class JointSpec:
+    """One joint, in rad (revolute), m (prismatic) or its own unit (gripper), and per s, s^2, s^3 of it.
+
+    gripper: for a joint of kind gripper that should only open and close; without it, it follows the plan.
+    """
+
+    name: str
+    lower: float
+    upper: float
+    max_velocity: float
+    max_acceleration: float
+    max_jerk: float
+    kind: JointKind = "revolute"
+    gripper: GripperSpec | None = None
+
+    def __post_init__(self) -> None:
+        if self.lower >= self.upper:
+            raise ConfigError(f"lower {self.lower} is not below upper {self.upper}")
+        for limit in ("max_velocity", "max_acceleration", "max_jerk"):
+            positive(limit, getattr(self, limit))
+        if self.gripper and self.kind != "gripper":
+            raise ConfigError(f"a 'gripper' block is given, but kind is {self.kind}; right would be kind: gripper")
+
+
+@dataclass(frozen=True, slots=True)
+class CommandSpec:
+    """Where commands go, as which message, and how often [Hz].
+
+    interface: what the numbers of a Float64MultiArray are: positions, or velocities per s. Velocities are those of the
+        commanded motion, and zero in a hold; that the robot keeps up with them is the guard's `max_jump` to watch.
+    """
+
+    topic: str
+    type: CommandType
+    rate_hz: float = 100.0
+    interface: Literal["position", "velocity"] = "position"
+
+    def __post_init__(self) -> None:
+        if self.interface == "velocity" and self.type != "Float64MultiArray":
+            raise ConfigError(f"interface is velocity, type {self.type}; right would be type: Float64MultiArray")
+        if not 1.0 <= self.rate_hz <= 1000.0:
+            raise ConfigError(f"rate_hz is {self.rate_hz}; right would be 1 to 1000")
+        topic(self.topic)
+
+
+@dataclass(frozen=True, slots=True)
+class SyncSpec:
+    """How streams become one observation.
+
+    tolerance_s: the widest spread of stamps within one observation, and of a frame from its place in the history [s].
+    history, history_step_s: T frames, this far apart [s].
+    max_age_s: an older newest stamp is stale [s].
+    max_ahead_s: a stamp further in the future is refused [s].
+    """
+
+    tolerance_s: float = 0.05
+    history: int = 1
+    history_step_s: float = 0.1
+    max_age_s: float = 0.5
+    max_ahead_s: float = 0.1
+
+    def __post_init__(self) -> None:
+        for name in ("tolerance_s", "history_step_s", "max_age_s", "max_ahead_s"):
+            positive(name, getattr(self, name))
+        if not 1 <= self.history <= 64:
+            raise ConfigError(f"history is {self.history}; right would be 1 to 64 frames")
+
+
+@dataclass(frozen=True, slots=True)
+class GuardSpec:
+    """When motion stops. Times in s, distances in the joint's unit.
+
+    plan_timeout_s: oldest observation that a moving plan may answer.
+    joint_state_timeout_s: oldest joint states that motion may rely on.
+    position_margin: commands keep this far inside the limits of arm joints.
+    limit_tolerance: a plan further outside the limits than this is a fault; below it is clamped.
+    max_jump: a plan that starts further from the measured position (arm joints) is a fault.
+    gripper_hold: what a stop holds a gripper at; "commanded" keeps its grip on what it carries.
+    """
+
+    plan_timeout_s: float = 0.45
+    joint_state_timeout_s: float = 0.1
+    position_margin: float = 0.0
+    limit_tolerance: float = 0.1
+    max_jump: float = 0.5
+    gripper_hold: Literal["measured", "commanded"] = "measured"
+
+    def __post_init__(self) -> None:
+        for name in ("plan_timeout_s", "joint_state_timeout_s", "max_jump"):
+            positive(name, getattr(self, name))
+        for name in ("position_margin", "limit_tolerance"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"{name} is {getattr(self, name)}; right would be at least 0")
