@@ -50,10 +50,11 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from vla_ros.core.config import to_plain
     from vla_ros.core.robot import load_robot
     from vla_ros.networks.autoencoder import AutoencoderConfig
-    from vla_ros.networks.uwm import UWMConfig
+    from vla_ros.networks.observation import KeypointEncoderConfig
+    from vla_ros.networks.uwm import UnifiedWorldModel, UWMConfig
     from vla_ros.policies.contract import CameraContract, PolicyContract
     from vla_ros.policies.statistics import Statistics
-    from vla_ros.policies.uwm import UWMFolder, UWMModel
+    from vla_ros.policies.uwm import UWMFolder
     from vla_ros.policies.weights import FILE, save_weights
 
     folder = tmp_path_factory.mktemp("models") / "tiny"
@@ -61,13 +62,12 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     robot = load_robot("ur5e_tabletop")
     joints = tuple(joint.name for joint in robot.joints)
     cameras = tuple(CameraContract(c.name, c.width, c.height) for c in robot.cameras)
-    network = UWMConfig(dim=32, depth=1, heads=2, timestep_dim=16, encoder_widths=(8, 8, 8), encoder_features=16,
-                        obs_features=32, text_dim=8)  # fmt: skip
-    autoencoder = AutoencoderConfig(channels=(8, 8, 8), norm_groups=4)
-    config = UWMFolder("uwm", PolicyContract(cameras, joints, 0.1, 12, 2), network, autoencoder, (6, 12), 2)
+    encoder = KeypointEncoderConfig(7, (8, 8, 8), image_features=16, obs_features=32, text_dim=8)
+    network = UWMConfig(encoder, AutoencoderConfig((8, 8, 8), norm_groups=4), dim=32, depth=1, heads=2, timestep_dim=16)
+    config = UWMFolder("uwm", PolicyContract(cameras, joints, 0.1, 12, 2), network, (6, 12), 2)
     torch.manual_seed(0)
-    model = UWMModel(network, autoencoder)
-    torch.nn.init.normal_(model.uwm.noise_pred_net.head.linear.weight, std=0.1)  # untrained it is zero: no answers
+    model = UnifiedWorldModel(network)
+    torch.nn.init.normal_(model.noise_pred_net.head.linear.weight, std=0.1)  # untrained it is zero: no answers
     save_weights(model, folder / FILE)
     (folder / "config.yaml").write_text(yaml.safe_dump(to_plain(config), sort_keys=False))
     spread = np.full((12, 7), 0.01, dtype=np.float32)

@@ -1,4 +1,4 @@
-"""The denoiser and its sampler against tensors of the official code; weights by the rule of golden/README.md."""
+"""The whole model against tensors of the official code; weights by the rule of golden/README.md."""
 
 from __future__ import annotations
 
@@ -12,9 +12,13 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from vla_ros.networks.uwm import UnifiedWorldModel, UWMConfig
+from vla_ros.networks.autoencoder import AutoencoderConfig
+from vla_ros.networks.observation import ResNetEncoderConfig
+from vla_ros.networks.uwm import PRESETS, UnifiedWorldModel, UWMConfig, published
 
+AUTOENCODER = "obs_encoder.vae.vae."  # the official files name a small one there
 GOLDEN = Path(os.environ.get("UWM_GOLDEN", Path(__file__).parents[3] / "shared" / "golden" / "uwm_tiny"))
+LIBERO = GOLDEN.parent / "uwm_libero_state_dict_shapes.json"
 
 pytestmark = pytest.mark.skipif(not GOLDEN.is_dir(), reason=f"no golden tensors at {GOLDEN} (set UWM_GOLDEN)")
 
@@ -37,26 +41,41 @@ def golden() -> dict[str, torch.Tensor]:
     return load_file(GOLDEN / "tensors.safetensors")
 
 
+def golden_config(size: dict) -> UWMConfig:
+    """What a golden folder's config.json describes; the autoencoder takes no part and stays small."""
+    encoder = ResNetEncoderConfig(size["embed_dim"], 2, tuple(size["resize"]), tuple(size["crop"]))
+    return published(
+        encoder=encoder, autoencoder=AutoencoderConfig((8, 8, 8, 8)), views=size["views"],
+        action_dim=size["action_dim"], action_len=size["action_len"], dim=size["embed_dim"], depth=size["depth"],
+        heads=size["heads"], timestep_dim=size["temb"], registers=size["registers"],
+        latent_size=size["crop"][0] // 8, patch=tuple(size["patch"]),
+    )  # fmt: skip
+
+
+def fill_by_rule(model: UnifiedWorldModel, shapes: dict[str, list[int]]) -> None:
+    """Strict in both directions: every official name and shape, and no other, but for the autoencoder's inner ones."""
+    official = {name: shape for name, shape in shapes.items() if not name.startswith(AUTOENCODER)}
+    ours = {name: list(value.shape) for name, value in model.state_dict().items() if not name.startswith(AUTOENCODER)}
+    assert ours == official
+    model.load_state_dict({name: ruled_weight(name, shape) for name, shape in official.items()}, strict=False)
+
+
 @pytest.fixture(scope="module")
 def model() -> UnifiedWorldModel:
-    size = json.loads((GOLDEN / "config.json").read_text())
-    config = UWMConfig(
-        views=size["views"], action_dim=size["action_dim"], action_len=size["action_len"], dim=size["embed_dim"],
-        depth=size["depth"], heads=size["heads"], mlp_ratio=4.0, timestep_dim=size["temb"],
-        registers=size["registers"], obs_features=size["views"] * 2 * size["embed_dim"],
-        latent_size=size["crop"][0] // 8, patch=tuple(size["patch"]), prediction="epsilon", spacing="leading",
-        clip_sample=True, ignored_timestep=90, drop_ignored_future=False, condition_on_current=False,
-    )  # fmt: skip
-    model = UnifiedWorldModel(config).eval()
-    shapes = json.loads((GOLDEN / "state_dict_shapes.json").read_text())
-    prefix = "noise_pred_net."
-    weights = {k.removeprefix(prefix): ruled_weight(k, s) for k, s in shapes.items() if k.startswith(prefix)}
-    model.noise_pred_net.load_state_dict(weights)  # strict: every official name and shape, and no other
+    model = UnifiedWorldModel(golden_config(json.loads((GOLDEN / "config.json").read_text()))).eval()
+    fill_by_rule(model, json.loads((GOLDEN / "state_dict_shapes.json").read_text()))
     return model
 
 
 def close(actual: torch.Tensor, expected: torch.Tensor, tolerance: float) -> bool:
     return bool((actual - expected).abs().max() <= tolerance * expected.abs().max())
+
+
+def test_the_observation_encoder(model, golden):
+    frames = torch.stack([golden[name] for name in sorted(golden) if name.startswith("obs.")], dim=1)
+    with torch.no_grad():
+        features = model.encode(frames.permute(0, 1, 2, 5, 3, 4).float() / 255)  # (B, V, T, 3, H, W)
+    assert close(features, golden["obs_feat"], 1e-4)
 
 
 def test_one_call_of_the_network(model, golden):
@@ -86,3 +105,12 @@ def test_every_question(model, golden, question, predict, given):
     for name, value in zip(("action", "next_obs"), answer, strict=True):
         if name in predict:
             assert close(value, golden[f"{question}.{name}"], 1e-3)
+
+
+@pytest.mark.skipif(not LIBERO.is_file(), reason=f"no list of the official names at {LIBERO}")
+def test_the_libero_preset_has_the_official_names_and_shapes():
+    shapes = json.loads(LIBERO.read_text())
+    with torch.device("meta"):
+        model = UnifiedWorldModel(PRESETS["libero"])
+    ours = {name: list(value.shape) for name, value in model.state_dict().items() if not name.startswith(AUTOENCODER)}
+    assert ours == {name: shape for name, shape in shapes.items() if not name.startswith(AUTOENCODER)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 from pathlib import Path
@@ -75,9 +76,24 @@ def test_frames_of_another_size(policy):
         policy.infer(observation(size=32))
 
 
-def test_a_given_plan_is_refused_until_it_can_be_continued(policy):
-    with pytest.raises(ContractError, match="real-time chunking"):
-        policy.infer(observation(), plan=policy.infer(observation()), frozen_steps=2)
+def test_a_given_plan_is_continued(policy):
+    """Real-time chunking: frozen actions are the plan's at their due times, though the plan is older and shifted."""
+    old = policy.infer(observation())
+    plan = dataclasses.replace(old, actions=old.actions + 0.05)
+    later = dataclasses.replace(observation(), stamp_ns=5_000_000_000 + 2 * plan.step_ns)
+    free, chunk = policy.infer(later), policy.infer(later, plan=plan, frozen_steps=3)
+    assert np.allclose(chunk.actions[:3], plan.actions[2:5], atol=1e-4)
+    assert np.abs(free.actions[:3] - plan.actions[2:5]).max() > 1e-3
+    assert np.allclose(chunk.actions[-2:], free.actions[-2:], atol=0.05)  # beyond the plan it is free
+
+
+def test_a_plan_that_cannot_be_continued(policy):
+    plan = policy.infer(observation())
+    with pytest.raises(ContractError, match="frozen_steps is 13; the plan covers 12 steps"):
+        policy.infer(observation(), plan=plan, frozen_steps=13)
+    other = dataclasses.replace(plan, names=tuple(f"joint_{i}" for i in range(7)))
+    with pytest.raises(ContractError, match="the plan moves joint_0"):
+        policy.infer(observation(), plan=other, frozen_steps=1)
 
 
 def test_the_robot_must_offer_what_the_model_knows(policy):
@@ -126,17 +142,17 @@ def test_truncated_weights(folder):
 def test_weights_that_do_not_fit(folder, fault):
     path = folder / "model.safetensors"
     weights = load_file(path)
-    name = "uwm.noise_pred_net.registers"
+    name = "noise_pred_net.registers"
     if fault == "missing":
         del weights[name]
     elif fault == "extra":
-        weights["uwm.surprise"] = torch.zeros(1)
+        weights["surprise"] = torch.zeros(1)
     elif fault == "shape":
         weights[name] = weights[name][:, :1].clone()
     else:
         weights[name] = weights[name] * float("nan")
     save_file(weights, path)
-    expected = {"missing": f"lacks 1 of .*{name}", "extra": "does not have: uwm.surprise",
+    expected = {"missing": f"lacks 1 of .*{name}", "extra": "does not have: surprise",
                 "shape": f"{name} has shape", "nan": f"{name} holds values that are not finite"}  # fmt: skip
     with pytest.raises(ModelError, match=expected[fault]):
         load_policy(folder)

@@ -1,4 +1,8 @@
-"""`vla-ros bench chunk`: a model's latency on this machine."""
+"""`vla-ros bench`: how fast a model is on this machine.
+
+vla-ros bench chunk MODEL         time per chunk, alone and beside the simulator
+vla-ros bench uwm --preset NAME   the plain sampler against the fast one, in turn, with random weights
+"""
 
 from __future__ import annotations
 
@@ -8,18 +12,31 @@ import json
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("what", choices=["chunk"], help="chunk: time per chunk, alone and beside the simulator")
-    parser.add_argument("model", nargs="?", default="uwm_tabletop", help="a model folder, or its name in models/")
-    parser.add_argument("--count", type=int, default=200, help="chunks to time in each condition")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads for the network")
+    parser.add_argument("what", choices=["chunk", "uwm"])
+    parser.add_argument("model", nargs="?", default="uwm_tabletop", help="chunk: a model folder, or a name in models/")
+    parser.add_argument("--count", type=int, default=200, help="chunk: how many to time in each condition")
+    parser.add_argument("--preset", default="libero", help="uwm: tabletop, libero or droid")
+    parser.add_argument("--batch", type=int, default=1, help="uwm: rows of a chunk")
+    parser.add_argument("--steps", type=int, default=10, help="uwm: steps of DDIM")
+    parser.add_argument("--rounds", type=int, default=12, help="uwm: how often each is timed")
+    parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"], choices=["float32", "bfloat16"])
+    parser.add_argument("--threads", type=int, default=None, help="CPU threads; chunk: 1, uwm: 2")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
 
 
 def run(args: argparse.Namespace) -> int:
     """Measure, and print."""
-    from vla_ros.training.bench import bench_chunks
+    if args.what == "uwm":
+        from vla_ros.training.bench_uwm import bench_uwm
 
-    result = bench_chunks(args.model, threads=args.threads, device=args.device, count=args.count)
-    print(json.dumps(result) if args.json else "\n".join(f"{name}: {value}" for name, value in result.items()))
+        result = bench_uwm(
+            args.preset, device=args.device, batch=args.batch, steps=args.steps, rounds=args.rounds,
+            threads=args.threads or 2, dtypes=tuple(args.dtypes),
+        )  # fmt: skip
+    else:
+        from vla_ros.training.bench import bench_chunks
+
+        result = bench_chunks(args.model, threads=args.threads or 1, device=args.device, count=args.count)
+    print(json.dumps(result) if args.json else json.dumps(result, indent=1))
     return 0

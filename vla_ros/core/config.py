@@ -128,11 +128,19 @@ def _literal(data: Any, kind: Any, where: str, key: str) -> Any:
 
 
 def _union(data: Any, kind: Any, where: str, key: str) -> Any:
-    """Only `X | None`; a wider union could not say what would be right."""
+    """`X | None`, or dataclasses told apart by a field `kind` with one literal; others could not say what is right."""
     inner = [option for option in get_args(kind) if option is not type(None)]
-    if len(inner) != 1:
-        raise TypeError(f"the field '{key}' has type {kind}; only 'X | None' is read")
-    return None if data is None else _build(data, inner[0], where, key)
+    if data is None and len(inner) < len(get_args(kind)):
+        return None
+    if len(inner) == 1:
+        return _build(data, inner[0], where, key)
+    if not all(dataclasses.is_dataclass(option) and "kind" in get_type_hints(option) for option in inner):
+        raise TypeError(f"the field '{key}' has type {kind}; only 'X | None' and dataclasses with a 'kind' are read")
+    by_kind = {get_args(get_type_hints(option)["kind"])[0]: option for option in inner}
+    name = _named(data, where, key).get("kind")
+    if name not in by_kind:
+        raise _fail(where, key, f"kind is {_short.repr(name)}; right would be one of {', '.join(by_kind)}")
+    return _build(data, by_kind[name], where, key)
 
 
 def _sequence(data: Any, where: str, key: str) -> list[Any]:

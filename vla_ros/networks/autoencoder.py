@@ -11,17 +11,25 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True, slots=True)
 class AutoencoderConfig:
-    """Sizes of the autoencoder; every entry of `channels` after the first halves the resolution."""
+    """Sizes of the autoencoder; every entry of `channels` after the first halves the resolution.
+
+    attention: a self-attention layer at the lowest resolution.
+    """
 
     channels: tuple[int, ...] = (16, 32, 48)
     latent_channels: int = 4
     layers_per_block: int = 1
     norm_groups: int = 8
+    attention: bool = False
 
     @property
     def downsampling(self) -> int:
         """Pixels per latent along a side."""
         return 2 ** (len(self.channels) - 1)
+
+
+# Stable Diffusion XL's, which the published Unified World Models use frozen.
+SDXL = AutoencoderConfig((128, 256, 512, 512), layers_per_block=2, norm_groups=32, attention=True)
 
 
 class LatentAutoencoder(nn.Module):
@@ -41,7 +49,7 @@ class LatentAutoencoder(nn.Module):
             layers_per_block=config.layers_per_block,
             latent_channels=config.latent_channels,
             norm_num_groups=config.norm_groups,
-            mid_block_add_attention=False,
+            mid_block_add_attention=config.attention,
         )
         self.register_buffer("shift", torch.zeros(1, config.latent_channels, 1, 1))
         self.register_buffer("scale", torch.ones(1, config.latent_channels, 1, 1))

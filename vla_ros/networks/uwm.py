@@ -3,52 +3,56 @@
 Zhu et al., "Unified World Models: Coupling Video and Action Diffusion for Pretraining on Large Robotic Datasets"
 (arXiv 2504.02792). The network is s(o, a_{t_a}, o'_{t_o'}, t_a, t_o'); a modality that is given is clean at timestep
 0, one that is ignored is noise at the last timestep, and every question is one call of `UnifiedWorldModel.sample`.
-Diffusion time runs from T (noise) to 0 (clean). Parameter names of `noise_pred_net` are those of the official code.
+Diffusion time runs from T (noise) to 0 (clean). Parameter names are those of the official code.
 
-The tabletop preset departs from the paper where two CPU cores demand it, each departure a field of `UWMConfig`:
-it predicts the clean sample, sees language and joint states, leaves out the tokens of an ignored future, and shows
-the current latents to the future tokens, whose change it predicts (a condition vector cannot carry a whole scene).
+The presets `libero` and `droid` are the published model. The tabletop preset departs from it where two CPU cores
+demand it, each departure a field of `UWMConfig`: it predicts the clean sample, sees language and joint states, leaves
+out the tokens of an ignored future, shows the current latents to the future tokens, whose change it predicts (a
+condition vector cannot carry a whole scene), and knows what it is to have seen nothing.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
-from diffusers import DDIMScheduler
+from diffusers import DDIMScheduler, DPMSolverMultistepScheduler
 from einops import rearrange
 from torch import Tensor, nn
 
+from vla_ros.networks.autoencoder import SDXL, AutoencoderConfig
+from vla_ros.networks.guidance import Prefix, guided
 from vla_ros.networks.layers import AdaLNBlock, AdaLNHead, TimestepEmbedding
-from vla_ros.networks.text import TextEncoder
-from vla_ros.networks.vision import KeypointResNet
+from vla_ros.networks.observation import EncoderConfig, KeypointEncoderConfig, ResNetEncoderConfig, observation_encoder
 
 Modality = Literal["action", "next_obs"]
+Solver = Literal["ddim", "dpmsolver++"]
 
 
 @dataclass(frozen=True, slots=True)
 class UWMConfig:
-    """Sizes and choices of a Unified World Model. The defaults are the tabletop preset."""
+    """Sizes and choices of a Unified World Model. The defaults are the tabletop preset.
 
+    prediction: what the network predicts. spacing, clip_sample: of the sampler's schedule.
+    ignored_timestep: the index that stands for T when sampling; training masks with the last one.
+    drop_ignored_future: leave the tokens of an ignored future out, in place of holding noise.
+    condition_on_current: future tokens see the current latents, and predict what changes.
+    null_observation: a learned vector stands for an unknown observation; makes p(o') answerable.
+    """
+
+    encoder: EncoderConfig = field(default_factory=KeypointEncoderConfig)
+    autoencoder: AutoencoderConfig = field(default_factory=AutoencoderConfig)
     views: int = 2
-    state_dim: int = 7
     action_dim: int = 7
     action_len: int = 12
-    dim: int = 128
-    depth: int = 4
-    heads: int = 4
+    dim: int = 160
+    depth: int = 5
+    heads: int = 5
     mlp_ratio: float = 2.0
     timestep_dim: int = 64
     registers: int = 4
-    encoder_widths: tuple[int, int, int] = (24, 48, 48)
-    encoder_features: int = 128
-    obs_features: int = 256
-    text_buckets: int = 4096
-    text_length: int = 256
-    text_dim: int = 64
-    latent_channels: int = 4
     latent_size: int = 16
     future_frames: int = 2
     patch: tuple[int, int, int] = (2, 4, 4)
@@ -59,6 +63,7 @@ class UWMConfig:
     ignored_timestep: int = 99
     drop_ignored_future: bool = True
     condition_on_current: bool = True
+    null_observation: bool = True
 
     @property
     def future_tokens(self) -> int:
@@ -66,56 +71,32 @@ class UWMConfig:
         t, h, w = self.patch
         return self.views * (self.future_frames // t) * (self.latent_size // h) * (self.latent_size // w)
 
+    @property
+    def latent_shape(self) -> tuple[int, int, int, int, int]:
+        """(V, C, T, h, w) of the future's latents."""
+        return self.views, self.autoencoder.latent_channels, self.future_frames, self.latent_size, self.latent_size
 
-PRESETS: dict[str, UWMConfig] = {"tabletop": UWMConfig()}
-
-
-# ---------------------------------------------------------------------------------------------- observation
-
-
-class ConditionedResidual(nn.Module):
-    """A residual MLP whose hidden units are scaled and shifted by a sentence (FiLM, arXiv 1709.07871)."""
-
-    def __init__(self, dim: int, text_dim: int) -> None:
-        super().__init__()
-        self.norm = nn.LayerNorm(dim)
-        self.fc1 = nn.Linear(dim, 2 * dim)
-        self.film = nn.Linear(text_dim, 4 * dim)
-        self.fc2 = nn.Linear(2 * dim, dim)
-
-    def forward(self, x: Tensor, text: Tensor) -> Tensor:
-        """(B, D), (B, text) -> (B, D)."""
-        scale, shift = self.film(text).chunk(2, dim=-1)
-        return x + self.fc2(F.silu(self.fc1(self.norm(x)) * (1 + scale) + shift))
+    @property
+    def obs_features(self) -> int:
+        """Length of the observation vector."""
+        return self.encoder.features(self.views)
 
 
-class ObservationEncoder(nn.Module):
-    """Images, joint states and a sentence in one vector.
+def published(**sizes: Any) -> UWMConfig:
+    """The model as published, but for `sizes`."""
+    choices: dict[str, Any] = dict(
+        encoder=ResNetEncoderConfig(), autoencoder=SDXL, action_len=16, dim=768, depth=12, heads=12, mlp_ratio=4.0,
+        timestep_dim=512, latent_size=28, prediction="epsilon", spacing="leading", clip_sample=True,
+        ignored_timestep=90, drop_ignored_future=False, condition_on_current=False, null_observation=False,
+    )  # fmt: skip
+    return UWMConfig(**{**choices, **sizes})
 
-    The image part does not see the sentence, so one image serves many sentences in training.
-    """
 
-    def __init__(self, config: UWMConfig) -> None:
-        super().__init__()
-        self.img_encoder = nn.ModuleList(
-            KeypointResNet(config.encoder_widths, config.encoder_features) for _ in range(config.views)
-        )
-        self.text_encoder = TextEncoder(config.text_buckets, config.text_dim)
-        self.fuse_in = nn.Linear(config.views * config.encoder_features + config.state_dim, config.obs_features)
-        self.fuse = nn.ModuleList(ConditionedResidual(config.obs_features, config.text_dim) for _ in range(3))
-
-    def see(self, images: Tensor) -> Tensor:
-        """(B, V, 3, H, W) in [0, 1] -> (B, V * features)."""
-        views = [encoder(images[:, v]) for v, encoder in enumerate(self.img_encoder)]
-        return torch.cat(views, dim=-1)
-
-    def forward(self, visual: Tensor, state: Tensor, tokens: Tensor) -> Tensor:
-        """(B, V * features) from `see`, (B, D) normalised joints, (B, L) token ids -> (B, obs_features)."""
-        text = self.text_encoder(tokens)
-        x = self.fuse_in(torch.cat([visual, state], dim=-1))
-        for block in self.fuse:
-            x = block(x, text)
-        return x
+PRESETS: dict[str, UWMConfig] = {
+    "tabletop": UWMConfig(),
+    "libero": published(views=2, action_dim=7, registers=24),
+    "droid": published(views=3, action_dim=10, registers=8, encoder=ResNetEncoderConfig(resize=(240, 320))),
+}
 
 
 # ------------------------------------------------------------------------------------------------- denoiser
@@ -127,8 +108,8 @@ class FuturePatchifier(nn.Module):
     def __init__(self, config: UWMConfig) -> None:
         super().__init__()
         self.config = config
-        volume = config.latent_channels * config.patch[0] * config.patch[1] * config.patch[2]
-        self.patch_encoder = nn.Conv3d(config.latent_channels, config.dim, config.patch, config.patch)
+        volume = config.autoencoder.latent_channels * config.patch[0] * config.patch[1] * config.patch[2]
+        self.patch_encoder = nn.Conv3d(config.autoencoder.latent_channels, config.dim, config.patch, config.patch)
         self.patch_decoder = nn.Linear(config.dim, volume)
 
     def forward(self, latents: Tensor) -> Tensor:
@@ -171,7 +152,9 @@ class NoisePredictionNet(nn.Module):
         )
         self.head = AdaLNHead(config.dim, condition)
         if config.condition_on_current:
-            self.current_encoder = nn.Conv2d(config.latent_channels, config.dim, config.patch[1:], config.patch[1:])
+            self.current_encoder = nn.Conv2d(
+                config.autoencoder.latent_channels, config.dim, config.patch[1:], config.patch[1:]
+            )
         self.initialize_weights()
 
     def initialize_weights(self) -> None:
@@ -232,45 +215,64 @@ class NoisePredictionNet(nn.Module):
 # ---------------------------------------------------------------------------------------------------- model
 
 
+def make_scheduler(config: UWMConfig, solver: Solver = "ddim") -> Any:
+    """The published schedule, and how to walk down it: DDIM (arXiv 2010.02502) or DPM-Solver++ (arXiv 2211.01095)."""
+    schedule = dict(
+        num_train_timesteps=config.train_timesteps, beta_schedule="squaredcos_cap_v2",
+        prediction_type=config.prediction, timestep_spacing=config.spacing,
+    )  # fmt: skip
+    if solver == "ddim":
+        return DDIMScheduler(clip_sample=config.clip_sample, **schedule)
+    # The cosine schedule's first step has no finite log-SNR; -5.1 is diffusers' own bound for it.
+    return DPMSolverMultistepScheduler(solver_order=2, lambda_min_clipped=-5.1, **schedule)
+
+
 class UnifiedWorldModel(nn.Module):
     """Observation encoder and denoiser, the published loss, and one sampler for every question."""
 
     def __init__(self, config: UWMConfig) -> None:
         super().__init__()
         self.config = config
-        self.obs_encoder = ObservationEncoder(config)
+        self.obs_encoder = observation_encoder(config.encoder, config.views, config.autoencoder)
         self.noise_pred_net = NoisePredictionNet(config)
-        self.scheduler = DDIMScheduler(
-            num_train_timesteps=config.train_timesteps, beta_schedule="squaredcos_cap_v2",
-            prediction_type=config.prediction, timestep_spacing=config.spacing, clip_sample=config.clip_sample,
-        )  # fmt: skip
+        if config.null_observation:
+            self.null_obs = nn.Parameter(torch.zeros(1, config.obs_features))
+        self.scheduler = make_scheduler(config)
 
-    def encode(self, images: Tensor, state: Tensor, tokens: Tensor) -> Tensor:
-        """(B, V, 3, H, W) in [0, 1], (B, D) normalised joints, (B, L) token ids -> (B, obs_features)."""
-        return self.obs_encoder(self.obs_encoder.see(images), state, tokens)
+    def encode(self, images: Tensor, state: Tensor | None = None, tokens: Tensor | None = None) -> Tensor:
+        """(B, V, T, 3, H, W) in [0, 1], (B, T, D) normalised joints, (B, L) token ids -> (B, obs_features)."""
+        encoded: Tensor = self.obs_encoder(self.obs_encoder.see(images), state, tokens)
+        return encoded
+
+    def latents(self, images: Tensor) -> Tensor:
+        """(B, V, 3, H, W) in [0, 1] -> (B, V, C, h, w)."""
+        flat = self.obs_encoder.vae.encode(self.obs_encoder.prepare(images).flatten(0, 1))
+        return flat.unflatten(0, images.shape[:2])
 
     def loss(
         self, obs: Tensor, action: Tensor, next_obs: Tensor | None = None, current: Tensor | None = None,
-        action_known: Tensor | None = None,
+        action_known: Tensor | None = None, obs_known: Tensor | None = None, edges: float = 0.0,
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
         """UWM equation 3: both modalities noised at independent timesteps, mean squared error of each.
 
         Without `next_obs` the rows know no future: its timestep is T. Rows whose `action_known` (B,) bool is False
-        know no action: their action is replaced by noise at timestep T and takes no part in the action loss.
+        know no action: their action is replaced by noise at timestep T and takes no part in the action loss. Rows
+        whose `obs_known` is False have seen nothing. `edges`: see `draw_timesteps`; 0 is as published.
         Returns the action loss and the future loss (zero without a future), each a scalar.
         """
-        batch, device = len(action), action.device
-        last = self.config.train_timesteps - 1
-        action_t = torch.randint(0, last + 1, (batch,), device=device)
+        action_t, next_obs_t = self.draw_timesteps(len(action), edges, action.device)
         if action_known is not None:
-            action_t = torch.where(action_known, action_t, torch.full_like(action_t, last))
+            action_t = torch.where(action_known, action_t, self.config.train_timesteps - 1)
             action = torch.where(action_known[:, None, None], action, torch.randn_like(action))
+        if obs_known is not None:
+            obs = torch.where(obs_known[:, None], obs, self.null_obs)
+            current = None if current is None else torch.where(obs_known[:, None, None, None, None], current, 0.0)
         noise = torch.randn_like(action)
         noisy_action = self.scheduler.add_noise(action, noise, action_t)
-        next_obs_t = torch.full_like(action_t, self.config.ignored_timestep)
         noisy_future, future_noise = None, None
-        if next_obs is not None:
-            next_obs_t = torch.randint(0, last + 1, (batch,), device=device)
+        if next_obs is None:
+            next_obs_t = torch.full_like(action_t, self.config.ignored_timestep)
+        else:
             future_noise = torch.randn_like(next_obs)
             noisy_future = self.scheduler.add_noise(next_obs, future_noise, next_obs_t)
         action_out, future_out = self.noise_pred_net(obs, noisy_action, noisy_future, action_t, next_obs_t, current)
@@ -278,51 +280,95 @@ class UnifiedWorldModel(nn.Module):
         error = (action_out - (action if clean else noise)).float().square().mean(dim=(1, 2))  # (B,)
         known = torch.ones_like(error) if action_known is None else action_known.float()
         action_loss = (error * known).sum() / known.sum().clamp(min=1)
-        if next_obs is None or future_out is None or future_noise is None:
-            return action_loss, torch.zeros((), device=device)
+        if next_obs is None or future_noise is None:
+            return action_loss, torch.zeros((), device=action.device)
         return action_loss, F.mse_loss(future_out.float(), next_obs if clean else future_noise)
+
+    def draw_timesteps(self, count: int, edges: float, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Two (count,) timesteps, independent and uniform; a share `edges` of the rows lies on the square's edges.
+
+        There the questions are asked: action given (forward dynamics), future given (inverse dynamics), action
+        ignored (video), future ignored (policy; only where its tokens are not left out).
+        """
+        last = self.config.train_timesteps - 1
+        timesteps = torch.randint(0, last + 1, (2, count), device=device)
+        corners = torch.tensor([[0, 0], [1, 0], [0, last], [1, last]], device=device)  # modality, its timestep
+        if self.config.drop_ignored_future:
+            corners = corners[:3]
+        chosen = torch.rand(count, device=device) < edges
+        modality, value = corners[torch.randint(0, len(corners), (count,), device=device)].unbind(-1)
+        there = chosen & (modality == torch.arange(2, device=device)[:, None])  # (2, count)
+        action_t, next_obs_t = torch.where(there, value, timesteps)
+        return action_t, next_obs_t
 
     @torch.no_grad()
     def sample(
-        self, obs: Tensor, *, predict: tuple[Modality, ...], steps: int, action: Tensor | None = None,
+        self, obs: Tensor | None, *, predict: tuple[Modality, ...], steps: int, action: Tensor | None = None,
         next_obs: Tensor | None = None, current: Tensor | None = None, action_noise: Tensor | None = None,
-        next_obs_noise: Tensor | None = None,
+        next_obs_noise: Tensor | None = None, prefix: Prefix | None = None, batch: int | None = None,
+        solver: Solver = "ddim", ignored_timestep: int | None = None, generator: torch.Generator | None = None,
     ) -> tuple[Tensor, Tensor | None]:  # fmt: skip
-        """Answer one question by DDIM (arXiv 2010.02502, eta 0).
+        """Answer one question.
 
         policy p(a|o): predict=("action",); video p(o'|o): predict=("next_obs",); forward dynamics p(o'|o,a): the same
-        with `action`; inverse dynamics p(a|o,o'): predict=("action",) with `next_obs`; joint: both.
+        with `action`; inverse dynamics p(a|o,o'): predict=("action",) with `next_obs`; joint p(a,o'|o): both;
+        unconditional video p(o'), an extension of ours: obs=None with `batch`.
         A modality that is neither given nor predicted is ignored: noise at the ignored timestep, drawn once.
-        Initial noise is drawn from torch's generator unless given. Returns (action, next_obs); next_obs is None where
-        its tokens were left out.
+        Initial noise is `action_noise` and `next_obs_noise`, or drawn from `generator`. `batch`: draw this many answers
+        where the inputs have one row. `prefix` holds the first actions (see `networks.guidance`).
+        Returns (action, next_obs); next_obs is None where its tokens were left out.
         """
-        config, batch, device = self.config, len(obs), obs.device
         given: dict[Modality, Tensor | None] = {"action": action, "next_obs": next_obs}
         if clash := [name for name in predict if given[name] is not None]:
             raise ValueError(f"sample: {clash[0]} is both given and to be predicted")
-        size = (config.future_frames, config.latent_size, config.latent_size)
-        shapes = {
-            "action": (batch, config.action_len, config.action_dim),
-            "next_obs": (batch, config.views, config.latent_channels, *size),
-        }
+        obs, current = self._seen(obs, current, batch)
+        ignored = self.config.ignored_timestep if ignored_timestep is None else ignored_timestep
         noises: dict[Modality, Tensor | None] = {"action": action_noise, "next_obs": next_obs_noise}
-        x: dict[Modality, Tensor | None] = {}
-        for name in given:
-            x[name] = given[name] if given[name] is not None else noises[name]
-            if x[name] is None:
-                x[name] = torch.randn(shapes[name], device=device)
-        if config.drop_ignored_future and next_obs is None and "next_obs" not in predict:
+        x = self._start(len(obs), obs.device, given, noises, generator)
+        if self.config.drop_ignored_future and next_obs is None and "next_obs" not in predict:
             x["next_obs"] = None
-        self.scheduler.set_timesteps(steps)
-        for t in self.scheduler.timesteps.tolist():
-            at = {
-                name: torch.full((batch,), t if name in predict else 0 if given[name] is not None
-                                 else config.ignored_timestep, device=device)
-                for name in given
-            }  # fmt: skip
-            out = self.noise_pred_net(obs, x["action"], x["next_obs"], at["action"], at["next_obs"], current)
+        schedulers = {name: make_scheduler(self.config, solver) for name in predict}
+        for scheduler in schedulers.values():
+            scheduler.set_timesteps(steps)
+        for t in schedulers[predict[0]].timesteps.tolist():
+            at = {name: t if name in predict else 0 if given[name] is not None else ignored for name in given}
+            when = [torch.full((len(obs),), at[name], device=obs.device) for name in given]
+            out = self.noise_pred_net(obs, x["action"], x["next_obs"], *when, current)
             for name, prediction in zip(given, out, strict=True):
                 if name in predict:
-                    x[name] = self.scheduler.step(prediction, t, x[name]).prev_sample
+                    if name == "action" and prefix is not None and x["action"] is not None:
+                        alpha = self.scheduler.alphas_cumprod[t].to(obs.device)
+                        prediction = guided(prediction, x["action"], alpha, self.config.prediction, prefix)
+                    x[name] = schedulers[name].step(prediction, t, x[name]).prev_sample
         assert x["action"] is not None  # mypy
         return x["action"], x["next_obs"]
+
+    def _seen(self, obs: Tensor | None, current: Tensor | None, batch: int | None) -> tuple[Tensor, Tensor | None]:
+        """The observation's vector and the current latents, with `batch` rows; those of nothing where obs is None."""
+        if obs is None:
+            if not self.config.null_observation or batch is None:
+                raise ValueError("sample: obs is None; right would be a model with null_observation, and `batch`")
+            obs = self.null_obs
+            views, channels, _, height, width = self.config.latent_shape
+            current = obs.new_zeros(1, views, channels, height, width)
+        if batch is None or batch == len(obs):
+            return obs, current
+        if len(obs) != 1:
+            raise ValueError(f"sample: batch is {batch}, the observation has {len(obs)} rows; right would be 1")
+        return obs.expand(batch, -1), None if current is None else current.expand(batch, -1, -1, -1, -1)
+
+    def _start(
+        self, batch: int, device: torch.device, given: dict[Modality, Tensor | None],
+        noises: dict[Modality, Tensor | None], generator: torch.Generator | None,
+    ) -> dict[Modality, Tensor | None]:  # fmt: skip
+        """What each modality is before the first step: given, given as noise, or drawn."""
+        shapes: dict[Modality, tuple[int, ...]] = {
+            "action": (self.config.action_len, self.config.action_dim), "next_obs": self.config.latent_shape,
+        }  # fmt: skip
+        x: dict[Modality, Tensor | None] = {}
+        for name, shape in shapes.items():
+            start = given[name] if given[name] is not None else noises[name]
+            if start is None:
+                start = torch.randn(batch, *shape, device=device, generator=generator)
+            x[name] = start.expand(batch, *shape)
+        return x

@@ -12,6 +12,17 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
+def resize_and_crop(images: Tensor, size: tuple[int, int], crop: tuple[int, int]) -> Tensor:
+    """(..., 3, H, W) in [0, 1] -> (..., 3, *crop): resized to `size` (bilinear, antialiased), then its middle."""
+    lead, (height, width) = images.shape[:-3], crop
+    if tuple(images.shape[-2:]) != tuple(size):
+        flat = F.interpolate(images.flatten(0, -4), size, mode="bilinear", antialias=True)
+        images = flat.view(*lead, *flat.shape[1:])
+    # As torchvision's center_crop rounds.
+    top, left = round((size[0] - height) / 2), round((size[1] - width) / 2)
+    return images[..., top : top + height, left : left + width]
+
+
 class ResidualBlock(nn.Module):
     """Two 3x3 convolutions around a (projected) shortcut."""
 

@@ -9,14 +9,17 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from vla_ros.core.config import read_yaml
 from vla_ros.core.errors import ConfigError, ContractError, MessageError
+from vla_ros.core.knots import Knots
 from vla_ros.core.types import ActionChunk, Observation, Prediction
-from vla_ros.networks.autoencoder import AutoencoderConfig, LatentAutoencoder
+from vla_ros.networks.guidance import Prefix, soft_mask
+from vla_ros.networks.observation import KeypointEncoderConfig, ResNetEncoderConfig
 from vla_ros.networks.text import tokenize, words_of
 from vla_ros.networks.uwm import UnifiedWorldModel, UWMConfig
+from vla_ros.networks.uwm_fast import FastSampler
 from vla_ros.policies.contract import PolicyContract, check_observation
 from vla_ros.policies.statistics import Statistics, load_statistics
 from vla_ros.policies.weights import FILE as WEIGHTS
@@ -37,50 +40,49 @@ class UWMFolder:
     kind: Literal["uwm"]
     contract: PolicyContract
     network: UWMConfig
-    autoencoder: AutoencoderConfig
     future_steps: tuple[int, ...]
     sampling_steps: int = 5
     provenance: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        network, contract = self.network, self.contract
+        network, contract, encoder = self.network, self.contract, self.network.encoder
         agreements = (
             ("network.views", network.views, "contract.cameras", len(contract.cameras)),
             ("network.action_dim", network.action_dim, "contract.joints", len(contract.joints)),
-            ("network.state_dim", network.state_dim, "contract.joints", len(contract.joints)),
+            ("network.encoder.state_dim", encoder.state_dim or len(contract.joints), "contract.joints",
+             len(contract.joints)),
+            ("network.encoder.frames", encoder.frames, "contract.history", contract.history),
             ("network.action_len", network.action_len, "contract.horizon", contract.horizon),
             ("network.future_frames", network.future_frames, "future_steps", len(self.future_steps)),
-            ("network.latent_channels", network.latent_channels, "autoencoder", self.autoencoder.latent_channels),
-        )
+        )  # fmt: skip
         for name, value, other, expected in agreements:
             if value != expected:
                 raise ConfigError(f"{name} is {value}, but {other} says {expected}; they must agree")
-        for camera in contract.cameras:
-            side = network.latent_size * self.autoencoder.downsampling
-            if (camera.width, camera.height) != (side, side):
+        side = network.latent_size * network.autoencoder.downsampling
+        seen = {camera.name: (camera.height, camera.width) for camera in contract.cameras}
+        if isinstance(encoder, ResNetEncoderConfig):
+            seen = {"network.encoder.crop": encoder.crop}
+            if encoder.language:
                 raise ConfigError(
-                    f"camera '{camera.name}' is {camera.width}x{camera.height}; the network sees {side}x{side}"
+                    "network.encoder.language: CLIP's tokenizer is not served by this policy; set it false"
                 )
-
-
-class UWMModel(nn.Module):
-    """World model and autoencoder together: what `model.safetensors` holds."""
-
-    def __init__(self, network: UWMConfig, autoencoder: AutoencoderConfig) -> None:
-        super().__init__()
-        self.uwm = UnifiedWorldModel(network)
-        self.autoencoder = LatentAutoencoder(autoencoder)
+        for name, (height, width) in seen.items():
+            if (height, width) != (side, side):
+                raise ConfigError(f"'{name}' is {width}x{height}; the network's latents are of {side}x{side} frames")
 
 
 class UWMPolicy:
     """Plans with p(a|o), imagines with p(o'|o) and p(o'|o,a), explains with p(a|o,o')."""
 
-    def __init__(self, folder: UWMFolder, model: UWMModel, statistics: Statistics) -> None:
+    can_continue = True  # real-time chunking: `infer` takes a plan
+
+    def __init__(self, folder: UWMFolder, model: UnifiedWorldModel, statistics: Statistics) -> None:
         self.contract = folder.contract
         self.folder = folder
-        self.model = model.eval()
+        self.model = model.eval().requires_grad_(False)
         self.statistics = statistics
         self._device = next(model.parameters()).device
+        self._plan = FastSampler(model, predict=("action",), steps=folder.sampling_steps)
         self._noise = self._draw_noise()
 
     def reset(self) -> None:
@@ -88,25 +90,42 @@ class UWMPolicy:
         self._noise = self._draw_noise()
 
     def infer(self, observation: Observation, plan: ActionChunk | None = None, frozen_steps: int = 0) -> ActionChunk:
-        """Sample a chunk from p(a|o). Raises ContractError or MessageError on an observation that does not fit."""
-        if plan is not None or frozen_steps:
-            raise ContractError("this policy cannot continue a given plan (real-time chunking); pass none")
-        actions, _ = self.model.uwm.sample(
-            self._encode(observation), predict=("action",), steps=self.folder.sampling_steps, action_noise=self._noise
-        )
+        """Sample a chunk from p(a|o). Raises ContractError or MessageError on an observation that does not fit.
+
+        plan: what is being executed; the chunk begins with its first `frozen_steps` actions from there on, and is drawn
+        towards the rest of it (`networks.guidance`).
+        """
+        prefix = None if plan is None else self._prefix(observation, plan, frozen_steps)
+        actions, _ = self._plan(self._encode(observation), action=self._noise, prefix=prefix)
         return self._chunk(observation, actions)
+
+    def _prefix(self, observation: Observation, plan: ActionChunk, frozen_steps: int) -> Prefix:
+        """The plan at the new chunk's due times, as the network has actions."""
+        if plan.names != self.contract.joints:
+            raise ContractError(
+                f"the plan moves {', '.join(plan.names)}; right would be {', '.join(self.contract.joints)}"
+            )
+        knots, horizon = Knots.of(plan), self.contract.horizon
+        due_ns = observation.stamp_ns + self.contract.step_ns * np.arange(1, horizon + 1, dtype=np.int64)
+        covered = int((due_ns <= knots.last_ns).sum())
+        if not 0 <= frozen_steps <= covered:
+            raise ContractError(f"frozen_steps is {frozen_steps}; the plan covers {covered} steps of the new chunk")
+        actions = np.stack([knots.at(int(t)) for t in due_ns]).astype(np.float32)
+        target = torch.from_numpy(self.statistics.normalise_action(actions, observation.state[-1]))
+        weights = soft_mask(horizon, frozen_steps, covered).to(self._device)
+        return Prefix(target.float().to(self._device)[None], weights)
 
     def imagine(self, observation: Observation, chunk: ActionChunk | None = None) -> Prediction:
         """Predict the frames at `future_steps`: p(o'|o), or p(o'|o,a) where `chunk` says what will be done."""
         action = None if chunk is None else self._normalised(chunk, observation)
         with torch.no_grad():
-            current = self.model.autoencoder.encode(self._images(observation)[0])[None]  # (1, V, C, h, w)
-            _, latents = self.model.uwm.sample(
+            current = self._current(observation)
+            _, latents = self.model.sample(
                 self._encode(observation), predict=("next_obs",), steps=self.folder.sampling_steps,
                 action=action, current=current,
             )  # fmt: skip
             assert latents is not None  # mypy: next_obs was predicted
-            frames = self.model.autoencoder.decode(latents[0].transpose(1, 2).flatten(0, 1))  # (V F, 3, H, W)
+            frames = self.model.obs_encoder.vae.decode(latents[0].transpose(1, 2).flatten(0, 1))  # (V F, 3, H, W)
         pixels = (frames * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
         views = pixels.reshape(len(self.contract.cameras), len(self.folder.future_steps), *pixels.shape[1:])
         due_ns = observation.stamp_ns + self.contract.step_ns * np.asarray(self.folder.future_steps, dtype=np.int64)
@@ -125,9 +144,9 @@ class UWMPolicy:
                 )
             views.append(self._tensor(frames))
         with torch.no_grad():
-            current = self.model.autoencoder.encode(self._images(observation)[0])[None]
-            latents = torch.stack([self.model.autoencoder.encode(view).transpose(0, 1) for view in views])[None]
-            actions, _ = self.model.uwm.sample(
+            current = self._current(observation)
+            latents = torch.stack([self.model.latents(view[None])[0].transpose(0, 1) for view in views])[None]
+            actions, _ = self.model.sample(
                 self._encode(observation), predict=("action",), steps=self.folder.sampling_steps,
                 next_obs=latents, current=current, action_noise=self._noise,
             )  # fmt: skip
@@ -139,19 +158,24 @@ class UWMPolicy:
 
     def _encode(self, observation: Observation) -> Tensor:
         check_observation(self.contract, observation)
-        state = self.statistics.normalise_state(observation.state[-1:])
-        network = self.folder.network
-        tokens = tokenize(read_instruction(observation.instruction), network.text_buckets, network.text_length)
+        encoder = self.folder.network.encoder
+        state, tokens = None, None
+        if encoder.state_dim:
+            newest = self.statistics.normalise_state(observation.state[-encoder.frames :])
+            state = torch.from_numpy(newest).to(self._device)[None]
+        if isinstance(encoder, KeypointEncoderConfig):
+            words = read_instruction(observation.instruction)
+            tokens = torch.tensor([tokenize(words, encoder.text_buckets, encoder.text_length)], device=self._device)
         with torch.no_grad():
-            return self.model.uwm.encode(
-                self._images(observation),
-                torch.from_numpy(state).to(self._device),
-                torch.tensor([tokens], device=self._device),
-            )
+            return self.model.encode(self._images(observation, encoder.frames), state, tokens)
 
-    def _images(self, observation: Observation) -> Tensor:
-        newest = np.stack([observation.images[camera.name][-1] for camera in self.contract.cameras])
-        return self._tensor(newest)[None]  # (1, V, 3, H, W)
+    def _images(self, observation: Observation, frames: int) -> Tensor:
+        """The newest `frames` of every camera: (1, V, T, 3, H, W)."""
+        views = [self._tensor(observation.images[camera.name][-frames:]) for camera in self.contract.cameras]
+        return torch.stack(views)[None]
+
+    def _current(self, observation: Observation) -> Tensor:
+        return self.model.latents(self._images(observation, 1)[:, :, 0])  # (1, V, C, h, w)
 
     def _tensor(self, frames: NDArray[np.uint8]) -> Tensor:
         """(N, H, W, 3) uint8 -> (N, 3, H, W) in [0, 1]."""
@@ -185,7 +209,7 @@ def read_instruction(instruction: str) -> list[str]:
 def load(folder: Path, device: str) -> UWMPolicy:
     """Read a model folder of kind `uwm`; ConfigError or ModelError says what is wrong with it."""
     config = read_yaml(folder / "config.yaml", UWMFolder)
-    model = UWMModel(config.network, config.autoencoder)
+    model = UnifiedWorldModel(config.network)
     load_weights(model, folder / WEIGHTS)
     statistics = load_statistics(folder, config.contract.joints, config.contract.horizon)
     return UWMPolicy(config, model.to(device), statistics)

@@ -1,0 +1,98 @@
+"""The fast sampler answers as the plain one does: every question, every preset's choices."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+
+from vla_ros.networks.autoencoder import AutoencoderConfig
+from vla_ros.networks.guidance import Prefix, soft_mask
+from vla_ros.networks.observation import KeypointEncoderConfig, ResNetEncoderConfig
+from vla_ros.networks.uwm import UnifiedWorldModel, UWMConfig, published
+from vla_ros.networks.uwm_fast import FastSampler
+
+SMALL = dict(autoencoder=AutoencoderConfig((8, 8, 8)), dim=32, depth=2, heads=2, timestep_dim=16, latent_size=8)
+TABLETOP = UWMConfig(KeypointEncoderConfig(obs_features=48, text_dim=8), **SMALL)
+CONFIGS = {
+    "tabletop": TABLETOP,
+    "published": published(encoder=ResNetEncoderConfig(8), **SMALL),
+    "leading sample": dataclasses.replace(TABLETOP, spacing="leading", clip_sample=True, drop_ignored_future=False),
+}
+QUESTIONS = {
+    "policy": (("action",), ()),
+    "video": (("next_obs",), ()),
+    "forward": (("next_obs",), ("action",)),
+    "inverse": (("action",), ("next_obs",)),
+    "joint": (("action", "next_obs"), ()),
+}
+
+
+@pytest.fixture(scope="module", params=CONFIGS)
+def model(request) -> UnifiedWorldModel:
+    torch.manual_seed(0)
+    model = UnifiedWorldModel(CONFIGS[request.param]).eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.1)
+    return model
+
+
+def inputs(model: UnifiedWorldModel, batch: int) -> dict[str, torch.Tensor]:
+    torch.manual_seed(1)
+    config = model.config
+    current = torch.randn(batch, config.views, 4, 8, 8) if config.condition_on_current else None
+    return {
+        "obs": torch.randn(batch, config.obs_features), "action": torch.randn(batch, config.action_len, 7),
+        "next_obs": torch.randn(batch, *config.latent_shape), "current": current,
+    }  # fmt: skip
+
+
+def answers(model, question, batch, steps, **options):
+    """The plain answer and the fast one, from the same noise."""
+    predict, given = QUESTIONS[question]
+    x = inputs(model, batch)
+    names = ("action", "next_obs")
+    plain = model.sample(
+        x["obs"], predict=predict, steps=steps, current=x["current"], **options,
+        **{name if name in given else f"{name}_noise": x[name] for name in names},
+    )  # fmt: skip
+    fast = FastSampler(model, predict=predict, given=given, steps=steps, batch=batch)
+    found = fast(x["obs"], action=x["action"], next_obs=x["next_obs"], current=x["current"], **options)
+    return [(p, f) for name, p, f in zip(names, plain, found, strict=True) if name in predict]
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+@pytest.mark.parametrize("batch", [1, 3])
+def test_it_equals_the_plain_sampler(model, question, batch):
+    for plain, fast in answers(model, question, batch, steps=10):
+        assert torch.allclose(plain, fast, rtol=1e-4, atol=1e-5), float((plain - fast).abs().max())
+
+
+def test_with_a_prefix_too(model):
+    horizon = model.config.action_len
+    prefix = Prefix(torch.full((1, horizon, 7), 0.2), soft_mask(horizon, 3, 8))
+    ((plain, fast),) = answers(model, "policy", 1, steps=5, prefix=prefix)
+    assert torch.allclose(plain, fast, rtol=1e-4, atol=1e-4)
+    assert torch.allclose(fast[:, :3], prefix.actions[:, :3], atol=1e-4)
+
+
+def test_the_test_can_fail(model):
+    """Another observation is another answer, by far more than the tolerance."""
+    predict, _ = QUESTIONS["policy"]
+    x = inputs(model, 1)
+    fast = FastSampler(model, predict=predict, steps=10)
+    noise = {name: x[name] for name in ("action", "next_obs", "current")}
+    assert not torch.allclose(fast(x["obs"], **noise)[0], fast(-x["obs"], **noise)[0], rtol=1e-2, atol=1e-2)
+
+
+def test_half_precision_points_the_same_way(model):
+    x = inputs(model, 1)
+    predict, _ = QUESTIONS["policy"]
+    noise = {name: x[name] for name in ("action", "next_obs", "current")}
+    full, half = (
+        FastSampler(model, predict=predict, steps=10, dtype=dtype)(x["obs"], **noise)[0].flatten()
+        for dtype in (torch.float32, torch.bfloat16)
+    )
+    assert float(torch.cosine_similarity(full, half, dim=0)) > 0.999
+    assert not torch.equal(full, half)
