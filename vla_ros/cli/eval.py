@@ -1,28 +1,72 @@
-"""`vla-ros eval`: run a model closed loop in the simulator, without ROS, and print its success."""
+"""`vla-ros eval`: measure a model in the simulator, without ROS.
+
+`vla-ros eval MODEL` drives episodes closed loop and prints its success. `vla-ros eval modes MODEL` asks it every
+question of a world model about held-out episodes, and prints how close its answers come: forward dynamics and video
+against copying the current frame, inverse dynamics against the policy.
+"""
 
 from __future__ import annotations
 
 import argparse
 import json
 from pathlib import Path
+from typing import Any
+
+CLOSED_LOOP = {"execute_steps": None, "time_limit": 12.0, "card": False}  # options of one form and their defaults
+MODES: dict[str, Any] = {"windows": 512, "steps": None, "pictures": None, "compare": [], "compare_episodes": 0}
+EPISODES = {None: 120, "modes": 60}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
+    parser.add_argument("form", nargs="?", choices=["modes"], metavar="modes", help="measure the modes, not success")
     parser.add_argument("model", help="a model folder, or its name in models/")
-    parser.add_argument("--episodes", type=int, default=120)
+    parser.add_argument("--episodes", type=int, help="default 120; of modes 60")
     parser.add_argument("--seed", type=int, default=10000, help="the first episode's seed; training used 0 to 9999")
     parser.add_argument("--held-out", action="store_true", help="use the wordings that training never saw")
-    parser.add_argument("--execute-steps", type=int, default=None, help="actions to execute of each chunk")
-    parser.add_argument("--time-limit", type=float, default=12.0, help="seconds an episode may take")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads for the network")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--card", action="store_true", help="write the model card (README.md) with these figures")
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
+    parser.set_defaults(**CLOSED_LOOP, **MODES)
+    closed = parser.add_argument_group("closed loop")
+    closed.add_argument("--execute-steps", type=int, help="actions to execute of each chunk")
+    closed.add_argument("--time-limit", type=float, help="seconds an episode may take")
+    closed.add_argument("--card", action="store_true", help="write the model card (README.md) with these figures")
+    modes = parser.add_argument_group("modes")
+    modes.add_argument("--windows", type=int, help="how many windows of the episodes to ask about")
+    modes.add_argument("--steps", type=int, help="sampling steps; the model's own by default")
+    modes.add_argument("--pictures", type=Path, metavar="DIR", help="write pictures of predicted and true frames")
+    modes.add_argument("--compare", action="append", metavar="NAME=FOLDER", help="a model to compare; repeatable")
+    modes.add_argument("--compare-episodes", type=int, metavar="N", help="closed-loop episodes of each model, too")
 
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate, and print a table or JSON."""
+    from vla_ros.core.errors import ConfigError
+
+    foreign = CLOSED_LOOP if args.form == "modes" else MODES
+    if given := [name for name, default in foreign.items() if getattr(args, name) != default]:
+        words = ", ".join("--" + name.replace("_", "-") for name in given)
+        raise ConfigError(f"{words}: not for 'vla-ros eval {args.form or 'MODEL'}'; see 'vla-ros eval --help'")
+    args.episodes = EPISODES[args.form] if args.episodes is None else args.episodes
+    return run_modes(args) if args.form == "modes" else run_closed_loop(args)
+
+
+def run_modes(args: argparse.Namespace) -> int:
+    """Measure the modes."""
+    from vla_ros.training.modes import Options, measure_modes, table
+
+    options = Options(
+        episodes=args.episodes, seed=args.seed, held_out=args.held_out, threads=args.threads, device=args.device,
+        **{name: getattr(args, name) for name in MODES},
+    )  # fmt: skip
+    figures = measure_modes(args.model, options)
+    print(json.dumps(figures) if args.json else table(figures))
+    return 0
+
+
+def run_closed_loop(args: argparse.Namespace) -> int:
+    """Measure success."""
     from rich.progress import track
 
     from vla_ros.policies.loading import find_model, load_policy

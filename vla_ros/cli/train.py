@@ -19,5 +19,7 @@ def run(args: argparse.Namespace) -> int:
     from vla_ros.training.run import train
 
     figures = train(args.config, args.resume)
+    if not figures:
+        return 0  # one of several processes, and not the first
     print(json.dumps(figures) if args.json else "  ".join(f"{name}: {value:.4g}" for name, value in figures.items()))
     return 0

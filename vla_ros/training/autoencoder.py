@@ -83,6 +83,8 @@ def train_autoencoder(config: AutoencoderTraining, resume: bool) -> dict[str, fl
     trainer.run(draw, lambda module: {"psnr_db": psnr(module.network, held)})
     result = trainer.result.network
     set_normalisation(result, frames_of(data, np.random.default_rng(2).integers(0, total, 512)))
+    if not trainer.accelerator.is_main_process:
+        return {}
     config.loop.run.mkdir(parents=True, exist_ok=True)
     (config.loop.run / "config.yaml").write_text(yaml.safe_dump(to_plain(config.network), sort_keys=False))
     save_weights(result, config.loop.run / FILE)

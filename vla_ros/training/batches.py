@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from rich.progress import track
-from torch import Tensor
+from torch import Tensor, nn
 
 from vla_ros.networks.autoencoder import LatentAutoencoder
+from vla_ros.networks.observation import KeypointEncoderConfig
 from vla_ros.networks.text import tokenize, words_of
+from vla_ros.networks.uwm import UnifiedWorldModel
 from vla_ros.policies.statistics import Statistics
 from vla_ros.sim.tasks import TASKS, wordings
 from vla_ros.training.autoencoder import as_tensor
 from vla_ros.training.config import UWMTraining
-from vla_ros.training.dataset import Demonstrations
+from vla_ros.training.dataset import Demonstrations, labelled
 
 MIN_STD = 1e-3  # below this a column is constant, and dividing by its deviation would only amplify rounding
 
@@ -32,43 +35,65 @@ def measure(data: Demonstrations, relative: NDArray[np.bool_]) -> Statistics:
     return Statistics(joints, relative, state_mean, np.maximum(state_std, MIN_STD), mean, np.maximum(std, MIN_STD))
 
 
-def cached_latents(data: Demonstrations, autoencoder: LatentAutoencoder, folder: Path) -> NDArray[np.float16]:
-    """Latents of every frame and camera (N, V, C, h, w), encoded once and kept in `folder`, by weights and data."""
-    count, parts = len(data.state), []
-    digest = hashlib.sha256(repr((count, data.meta.get("seed"))).encode())
-    for weights in autoencoder.state_dict().values():
-        digest.update(weights.numpy().tobytes())
-    cache = folder / f"latents_{digest.hexdigest()[:12]}.npy"
-    if cache.is_file():
-        kept: NDArray[np.float16] = np.load(cache)
+def once(path: Path, count: int, parts: Callable[[slice], Tensor], what: str) -> NDArray[np.float16]:
+    """The rows that `parts` computes for `count` frames, 256 at a time, kept in the file `path`."""
+    if path.is_file():
+        kept: NDArray[np.float16] = np.load(path)
         return kept
     with torch.no_grad():
-        for start in track(range(0, count, 256), description="encoding frames"):
-            views = [autoencoder.encode(as_tensor(images[start : start + 256])) for images in data.images.values()]
-            parts.append(torch.stack(views, dim=1).half().numpy())
-    latents = np.concatenate(parts)
-    folder.mkdir(parents=True, exist_ok=True)
-    np.save(cache, latents)
-    return latents
+        starts = track(range(0, count, 256), description=what)
+        rows = np.concatenate([parts(slice(start, start + 256)).half().numpy() for start in starts])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.save(path, rows)
+    return rows
+
+
+def digest(data: Demonstrations, network: nn.Module) -> str:
+    """A name for what `network` makes of `data`."""
+    found = hashlib.sha256(repr((len(data.state), data.meta.get("seed"))).encode())
+    for weights in network.state_dict().values():
+        found.update(weights.numpy().tobytes())
+    return found.hexdigest()[:12]
+
+
+def cached_latents(data: Demonstrations, autoencoder: LatentAutoencoder, folder: Path) -> NDArray[np.float16]:
+    """Latents of every frame and camera (N, V, C, h, w), encoded once and kept in `folder`, by weights and data."""
+
+    def encode(rows: slice) -> Tensor:
+        return torch.stack([autoencoder.encode(as_tensor(images[rows])) for images in data.images.values()], dim=1)
+
+    return once(folder / f"latents_{digest(data, autoencoder)}.npy", len(data.state), encode, "encoding frames")
+
+
+def cached_features(data: Demonstrations, model: UnifiedWorldModel, folder: Path) -> NDArray[np.float16]:
+    """What frozen image networks see in every frame (N, V * features), computed once and kept in `folder`."""
+    path = folder / f"features_{digest(data, model.obs_encoder.img_encoder)}.npy"
+    return once(path, len(data.state), lambda rows: model.obs_encoder.see(images_of(data, rows)), "seeing frames")
+
+
+def images_of(data: Demonstrations, index: slice | NDArray[np.int64]) -> Tensor:
+    """(B, V, 1, 3, H, W) in [0, 1]."""
+    return torch.stack([as_tensor(images[index]) for images in data.images.values()], dim=1)[:, :, None]
 
 
 class BatchMaker:
-    """Draws batches of frames as the tensors that `UWMLoss` takes."""
+    """Draws batches of frames as the tensors that `UWMLoss` takes; `features` stand for the images where given."""
 
     def __init__(
-        self, config: UWMTraining, data: Demonstrations, statistics: Statistics, latents: NDArray[np.float16]
-    ) -> None:
+        self, config: UWMTraining, data: Demonstrations, statistics: Statistics, latents: NDArray[np.float16],
+        features: NDArray[np.float16] | None = None,
+    ) -> None:  # fmt: skip
         self.config, self.data, self.statistics, self.latents = config, data, statistics, latents
+        self.features = features
         self.sentences = [[words_of(sentence) for sentence in wordings(TASKS[name])] for name in data.meta["tasks"]]
         self.aux_mean = data.aux.mean(0)
         self.aux_std = np.maximum(data.aux.std(0), MIN_STD)
         training, validation = data.split(config.validation_share)
         windows = data.windows(max(*config.future_steps, config.network.action_len))
-        self.frames = {"training": np.flatnonzero(training), "validation": np.flatnonzero(validation)}
-        self.windows = {
-            "training": windows[training[windows]],
-            "validation": windows[validation[windows]],
-        }
+        self.known = labelled(data, config.labelled_share) | validation
+        seen = training if config.unlabelled_video else training & self.known
+        self.frames = {"training": np.flatnonzero(training & self.known), "validation": np.flatnonzero(validation)}
+        self.windows = {"training": windows[seen[windows]], "validation": windows[validation[windows]]}
 
     def draw(self, rng: np.random.Generator, part: str = "training") -> dict[str, Tensor]:
         """A batch whose first `joint_rows` frames have a whole window behind them."""
@@ -83,8 +108,10 @@ class BatchMaker:
         executed = self.statistics.normalise_action(data.executed[steps], data.state[window])
         plans = self.statistics.normalise_action(data.plans[index].swapaxes(0, 1), state).swapaxes(0, 1)
         future = np.stack([self.latents[window + step] for step in config.future_steps], axis=3)  # (J, V, C, F, h, w)
-        return {
-            "images": torch.stack([as_tensor(images[index]) for images in data.images.values()], dim=1),
+        seen = {"images": images_of(data, index)} if self.features is None else {
+            "visual": torch.from_numpy(self.features[index]).float()
+        }  # fmt: skip
+        return seen | {
             "state": torch.from_numpy(self.statistics.normalise_state(state)),
             "tokens": self._tokens(data.plan_task[index], rng, dropout=part == "training"),
             "plans": torch.from_numpy(np.ascontiguousarray(plans, dtype=np.float32)),
@@ -92,16 +119,18 @@ class BatchMaker:
             "future": torch.from_numpy(future).float(),
             "current": torch.from_numpy(self.latents[window]).float(),
             "aux": torch.from_numpy(((data.aux[index] - self.aux_mean) / self.aux_std).astype(np.float32)),
+            "known": torch.from_numpy(self.known[index]),
         }
 
     def _tokens(self, tasks: NDArray[np.integer], rng: np.random.Generator, dropout: bool) -> Tensor:
         """(B, K) task numbers -> (B, K, L) token ids of a random wording each."""
-        network = self.config.network
+        encoder = self.config.network.encoder
+        assert isinstance(encoder, KeypointEncoderConfig)  # the config has refused others
         rows = []
         for task in tasks.reshape(-1).tolist():
             choices = self.sentences[task]
             words = choices[rng.integers(len(choices))]
             if dropout:
                 words = [word for word in words if rng.random() >= self.config.word_dropout] or words
-            rows.append(tokenize(words, network.text_buckets, network.text_length))
-        return torch.tensor(rows).reshape(*tasks.shape, network.text_length)
+            rows.append(tokenize(words, encoder.text_buckets, encoder.text_length))
+        return torch.tensor(rows).reshape(*tasks.shape, encoder.text_length)

@@ -40,6 +40,8 @@ def card(folder: Path, figures: dict[str, Any]) -> str:
         f"- Data: {data.get('episodes', '?')} demonstrations, {data.get('frames', '?')} frames, by `vla-ros demos`.",
         f"- Training: {loop['steps']} steps of {loop['batch']} frames, learning rate {loop['learning_rate']}, "
         f"{made['seconds'] / 60:.0f} minutes on {loop['threads']} CPU threads, by `vla-ros train`.",
+        *([f"- Its image networks were trained before, in {training['initial']}, and are frozen here."]
+          if training.get("freeze_images") else []),
         "- On held-out episodes: " + ", ".join(f"{k} {v:.4g}" for k, v in made["validation"].items()) + ".",
         "",
         "## Closed-loop success",

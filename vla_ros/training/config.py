@@ -8,6 +8,7 @@ from typing import Literal
 
 from vla_ros.core.errors import ConfigError
 from vla_ros.networks.autoencoder import AutoencoderConfig
+from vla_ros.networks.observation import KeypointEncoderConfig
 from vla_ros.networks.uwm import UWMConfig
 
 
@@ -18,6 +19,7 @@ class LoopConfig:
     run: folder for checkpoints and curves. steps: optimiser steps. batch: frames a step and process.
     learning_rate: peak, after `warmup` steps, then cosine to zero. clip: gradient norm.
     ema: decay of the averaged weights that are saved; 0 for none. threads: CPU threads a process.
+    precision: of the forward pass; weights stay float32. bf16 is for GPUs: most CPUs compute it more slowly.
     """
 
     run: Path
@@ -32,6 +34,7 @@ class LoopConfig:
     validate_every: int = 250
     seed: int = 0
     threads: int = 2
+    precision: Literal["float32", "bf16"] = "float32"
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch", "learning_rate", "clip", "checkpoint_every", "validate_every", "threads"):
@@ -57,11 +60,18 @@ class UWMTraining:
     """Training of a Unified World Model on demonstrations.
 
     autoencoder: run folder of a trained autoencoder. out: the model folder to write.
+    initial: a model folder whose observation encoder to start from.
+    freeze_images: its image networks stay as they are, and see every frame only once.
     plan_rows: of the relabelled plans of a frame, how many the diffusion learns from at each visit.
     joint_rows: frames a step that also learn the future (p(a,o'|o) at independent timesteps).
+    edges: share of the joint rows at the timesteps where the questions are asked; 0 is as published.
     future_steps: chunk steps whose frames are predicted. word_dropout: chance that a word of a sentence is left out.
-    regression, auxiliary, future: weights of the losses beside the action loss; the first two train heads that only
-    exist in training (the plan by regression, privileged positions), because diffusion alone hardly trains an encoder.
+    sentence_dropout, observation_dropout: chance that a joint row knows no sentence; that it has seen nothing.
+    regression, auxiliary, future, joint_action: weights of the losses beside the action loss; the first two train heads
+    that only exist in training (the plan by regression, privileged positions), because diffusion alone hardly trains an
+    encoder.
+    labelled_share: share of the training episodes whose actions are known. unlabelled_video: the others are learned
+    from as action-free video; otherwise they are left out.
     """
 
     kind: Literal["uwm"]
@@ -70,19 +80,42 @@ class UWMTraining:
     out: Path
     loop: LoopConfig
     network: UWMConfig = field(default_factory=UWMConfig)
+    initial: Path | None = None
+    freeze_images: bool = False
     future_steps: tuple[int, ...] = (6, 12)
     execute_steps: int = 2
     sampling_steps: int = 5
     plan_rows: int = 2
     joint_rows: int = 24
+    edges: float = 0.0
     word_dropout: float = 0.1
+    sentence_dropout: float = 0.0
+    observation_dropout: float = 0.0
     regression: float = 1.0
     auxiliary: float = 1.0
     future: float = 1.0
+    joint_action: float = 0.25
     validation_share: float = 0.04
+    labelled_share: float = 1.0
+    unlabelled_video: bool = True
 
     def __post_init__(self) -> None:
         if not 0 < self.joint_rows <= self.loop.batch:
             raise ConfigError(f"joint_rows is {self.joint_rows}; right would be 1 to the batch, {self.loop.batch}")
         if max(self.future_steps) > self.network.action_len:
             raise ConfigError(f"future_steps {self.future_steps} reach beyond the chunk of {self.network.action_len}")
+        for name in ("edges", "word_dropout", "sentence_dropout", "observation_dropout"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ConfigError(f"{name} is {getattr(self, name)}; right would be 0 to 1")
+        if not 0 < self.labelled_share <= 1:
+            raise ConfigError(f"labelled_share is {self.labelled_share}; right would be above 0, up to 1")
+        if self.labelled_share < 1 and self.joint_rows == self.loop.batch:
+            raise ConfigError(
+                "joint_rows equal to the batch leaves no rows whose plans are known; right would be fewer"
+            )
+        if self.freeze_images and (self.initial is None or self.auxiliary):
+            raise ConfigError("freeze_images needs 'initial', and auxiliary: 0 (there is nothing left for it to train)")
+        if self.observation_dropout and not self.network.null_observation:
+            raise ConfigError("observation_dropout needs network.null_observation: true")
+        if not isinstance(self.network.encoder, KeypointEncoderConfig):
+            raise ConfigError("this recipe trains the tabletop preset; network.encoder.kind must be keypoints")

@@ -47,6 +47,12 @@ class Demonstrations:
         return ~validation, validation
 
 
+def labelled(data: Demonstrations, share: float) -> NDArray[np.bool_]:
+    """Mask (N,) of the frames whose episode belongs to the first `share` of the episodes."""
+    episodes = np.unique(data.episode)
+    return np.isin(data.episode, episodes[: max(1, round(share * len(episodes)))])
+
+
 def load_demonstrations(folder: Path) -> Demonstrations:
     """Read every shard of a folder written by `vla-ros demos`; ConfigError where it is absent or incomplete."""
     meta_file = folder / "meta.json"

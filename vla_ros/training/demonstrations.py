@@ -8,7 +8,7 @@ arXiv 1703.09327). The expert is stateless, so each frame also gets its plans fo
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass
 from multiprocessing import get_context
@@ -139,8 +139,11 @@ def record(
     return after >= 0
 
 
-def collect_shard(folder: Path, seeds: list[int]) -> dict[str, list[int]]:
-    """Record an episode for each seed into one shard; returns task -> [successes, attempts]."""
+def record_episodes(seeds: Iterable[int]) -> tuple[Recorder, dict[str, list[int]]]:
+    """The frames of an episode for each seed, number 2 * seed + 1 (2 * seed is what it began in the middle of).
+
+    Also task -> [successes, attempts]; an episode that failed is left out.
+    """
     tabletop, recorder, counts = Tabletop(), Recorder(), {name: [0, 0] for name in TASKS}
     names = list(TASKS)
     sizes = {family: sum(t.family == family for t in TASKS.values()) for family in FAMILY_WEIGHTS}
@@ -160,6 +163,12 @@ def collect_shard(folder: Path, seeds: list[int]) -> dict[str, list[int]]:
         if not done:
             recorder.drop_last(len(recorder.columns["task"]) - before)
     tabletop.close()
+    return recorder, counts
+
+
+def collect_shard(folder: Path, seeds: list[int]) -> dict[str, list[int]]:
+    """Record an episode for each seed into one shard; returns task -> [successes, attempts]."""
+    recorder, counts = record_episodes(seeds)
     recorder.save(folder)
     return counts
 

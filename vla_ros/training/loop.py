@@ -1,6 +1,8 @@
-"""The loop that every training shares: schedule, clipping, EMA, resume, progress, curves.
+"""The loop that every training shares: schedule, clipping, EMA, resume, mixed precision, progress, curves, pictures.
 
-One process by default; `accelerate launch` or `torchrun` run the same code on several GPUs or machines.
+One process by default. `torchrun --nproc_per_node 2 -m vla_ros.cli.main train --config FILE` runs the same code on two
+GPUs (or, to try it, two CPU processes): gradients are averaged, so a step learns from `batch` frames of each process.
+Only the main process validates, prints and writes.
 """
 
 from __future__ import annotations
@@ -8,11 +10,13 @@ from __future__ import annotations
 import ctypes
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, PartialState
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LambdaLR
@@ -23,7 +27,11 @@ from vla_ros.core.errors import ConfigError
 from vla_ros.training.config import LoopConfig
 
 Losses = Mapping[str, Tensor]
+Draw = Callable[[int], dict[str, Tensor]]
+Validate = Callable[[Any], Mapping[str, float]]
+Pictures = Callable[[Any], Mapping[str, Tensor]]
 CHECKPOINT = "checkpoint.pt"
+PRECISIONS = {"float32": "no", "bf16": "bf16"}  # as accelerate calls them
 
 
 def keep_freed_memory() -> None:
@@ -48,14 +56,22 @@ def cosine_with_warmup(warmup: int, steps: int) -> Callable[[int], float]:
     return factor
 
 
+def processes() -> PartialState:
+    """The processes that train together, and this one's place among them."""
+    # Untold that there is no accelerator, accelerate takes torchrun's CPU processes for so many trainings of their own.
+    return PartialState(cpu=not torch.accelerator.is_available())
+
+
 class Trainer:
     """Minimises the sum of the losses that `module(**batch)` returns; `averaged` holds the EMA weights."""
 
     def __init__(self, module: nn.Module, config: LoopConfig) -> None:
         keep_freed_memory()
-        torch.set_num_threads(config.threads)
         self.config = config
-        self.accelerator = Accelerator()
+        self.accelerator = Accelerator(
+            cpu=processes().device.type == "cpu", mixed_precision=PRECISIONS[config.precision]
+        )
+        torch.set_num_threads(config.threads)
         optimizer = torch.optim.AdamW(module.parameters(), config.learning_rate, weight_decay=config.weight_decay)
         self.module, self.optimizer = self.accelerator.prepare(module, optimizer)
         bare = self.accelerator.unwrap_model(self.module)
@@ -74,7 +90,7 @@ class Trainer:
         path = self.config.run / CHECKPOINT
         if not path.is_file():
             raise ConfigError(f"{path}: no such file; nothing to resume, start without --resume")
-        saved = torch.load(path, weights_only=True)
+        saved = torch.load(path, map_location=self.accelerator.device, weights_only=True)
         self.accelerator.unwrap_model(self.module).load_state_dict(saved["module"])
         if self.averaged:
             self.averaged.load_state_dict(saved["averaged"])
@@ -96,29 +112,51 @@ class Trainer:
         torch.save(content, path.with_suffix(".new"))
         path.with_suffix(".new").replace(path)
 
-    def run(self, draw: Callable[[int], dict[str, Tensor]], validate: Callable[[Any], dict[str, float]]) -> None:
-        """Train up to `steps`: `draw(step)` gives a batch; `validate(module)` gives figures for the curves."""
+    def run(self, draw: Draw, validate: Validate, pictures: Pictures | None = None) -> None:
+        """Train up to `steps`: `draw(step)` gives a batch.
+
+        `validate(module)` gives figures for the curves, and `pictures(module)` pictures (3, H, W) in [0, 1] by name.
+        """
         config = self.config
         config.run.mkdir(parents=True, exist_ok=True)
+        self._seed()
         started, first, before_s = time.monotonic(), self.step, self.seconds
-        with SummaryWriter(config.run) as writer, self._progress() as progress:
+        frames = config.batch * self.accelerator.num_processes  # a step
+        with self._curves() as writer, self._progress() as progress:
             task = progress.add_task("training", total=config.steps, completed=self.step, note="")
             while self.step < config.steps:
                 losses = self._one(draw(self.step))
                 self.step += 1
                 self.seconds = before_s + time.monotonic() - started
-                rate = (self.step - first) * config.batch / (time.monotonic() - started)
+                rate = (self.step - first) * frames / (time.monotonic() - started)
                 if self.step % 10 == 0:
                     values = {name: float(value.detach()) for name, value in losses.items()}
-                    progress.update(task, note=_line(values, rate * self.accelerator.num_processes))
-                    self._write(writer, "loss", values)
-                if self.step % config.validate_every == 0 or self.step == config.steps:
-                    figures = validate(self.result)
-                    self._write(writer, "validation", figures)
+                    progress.update(task, note=_line(values, rate))
+                    _write(writer, "loss", values, self.step)
+                if writer and (self.step % config.validate_every == 0 or self.step == config.steps):
+                    figures = self._validate(writer, validate, pictures)
                     progress.console.print(f"step {self.step}: {_line(figures, rate)}")
                 if self.step % config.checkpoint_every == 0 or self.step == config.steps:
                     self.save()
                 progress.update(task, completed=self.step)
+
+    def _seed(self) -> None:
+        """Noise of its own for each process, and not the same again after a resume."""
+        place = [self.config.seed, self.step, self.accelerator.process_index]
+        torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1)[0]))
+
+    def _validate(self, writer: SummaryWriter, validate: Validate, pictures: Pictures | None) -> Mapping[str, float]:
+        """Figures and pictures of the weights to keep, also for the curves."""
+        module = self.result.eval()
+        with torch.no_grad():
+            figures = validate(module)
+            shown = pictures(module) if pictures else {}
+        module.train()
+        _write(writer, "validation", figures, self.step)
+        for name, picture in shown.items():
+            writer.add_image(name, picture, self.step)
+        writer.flush()
+        return figures
 
     def _one(self, batch: dict[str, Tensor]) -> Losses:
         losses: Losses = self.module(**{name: value.to(self.accelerator.device) for name, value in batch.items()})
@@ -134,10 +172,8 @@ class Trainer:
             self.averaged.update_parameters(self.accelerator.unwrap_model(self.module))
         return losses
 
-    def _write(self, writer: SummaryWriter, group: str, values: Mapping[str, float]) -> None:
-        if self.accelerator.is_main_process:
-            for name, value in values.items():
-                writer.add_scalar(f"{group}/{name}", value, self.step)
+    def _curves(self) -> AbstractContextManager[SummaryWriter | None]:
+        return SummaryWriter(self.config.run) if self.accelerator.is_main_process else nullcontext()
 
     def _progress(self) -> Progress:
         return Progress(
@@ -145,6 +181,12 @@ class Trainer:
             TextColumn("ETA"), TimeRemainingColumn(), TextColumn("{task.fields[note]}"),
             disable=not self.accelerator.is_main_process,
         )  # fmt: skip
+
+
+def _write(writer: SummaryWriter | None, group: str, values: Mapping[str, float], step: int) -> None:
+    if writer:
+        for name, value in values.items():
+            writer.add_scalar(f"{group}/{name}", value, step)
 
 
 def _line(values: Mapping[str, float], rate: float) -> str:

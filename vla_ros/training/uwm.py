@@ -7,6 +7,10 @@ training, a plan by regression and privileged positions, teach the image encoder
 
 from __future__ import annotations
 
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -14,16 +18,21 @@ import yaml
 from torch import Tensor, nn
 
 from vla_ros.core.config import to_plain
+from vla_ros.core.errors import ConfigError
+from vla_ros.networks.text import PADDING
 from vla_ros.networks.uwm import UnifiedWorldModel
 from vla_ros.policies.contract import CameraContract, PolicyContract
+from vla_ros.policies.loading import load_policy
 from vla_ros.policies.statistics import Statistics
-from vla_ros.policies.uwm import UWMFolder, UWMModel
+from vla_ros.policies.uwm import UWMFolder
 from vla_ros.policies.weights import FILE, save_weights
 from vla_ros.training.autoencoder import load_autoencoder
-from vla_ros.training.batches import BatchMaker, cached_latents, measure
+from vla_ros.training.batches import BatchMaker, cached_features, cached_latents, measure
 from vla_ros.training.config import UWMTraining
-from vla_ros.training.dataset import Demonstrations, load_demonstrations
-from vla_ros.training.loop import Trainer
+from vla_ros.training.dataset import Demonstrations, labelled, load_demonstrations
+from vla_ros.training.loop import Trainer, processes
+from vla_ros.training.modes import answer, columns, windows_at
+from vla_ros.training.pictures import grid
 
 
 class UWMLoss(nn.Module):
@@ -34,66 +43,90 @@ class UWMLoss(nn.Module):
         network = config.network
         self.config = config
         self.uwm = UnifiedWorldModel(network)
-        self.regression = nn.Linear(network.obs_features, network.action_len * network.action_dim)
-        self.positions = nn.Sequential(
-            nn.Linear(network.views * network.encoder_features, 128), nn.SiLU(), nn.Linear(128, auxiliary)
-        )
+        self.uwm.obs_encoder.vae.requires_grad_(False)
+        if network.null_observation and not config.observation_dropout:
+            self.uwm.null_obs.requires_grad_(False)  # it takes no part; several processes wait for every gradient
+        features = network.views * network.encoder.image_features
+        if config.regression:
+            self.regression = nn.Linear(network.obs_features, network.action_len * network.action_dim)
+        if config.auxiliary:
+            self.positions = nn.Sequential(nn.Linear(features, 128), nn.SiLU(), nn.Linear(128, auxiliary))
+        if config.freeze_images:
+            self.uwm.obs_encoder.img_encoder.requires_grad_(False)
 
     def forward(
-        self, images: Tensor, state: Tensor, tokens: Tensor, plans: Tensor, executed: Tensor, future: Tensor,
-        current: Tensor, aux: Tensor,
+        self, state: Tensor, tokens: Tensor, plans: Tensor, executed: Tensor, future: Tensor, current: Tensor,
+        aux: Tensor, known: Tensor, images: Tensor | None = None, visual: Tensor | None = None,
     ) -> dict[str, Tensor]:  # fmt: skip
         """Weighted losses by name; shapes as `BatchMaker.draw` gives them."""
-        config, tasks, joint = self.config, tokens.shape[1], len(executed)
-        visual = self.uwm.obs_encoder.see(images)  # (B, V * features)
+        if visual is None:
+            assert images is not None  # mypy: one of the two is there
+            visual = self.uwm.obs_encoder.see(images)  # (B, V * features)
+        losses = self._joint_losses(visual, state, tokens[:, 0], executed, future, current, known)
+        rows = (visual, state, tokens, plans, aux)
+        return losses | self._plan_losses(*(row[known] for row in rows))
+
+    def _joint_losses(
+        self, visual: Tensor, state: Tensor, tokens: Tensor, executed: Tensor, future: Tensor, current: Tensor,
+        known: Tensor,
+    ) -> dict[str, Tensor]:  # fmt: skip
+        """Both modalities at independent timesteps, of the rows with a window behind them."""
+        config, joint = self.config, len(executed)
+        told = torch.rand(joint, 1, device=tokens.device) >= config.sentence_dropout
+        obs = self.uwm.obs_encoder(visual[:joint], state[:joint], torch.where(told, tokens[:joint], PADDING))
+        seen = None
+        if config.observation_dropout:
+            seen = torch.rand(joint, device=obs.device) >= config.observation_dropout
+        action_loss, future_loss = self.uwm.loss(
+            obs, executed, future, current, action_known=known[:joint], obs_known=seen, edges=config.edges
+        )
+        return {"joint_action": config.joint_action * action_loss, "future": config.future * future_loss}
+
+    def _plan_losses(
+        self, visual: Tensor, state: Tensor, tokens: Tensor, plans: Tensor, aux: Tensor
+    ) -> dict[str, Tensor]:
+        """The expert's plans under several sentences, by diffusion and by regression; privileged positions."""
+        config, rows = self.config, torch.arange(len(tokens), device=tokens.device)[:, None]
+        chosen = torch.randint(0, tokens.shape[1], (len(tokens), config.plan_rows), device=tokens.device)  # (B, R)
+        if not config.regression:  # then only the chosen ones are needed
+            tokens, plans, chosen = tokens[rows, chosen], plans[rows, chosen], torch.arange(config.plan_rows)[None]
+        tasks = tokens.shape[1]
         many = [x.repeat_interleave(tasks, dim=0) for x in (visual, state)]
-        obs = self.uwm.obs_encoder(*many, tokens.flatten(0, 1))  # (B K, F)
-        target = plans.flatten(0, 1)  # (B K, H, A)
-        regressed = self.regression(obs).view_as(target)
-        obs = obs.view(-1, tasks, obs.shape[-1])  # (B, K, F)
-        chosen = torch.randint(0, tasks, (len(obs), config.plan_rows), device=obs.device)  # (B, R)
-        rows = torch.arange(len(obs), device=obs.device)[:, None]
-        action, _ = self.uwm.loss(obs[rows, chosen].flatten(0, 1), plans[rows, chosen].flatten(0, 1))
-        joint_action, joint_future = self.uwm.loss(obs[:joint, 0], executed, future, current)
-        return {
-            "action": action,
-            "joint_action": 0.25 * joint_action,
-            "future": config.future * joint_future,
-            "regression": config.regression * F.smooth_l1_loss(regressed, target),
-            "positions": config.auxiliary * F.mse_loss(self.positions(visual), aux),
-        }
+        obs = self.uwm.obs_encoder(*many, tokens.flatten(0, 1)).unflatten(0, (-1, tasks))  # (B, K, F)
+        losses = {"action": self.uwm.loss(obs[rows, chosen].flatten(0, 1), plans[rows, chosen].flatten(0, 1))[0]}
+        if config.regression:
+            losses["regression"] = config.regression * F.smooth_l1_loss(self.regression(obs).view_as(plans), plans)
+        if config.auxiliary:
+            losses["positions"] = config.auxiliary * F.mse_loss(self.positions(visual), aux)
+        return losses
 
 
 def validate(module: UWMLoss, batches: BatchMaker, statistics: Statistics) -> dict[str, float]:
     """On held-out episodes: error of sampled plans [rad], and of the sampled future against copying the present."""
     module.eval()
-    config, rng = module.config, np.random.default_rng(0)
+    config, uwm, rng = module.config, module.uwm, np.random.default_rng(0)
     batch = batches.draw(rng, "validation")
+    std = torch.from_numpy(statistics.action_std)
+    joint, ask = len(batch["executed"]), partial(uwm.sample, steps=config.sampling_steps)
     with torch.no_grad():
-        uwm, joint = module.uwm, len(batch["executed"])
-        obs = uwm.encode(batch["images"], batch["state"], batch["tokens"][:, 0])
-        plan, _ = uwm.sample(obs, predict=("action",), steps=config.sampling_steps)
-        error = (plan - batch["plans"][:, 0]) * torch.from_numpy(statistics.action_std)
-        _, future = uwm.sample(
-            obs[:joint], predict=("next_obs",), steps=config.sampling_steps, action=batch["executed"],
-            current=batch["current"],
-        )  # fmt: skip
-        assert future is not None  # mypy: next_obs was predicted
-        still = batch["current"][:, :, :, None].expand_as(batch["future"])
-        inverse, _ = uwm.sample(
-            obs[:joint], predict=("action",), steps=config.sampling_steps, next_obs=batch["future"],
-            current=batch["current"],
-        )  # fmt: skip
-        inverse_error = (inverse - batch["executed"]) * torch.from_numpy(statistics.action_std)
-        policy_error = (plan[:joint] - batch["executed"]) * torch.from_numpy(statistics.action_std)
+        visual = batch["visual"] if "visual" in batch else uwm.obs_encoder.see(batch["images"])
+        obs = uwm.obs_encoder(visual, batch["state"], batch["tokens"][:, 0])
+        plan, _ = ask(obs, predict=("action",))
+        window = partial(ask, obs[:joint], current=batch["current"])
+        _, forward = window(predict=("next_obs",), action=batch["executed"])
+        _, video = window(predict=("next_obs",))
+        inverse, _ = window(predict=("action",), next_obs=batch["future"])
     module.train()
-    return {
-        "plan_mae": float(error[..., :-1].abs().mean()),
-        "future_mse": float(F.mse_loss(future, batch["future"])),
-        "copy_mse": float(F.mse_loss(still, batch["future"])),
-        "inverse_mae": float(inverse_error[..., :-1].abs().mean()),
-        "policy_mae": float(policy_error[..., :-1].abs().mean()),
-    }
+    still = batch["current"][:, :, :, None].expand_as(batch["future"])
+    assert forward is not None and video is not None  # mypy: next_obs was predicted
+    mse = {"forward": forward, "video": video, "copy": still}
+    mae = {
+        "plan": (plan, batch["plans"][:, 0]), "inverse": (inverse, batch["executed"]),
+        "policy": (plan[:joint], batch["executed"]),
+    }  # fmt: skip
+    figures = {f"{name}_mse": float((latents - batch["future"]).square().mean()) for name, latents in mse.items()}
+    errors = {name: ((got - wanted) * std)[..., :-1].abs() for name, (got, wanted) in mae.items()}
+    return figures | {f"{name}_mae": float(error.mean()) for name, error in errors.items()}
 
 
 def contract_of(config: UWMTraining, data: Demonstrations) -> PolicyContract:
@@ -103,43 +136,73 @@ def contract_of(config: UWMTraining, data: Demonstrations) -> PolicyContract:
     return PolicyContract(cameras, tuple(data.meta["joints"]), step_s, config.network.action_len, config.execute_steps)
 
 
+def initial_weights(module: UWMLoss, folder: Path) -> None:
+    """Start from the observation encoder of a trained model folder."""
+    trained = load_policy(folder, threads=module.config.loop.threads).model.obs_encoder
+    try:
+        module.uwm.obs_encoder.load_state_dict(trained.state_dict())
+    except RuntimeError as error:
+        raise ConfigError(f"{folder}: its observation encoder is not the one of this training: {error}") from None
+
+
+def pictures(module: UWMLoss, batches: BatchMaker) -> dict[str, Tensor]:
+    """Four held-out windows, a row each, as the first camera sees them: now, then, and what the model foresees."""
+    config, known = module.config, batches.windows["validation"]
+    index = known[np.linspace(0, len(known) - 1, 4).astype(np.int64)]
+    rng = np.random.default_rng(0)
+    windows = windows_at(batches.data, index, config.network.action_len, config.future_steps, rng)
+    answers = answer(module.uwm, batches.statistics, windows, config.sampling_steps)
+    shown = columns(module.uwm, windows, answers, camera=0)
+    return {f"validation/{'_'.join(shown)}": grid(shown)}
+
+
+def known_statistics(config: UWMTraining, data: Demonstrations) -> Statistics:
+    """Statistics of the episodes whose actions are known."""
+    relative = np.array([name != "gripper_joint" for name in data.meta["joints"]])
+    known = labelled(data, config.labelled_share)
+    return measure(replace(data, state=data.state[known], plans=data.plans[known]), relative)
+
+
 def train_uwm(config: UWMTraining, resume: bool) -> dict[str, float]:
-    """Train and write the model folder; returns what it reached on held-out episodes."""
+    """Train and write the model folder; returns what it reached on held-out episodes (nothing in other processes)."""
     torch.manual_seed(config.loop.seed)
     data = load_demonstrations(config.data)
     autoencoder = load_autoencoder(config.autoencoder)
-    relative = np.array([name != "gripper_joint" for name in data.meta["joints"]])
-    statistics = measure(data, relative)
+    statistics = known_statistics(config, data)
     module = UWMLoss(config, data.aux.shape[1])
+    if config.initial is not None:
+        initial_weights(module, config.initial)
+    module.uwm.obs_encoder.vae.load_state_dict(autoencoder.state_dict())
+    with processes().main_process_first():  # the others then read what it has written
+        latents = cached_latents(data, autoencoder, config.loop.run)
+        features = cached_features(data, module.uwm, config.loop.run) if config.freeze_images else None
     trainer = Trainer(module, config.loop)
-    latents = cached_latents(data, autoencoder, config.loop.run)
-    batches = BatchMaker(config, data, statistics, latents)
+    batches = BatchMaker(config, data, statistics, latents, features)
     if resume:
         trainer.resume()
     rng = np.random.default_rng([config.loop.seed, trainer.step, trainer.accelerator.process_index])
-    trainer.run(lambda _: batches.draw(rng), lambda net: validate(net, batches, statistics))
+    trainer.run(
+        lambda _: batches.draw(rng), lambda net: validate(net, batches, statistics), lambda net: pictures(net, batches)
+    )
+    if not trainer.accelerator.is_main_process:
+        return {}
     figures = {**validate(trainer.result, batches, statistics), "steps": trainer.step}
-    if trainer.accelerator.is_main_process:
-        model = UWMModel(config.network, autoencoder.config)
-        model.uwm.load_state_dict(trainer.result.uwm.state_dict())
-        model.autoencoder.load_state_dict(autoencoder.state_dict())
-        provenance = {
-            "demonstrations": data.meta, "training": to_plain(config), "validation": figures,
-            "seconds": round(trainer.seconds),
-        }  # fmt: skip
-        write_folder(config, contract_of(config, data), model, statistics, provenance)
+    provenance = {
+        "demonstrations": data.meta, "training": to_plain(config), "validation": figures,
+        "seconds": round(trainer.seconds),
+    }  # fmt: skip
+    write_folder(config, contract_of(config, data), trainer.result.uwm, statistics, provenance)
     return figures
 
 
 def write_folder(
-    config: UWMTraining, contract: PolicyContract, model: UWMModel, statistics: Statistics,
+    config: UWMTraining, contract: PolicyContract, model: UnifiedWorldModel, statistics: Statistics,
     provenance: dict[str, object],
 ) -> None:  # fmt: skip
     """A complete model folder: config, weights, statistics. The card is written by `vla-ros eval --card`."""
     config.out.mkdir(parents=True, exist_ok=True)
     folder = UWMFolder(
-        "uwm", contract, config.network, model.autoencoder.config, config.future_steps, config.sampling_steps,
-        provenance,
+        "uwm", contract, config.network, config.future_steps, config.sampling_steps, provenance
     )  # fmt: skip
     (config.out / "config.yaml").write_text(yaml.safe_dump(to_plain(folder), sort_keys=False))
     save_weights(model, config.out / FILE)

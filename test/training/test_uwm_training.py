@@ -1,0 +1,252 @@
+"""Training of the Unified World Model: which frames may teach what, and several processes that learn as one."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from accelerate.state import AcceleratorState
+from numpy.typing import NDArray
+
+from vla_ros.core.config import parse, to_plain
+from vla_ros.networks.autoencoder import AutoencoderConfig, LatentAutoencoder
+from vla_ros.networks.observation import KeypointEncoderConfig
+from vla_ros.networks.uwm import UWMConfig
+from vla_ros.policies.weights import FILE, save_weights
+from vla_ros.sim.tabletop import JOINTS
+from vla_ros.sim.tasks import TASKS
+from vla_ros.training.batches import BatchMaker
+from vla_ros.training.config import LoopConfig, UWMTraining
+from vla_ros.training.dataset import Demonstrations
+from vla_ros.training.demonstrations import collect
+from vla_ros.training.loop import Trainer
+from vla_ros.training.uwm import UWMLoss, known_statistics, pictures, validate
+
+EPISODES, FRAMES, HORIZON = 8, 16, 12
+ENCODER = KeypointEncoderConfig(7, (8, 8, 8), image_features=16, obs_features=32, text_dim=8)
+AUTOENCODER = AutoencoderConfig((8, 8, 8), norm_groups=4)
+NETWORK = UWMConfig(ENCODER, AUTOENCODER, dim=32, depth=1, heads=2, timestep_dim=16)
+
+
+@pytest.fixture(autouse=True)
+def fresh_accelerate() -> Iterator[None]:
+    """accelerate keeps one precision a process."""
+    AcceleratorState._reset_state(reset_partial_state=True)
+    yield
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+def demonstrations() -> Demonstrations:
+    """Made-up frames; every array says which episode and frame it belongs to where that matters."""
+    rng, count = np.random.default_rng(0), EPISODES * FRAMES
+    images = {name: rng.integers(0, 256, (count, 64, 64, 3), dtype=np.uint8) for name in ("front", "wrist")}
+    return Demonstrations(
+        images=images, state=rng.normal(size=(count, 7)).astype(np.float32),
+        executed=rng.normal(size=(count, 7)).astype(np.float32),
+        plans=rng.normal(size=(count, 4, HORIZON, 7)).astype(np.float32),
+        plan_task=rng.integers(0, len(TASKS), (count, 4)), aux=rng.normal(size=(count, 15)).astype(np.float32),
+        episode=np.repeat(np.arange(EPISODES), FRAMES), frame=np.tile(np.arange(FRAMES), EPISODES),
+        task=rng.integers(0, len(TASKS), count), meta={"tasks": list(TASKS), "joints": list(JOINTS)},
+    )  # fmt: skip
+
+
+def training(folder: Path, **choices: Any) -> UWMTraining:
+    loop = LoopConfig(folder / "run", steps=2, batch=12, learning_rate=1e-3, warmup=1, threads=1, validate_every=2)
+    return UWMTraining(
+        "uwm", folder / "data", folder / "autoencoder", folder / "model", loop, NETWORK, joint_rows=8,
+        sampling_steps=2, **{"validation_share": 0.125, **choices},
+    )  # fmt: skip
+
+
+def numbered_latents(data: Demonstrations) -> NDArray[np.float16]:
+    """Latents (N, V, C, h, w) that say which frame they are of."""
+    shape = (len(data.state), 2, 4, 16, 16)
+    return np.broadcast_to(np.arange(len(data.state))[:, None, None, None, None], shape).astype(np.float16)
+
+
+def maker(config: UWMTraining, data: Demonstrations) -> BatchMaker:
+    return BatchMaker(config, data, known_statistics(config, data), numbered_latents(data))
+
+
+def forget(data: Demonstrations, episodes: range) -> Demonstrations:
+    """The same without any action in these episodes."""
+    gone = np.isin(data.episode, list(episodes))
+    executed, plans = data.executed.copy(), data.plans.copy()
+    executed[gone], plans[gone] = np.nan, np.nan
+    return replace(data, executed=executed, plans=plans)
+
+
+@pytest.mark.parametrize(
+    ("choices", "windows", "plans"),
+    [
+        ({}, range(7), range(7)),
+        ({"labelled_share": 0.25}, range(7), range(2)),
+        ({"labelled_share": 0.25, "unlabelled_video": False}, range(2), range(2)),
+    ],
+)
+def test_frames_appear_only_where_they_may(
+    tmp_path: Path, choices: dict[str, Any], windows: range, plans: range
+) -> None:
+    """Of eight episodes the last validates, and of a quarter labelled the first two are."""
+    data = demonstrations()
+    batches, rng, seen = maker(training(tmp_path, **choices), data), np.random.default_rng(0), set()
+    for _ in range(30):
+        batch = batches.draw(rng)
+        first = batch["current"][:, 0, 0, 0, 0].long().numpy()
+        seen |= set(data.episode[first].tolist())
+        assert (data.episode[first] == data.episode[first + HORIZON]).all(), "a window leaves its episode"
+        assert torch.equal(batch["future"][:, 0, 0, :, 0, 0].long(), torch.from_numpy(first[:, None] + [6, 12]))
+        assert batch["known"][8:].all(), "a row that only learns plans must know them"
+        known = np.isin(data.episode[first], list(plans))
+        assert batch["known"][:8].tolist() == known.tolist()
+    assert seen == set(windows)
+    assert set(data.episode[batches.frames["training"]].tolist()) == set(plans)
+    for kind in (batches.frames, batches.windows):
+        assert set(data.episode[kind["validation"]].tolist()) == {7}
+
+
+def test_actions_that_are_not_known_reach_neither_the_statistics_nor_the_loss(tmp_path: Path) -> None:
+    config, data = (
+        training(tmp_path, labelled_share=0.25, sentence_dropout=0.2, observation_dropout=0.2),
+        demonstrations(),
+    )
+    reached = []
+    for source in (data, forget(data, range(2, 7))):
+        torch.manual_seed(0)
+        trainer = Trainer(UWMLoss(config, 15), config.loop)
+        batches, rng = maker(config, source), np.random.default_rng(0)
+        drawn = []
+
+        def draw(step: int, drawn: list[Any] = drawn, batches: BatchMaker = batches, rng: Any = rng) -> dict[str, Any]:
+            drawn.append(batches.draw(rng))
+            return drawn[-1]
+
+        trainer.run(draw, lambda module: {})
+        reached.append({name: p.clone() for name, p in trainer.result.named_parameters()})
+    assert any(batch["executed"].isnan().any() for batch in drawn), "no row without actions was drawn"
+    assert all(p.isfinite().all() for p in reached[1].values())
+    for name, parameter in reached[0].items():
+        assert torch.equal(parameter, reached[1][name]), name
+
+
+def test_precision_bf16_keeps_every_loss_finite(tmp_path: Path) -> None:
+    config = training(tmp_path, observation_dropout=0.2)
+    config = replace(config, loop=replace(config.loop, precision="bf16"))
+    batches, rng = maker(config, demonstrations()), np.random.default_rng(0)
+    trainer = Trainer(UWMLoss(config, 15), config.loop)
+    trainer.run(lambda step: batches.draw(rng), lambda module: {})
+    losses = trainer._one(batches.draw(rng))
+    assert {"joint_action", "future", "action", "regression", "positions"} == set(losses)
+    assert all(loss.dtype == torch.float32 and loss.isfinite() for loss in losses.values())
+
+
+def test_validation_gives_finite_figures_and_a_picture_a_column(tmp_path: Path) -> None:
+    config = training(tmp_path)
+    batches, module = maker(config, demonstrations()), UWMLoss(config, 15)
+    assert all(np.isfinite(value) for value in validate(module, batches, batches.statistics).values())
+    ((name, picture),) = pictures(module, batches).items()
+    assert name == "validation/now_true_forward_video_unconditional"
+    assert picture.shape == (3, 4 * 64, 5 * 64) and float(picture.min()) >= 0 and float(picture.max()) <= 1
+    index = batches.windows["validation"][0]
+    front = torch.from_numpy(batches.data.images["front"]).permute(0, 3, 1, 2) / 255
+    assert torch.allclose(picture[:, :64, :64], front[index])
+    assert torch.allclose(picture[:, :64, 64:128], front[index + 12])
+
+
+def test_every_weight_that_can_learn_takes_part_in_every_step(tmp_path: Path) -> None:
+    """Several processes wait for the gradient of each; one without would stop them all."""
+    for choices in ({}, {"observation_dropout": 0.5}, {"regression": 0.0, "auxiliary": 0.0}):
+        config = training(tmp_path, **choices)
+        module = UWMLoss(config, 15)
+        losses = module(**maker(config, demonstrations()).draw(np.random.default_rng(0)))
+        sum(losses.values()).backward()
+        assert [name for name, p in module.named_parameters() if p.requires_grad and p.grad is None] == [], choices
+
+
+# The command itself, but that each process also keeps what it drew first and where its weights ended.
+SPY = """
+import os, sys
+import torch
+from vla_ros.cli.main import main
+from vla_ros.training.loop import Trainer
+
+run, out = Trainer.run, sys.argv.pop(1)
+
+def spy(self, draw, *rest):
+    first, before = [], {k: v.clone() for k, v in self.module.state_dict().items()}
+    def remember(step):
+        batch = draw(step)
+        first.append(batch["state"])
+        return batch
+    run(self, remember, *rest)
+    kept = {"before": before, "after": self.module.state_dict(), "drawn": first[0]}
+    kept["averaged"] = self.result.state_dict()
+    torch.save(kept, f"{out}/rank{os.environ['RANK']}.pt")
+
+Trainer.run = spy
+sys.exit(main(["train", *sys.argv[1:]]))
+"""
+
+
+@pytest.fixture
+def prepared(tmp_path: Path) -> Path:
+    """Demonstrations of four real episodes, an autoencoder, and a tiny training of both, in a folder."""
+    list(collect(tmp_path / "data", episodes=4, seed=0, processes=1))
+    torch.manual_seed(0)
+    (tmp_path / "autoencoder").mkdir()
+    (tmp_path / "autoencoder" / "config.yaml").write_text(yaml.safe_dump(to_plain(AUTOENCODER)))
+    save_weights(LatentAutoencoder(AUTOENCODER), tmp_path / "autoencoder" / FILE)
+    config = training(tmp_path, validation_share=0.25, labelled_share=0.5)
+    (tmp_path / "train.yaml").write_text(yaml.safe_dump(to_plain(config)))
+    return tmp_path
+
+
+def torchrun(folder: Path, *words: str) -> list[str]:
+    """Run two processes to their end; what each printed on stdout."""
+    logs = folder / "logs"
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "--redirects", "3",
+         "--log-dir", str(logs), *words],
+        capture_output=True, text=True, timeout=80, env=environment, check=False,
+    )  # fmt: skip
+    errors = "\n".join(path.read_text() for path in logs.rglob("stderr.log"))
+    assert done.returncode == 0, done.stderr + errors
+    return [next(logs.rglob(f"{rank}/stdout.log")).read_text() for rank in (0, 1)]
+
+
+@pytest.mark.slow
+def test_two_processes_learn_as_one(prepared: Path) -> None:
+    (prepared / "spy.py").write_text(SPY)
+    said, silent = torchrun(prepared, str(prepared / "spy.py"), str(prepared), "--config", str(prepared / "train.yaml"))
+    assert "step 2:" in said and "plan_mae" in said
+    assert silent.strip() == ""
+    ranks = [torch.load(prepared / f"rank{rank}.pt", weights_only=True) for rank in (0, 1)]
+    assert not torch.equal(ranks[0]["drawn"], ranks[1]["drawn"]), "both learned from the same frames"
+    for part in ("after", "averaged"):
+        for name, weights in ranks[0][part].items():
+            assert weights.isfinite().all() and torch.equal(weights, ranks[1][part][name]), name
+    moved = [n for n, w in ranks[0]["after"].items() if not torch.equal(w, ranks[0]["before"][n])]
+    assert any("noise_pred_net.action_decoder" in name for name in moved)
+    assert any("img_encoder" in name for name in moved) and not any(".vae." in name for name in moved)
+    assert len(list((prepared / "run").glob("events.*"))) == 1
+    assert len(list((prepared / "run").glob("latents_*.npy"))) == 1
+    checkpoint = torch.load(prepared / "run" / "checkpoint.pt", weights_only=True)
+    assert checkpoint["step"] == 2
+    assert {path.name for path in (prepared / "model").iterdir()} == {"config.yaml", FILE, "statistics.json"}
+
+
+@pytest.mark.slow
+def test_the_command_under_torchrun(prepared: Path) -> None:
+    said, silent = torchrun(prepared, "-m", "vla_ros.cli.main", "train", "--config", str(prepared / "train.yaml"))
+    assert "plan_mae" in said and silent.strip() == ""
+    assert parse(yaml.safe_load((prepared / "train.yaml").read_text()), UWMTraining, "train.yaml").loop.steps == 2
