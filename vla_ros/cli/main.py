@@ -22,6 +22,7 @@ COMMANDS = {
     "demos": "write demonstrations of the scripted expert",
     "train": "train a policy on demonstrations",
     "bench": "measure a policy's latency on this machine",
+    "convert": "a published checkpoint as a model folder, without running what is in it",
     "doctor": "check python, ROS, DDS, rendering, torch and the models here",
 }
 USER_ERROR = 2

@@ -75,6 +75,8 @@ class UWMPolicy:
     """Plans with p(a|o), imagines with p(o'|o) and p(o'|o,a), explains with p(a|o,o')."""
 
     can_continue = True  # real-time chunking: `infer` takes a plan
+    _noise: Tensor
+    _ignored: Tensor | None
 
     def __init__(self, folder: UWMFolder, model: UnifiedWorldModel, statistics: Statistics) -> None:
         self.contract = folder.contract
@@ -83,11 +85,19 @@ class UWMPolicy:
         self.statistics = statistics
         self._device = next(model.parameters()).device
         self._plan = FastSampler(model, predict=("action",), steps=folder.sampling_steps)
-        self._noise = self._draw_noise()
+        self.reset()
 
     def reset(self) -> None:
-        """Start an episode: the same initial noise serves all of its chunks, so that they agree with each other."""
-        self._noise = self._draw_noise()
+        """Start an episode: the same noise serves all of its chunks, so that they agree with each other.
+
+        The future that the policy ignores is noise too, where its tokens are not left out.
+        """
+        draw = torch.Generator().manual_seed(NOISE_SEED)
+        actions = (1, self.contract.horizon, len(self.contract.joints))
+        self._noise = torch.randn(actions, generator=draw).to(self._device)
+        network, self._ignored = self.folder.network, None
+        if not network.drop_ignored_future:
+            self._ignored = torch.randn(1, *network.latent_shape, generator=draw).to(self._device)
 
     def infer(self, observation: Observation, plan: ActionChunk | None = None, frozen_steps: int = 0) -> ActionChunk:
         """Sample a chunk from p(a|o). Raises ContractError or MessageError on an observation that does not fit.
@@ -96,7 +106,7 @@ class UWMPolicy:
         towards the rest of it (`networks.guidance`).
         """
         prefix = None if plan is None else self._prefix(observation, plan, frozen_steps)
-        actions, _ = self._plan(self._encode(observation), action=self._noise, prefix=prefix)
+        actions, _ = self._plan(self._encode(observation), action=self._noise, next_obs=self._ignored, prefix=prefix)
         return self._chunk(observation, actions)
 
     def _prefix(self, observation: Observation, plan: ActionChunk, frozen_steps: int) -> Prefix:
@@ -151,10 +161,6 @@ class UWMPolicy:
                 next_obs=latents, current=current, action_noise=self._noise,
             )  # fmt: skip
         return self._chunk(observation, actions)
-
-    def _draw_noise(self) -> Tensor:
-        shape = (1, self.contract.horizon, len(self.contract.joints))
-        return torch.randn(shape, generator=torch.Generator().manual_seed(NOISE_SEED)).to(self._device)
 
     def _encode(self, observation: Observation) -> Tensor:
         check_observation(self.contract, observation)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import nn
+from torch import Tensor, nn
 
 from vla_ros.core.errors import ModelError
 
@@ -20,14 +21,8 @@ def some(names: set[str]) -> str:
     return ", ".join(shown) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
-def load_weights(module: nn.Module, path: Path) -> None:
-    """Fill `module` from a safetensors file; missing, extra, misshapen or non-finite entries raise ModelError."""
-    if not path.is_file():
-        raise ModelError(f"{path}: no such file; a model folder holds its weights in {FILE}")
-    try:
-        weights = load_file(path)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise ModelError(f"{path}: truncated or not a safetensors file: {error}") from None
+def check_weights(module: nn.Module, weights: Mapping[str, Tensor], path: Path) -> None:
+    """ModelError unless `weights`, of the file `path`, are all of the module's, of its shapes, and finite."""
     wanted = module.state_dict()
     if missing := set(wanted) - set(weights):
         raise ModelError(f"{path}: lacks {len(missing)} of {len(wanted)} weights: {some(missing)}")
@@ -40,6 +35,17 @@ def load_weights(module: nn.Module, path: Path) -> None:
             )
         if value.is_floating_point() and not bool(torch.isfinite(value).all()):
             raise ModelError(f"{path}: {name} holds values that are not finite")
+
+
+def load_weights(module: nn.Module, path: Path) -> None:
+    """Fill `module` from a safetensors file; missing, extra, misshapen or non-finite entries raise ModelError."""
+    if not path.is_file():
+        raise ModelError(f"{path}: no such file; a model folder holds its weights in {FILE}")
+    try:
+        weights = load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ModelError(f"{path}: truncated or not a safetensors file: {error}") from None
+    check_weights(module, weights, path)
     module.load_state_dict(weights)
 
 
