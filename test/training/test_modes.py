@@ -16,7 +16,10 @@ from vla_ros.cli.main import main
 from vla_ros.core.errors import ConfigError
 from vla_ros.policies.loading import load_policy
 from vla_ros.training import modes
-from vla_ros.training.modes import Comparison, Options, answer, bootstrap, record_held_out, windows_at
+from vla_ros.training.answers import answer, windows_at
+from vla_ros.training.intervals import Comparison, bootstrap
+from vla_ros.training.modes import Options, record_held_out
+from vla_ros.training.modes_table import table
 from vla_ros.training.pictures import MOVED, frame_figures, moving, score
 
 FEW = Options(episodes=2, windows=12, steps=2)
@@ -148,7 +151,7 @@ def test_the_command_compares_models_and_writes_pictures(
     for camera in ("front", "wrist"):
         with Image.open(tmp_path / f"modes_{camera}.png") as picture:
             assert picture.size == (5 * 64 * 3, 6 * 64 * 3 + 12)
-    text = modes.table(found)
+    text = table(found)
     assert "tiny is better than twin by" in text and "forward over video" in text and "unconditional video" in text
 
 

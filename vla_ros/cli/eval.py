@@ -54,7 +54,8 @@ def run(args: argparse.Namespace) -> int:
 
 def run_modes(args: argparse.Namespace) -> int:
     """Measure the modes."""
-    from vla_ros.training.modes import Options, measure_modes, table
+    from vla_ros.training.modes import Options, measure_modes
+    from vla_ros.training.modes_table import table
 
     options = Options(
         episodes=args.episodes, seed=args.seed, held_out=args.held_out, threads=args.threads, device=args.device,

@@ -60,7 +60,7 @@ class UWMTraining:
     """Training of a Unified World Model on demonstrations.
 
     autoencoder: run folder of a trained autoencoder. out: the model folder to write.
-    initial: a model folder whose observation encoder to start from.
+    initial: a model folder to start from. initial_part: its observation encoder, or all of it.
     freeze_images: its image networks stay as they are, and see every frame only once.
     plan_rows: of the relabelled plans of a frame, how many the diffusion learns from at each visit.
     joint_rows: frames a step that also learn the future (p(a,o'|o) at independent timesteps).
@@ -81,6 +81,7 @@ class UWMTraining:
     loop: LoopConfig
     network: UWMConfig = field(default_factory=UWMConfig)
     initial: Path | None = None
+    initial_part: Literal["encoder", "all"] = "encoder"
     freeze_images: bool = False
     future_steps: tuple[int, ...] = (6, 12)
     execute_steps: int = 2

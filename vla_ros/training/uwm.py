@@ -26,12 +26,12 @@ from vla_ros.policies.loading import load_policy
 from vla_ros.policies.statistics import Statistics
 from vla_ros.policies.uwm import UWMFolder
 from vla_ros.policies.weights import FILE, save_weights
+from vla_ros.training.answers import answer, columns, windows_at
 from vla_ros.training.autoencoder import load_autoencoder
 from vla_ros.training.batches import BatchMaker, cached_features, cached_latents, measure
 from vla_ros.training.config import UWMTraining
 from vla_ros.training.dataset import Demonstrations, labelled, load_demonstrations
 from vla_ros.training.loop import Trainer, processes
-from vla_ros.training.modes import answer, columns, windows_at
 from vla_ros.training.pictures import grid
 
 
@@ -137,12 +137,14 @@ def contract_of(config: UWMTraining, data: Demonstrations) -> PolicyContract:
 
 
 def initial_weights(module: UWMLoss, folder: Path) -> None:
-    """Start from the observation encoder of a trained model folder."""
-    trained = load_policy(folder, threads=module.config.loop.threads).model.obs_encoder
+    """Start from a trained model folder: its observation encoder, or all of it."""
+    config, model = module.config, module.uwm
+    trained = load_policy(folder, threads=config.loop.threads).model
+    pair = (model, trained) if config.initial_part == "all" else (model.obs_encoder, trained.obs_encoder)
     try:
-        module.uwm.obs_encoder.load_state_dict(trained.state_dict())
+        pair[0].load_state_dict(pair[1].state_dict())
     except RuntimeError as error:
-        raise ConfigError(f"{folder}: its observation encoder is not the one of this training: {error}") from None
+        raise ConfigError(f"{folder}: its {config.initial_part} is not the one of this training: {error}") from None
 
 
 def pictures(module: UWMLoss, batches: BatchMaker) -> dict[str, Tensor]:
