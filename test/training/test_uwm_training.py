@@ -18,9 +18,11 @@ from accelerate.state import AcceleratorState
 from numpy.typing import NDArray
 
 from vla_ros.core.config import parse, to_plain
+from vla_ros.core.errors import ConfigError
 from vla_ros.networks.autoencoder import AutoencoderConfig, LatentAutoencoder
 from vla_ros.networks.observation import KeypointEncoderConfig
 from vla_ros.networks.uwm import UWMConfig
+from vla_ros.policies.loading import load_policy
 from vla_ros.policies.weights import FILE, save_weights
 from vla_ros.sim.tabletop import JOINTS
 from vla_ros.sim.tasks import TASKS
@@ -29,7 +31,7 @@ from vla_ros.training.config import LoopConfig, UWMTraining
 from vla_ros.training.dataset import Demonstrations
 from vla_ros.training.demonstrations import collect
 from vla_ros.training.loop import Trainer
-from vla_ros.training.uwm import UWMLoss, known_statistics, pictures, validate
+from vla_ros.training.uwm import UWMLoss, initial_weights, known_statistics, pictures, validate
 
 EPISODES, FRAMES, HORIZON = 8, 16, 12
 ENCODER = KeypointEncoderConfig(7, (8, 8, 8), image_features=16, obs_features=32, text_dim=8)
@@ -250,3 +252,20 @@ def test_the_command_under_torchrun(prepared: Path) -> None:
     said, silent = torchrun(prepared, "-m", "vla_ros.cli.main", "train", "--config", str(prepared / "train.yaml"))
     assert "plan_mae" in said and silent.strip() == ""
     assert parse(yaml.safe_load((prepared / "train.yaml").read_text()), UWMTraining, "train.yaml").loop.steps == 2
+
+
+@pytest.mark.parametrize("part", ["encoder", "all"])
+def test_a_training_starts_from_a_model(tmp_path: Path, tiny_model: Path, part: str) -> None:
+    module = UWMLoss(training(tmp_path, initial=tiny_model, initial_part=part), 15)
+    initial_weights(module, tiny_model)
+    given = load_policy(tiny_model).model.state_dict()
+    equal = {name for name, value in module.uwm.state_dict().items() if torch.equal(value, given[name])}
+    assert equal >= {name for name in given if name.startswith("obs_encoder.")}
+    assert ("noise_pred_net.action_encoder.0.weight" in equal) == (part == "all")
+
+
+def test_a_model_of_other_sizes_is_refused(tmp_path: Path, tiny_model: Path) -> None:
+    config = training(tmp_path, initial=tiny_model, initial_part="all")
+    module = UWMLoss(replace(config, network=replace(NETWORK, depth=2)), 15)
+    with pytest.raises(ConfigError, match="its weights are not those of this training"):
+        initial_weights(module, tiny_model)

@@ -140,11 +140,12 @@ def initial_weights(module: UWMLoss, folder: Path) -> None:
     """Start from a trained model folder: its observation encoder, or all of it."""
     config, model = module.config, module.uwm
     trained = load_policy(folder, threads=config.loop.threads).model
-    pair = (model, trained) if config.initial_part == "all" else (model.obs_encoder, trained.obs_encoder)
+    everything = config.initial_part == "all"
+    wanted, given = (model, trained) if everything else (model.obs_encoder, trained.obs_encoder)
     try:
-        pair[0].load_state_dict(pair[1].state_dict())
+        wanted.load_state_dict(given.state_dict())
     except RuntimeError as error:
-        raise ConfigError(f"{folder}: its {config.initial_part} is not the one of this training: {error}") from None
+        raise ConfigError(f"{folder}: its weights are not those of this training: {error}") from None
 
 
 def pictures(module: UWMLoss, batches: BatchMaker) -> dict[str, Tensor]:
