@@ -12,10 +12,17 @@ from hypothesis import strategies as st
 from small_robot import MS, STEP_NS, chunk_of
 
 from vla_ros.core.chunking import Plan
-from vla_ros.core.continuation import Continuation, check_can_continue, continuation, delay_steps, execute_steps
+from vla_ros.core.continuation import (
+    Continuation,
+    Continuer,
+    check_can_continue,
+    continuation,
+    delay_steps,
+    execute_steps,
+)
 from vla_ros.core.errors import ContractError
 from vla_ros.core.execution import blend_of
-from vla_ros.core.types import ActionChunk
+from vla_ros.core.types import ActionChunk, Observation
 
 H = 12
 
@@ -98,3 +105,38 @@ def test_a_policy_that_keeps_the_frozen_steps_takes_over_without_a_change(
         for moment in (max(due_ns, arrives_ns), max(due_ns + STEP_NS, arrives_ns + STEP_NS)):
             right = np.interp(moment, new.due_ns, new.actions[:, 0])
             assert plan.command(moment) == pytest.approx(right, abs=1e-6)
+
+
+def seen(stamp_ns: int, position: float, instruction: str = "reach") -> Observation:
+    return Observation(stamp_ns, {}, np.array([[position]], dtype=np.float32), instruction)
+
+
+@pytest.fixture
+def continuer() -> Continuer:
+    found = Continuer(2, H, np.array([True]), near=0.5)
+    found.sent(numbered(0), "reach")
+    return found
+
+
+def test_the_next_chunk_continues_the_last_one_where_the_arm_follows_it(continuer: Continuer) -> None:
+    found = continuer.next(seen(2 * STEP_NS, 1.8), 150 * MS)
+    assert found.plan is not None and found.frozen_steps == 2
+    np.testing.assert_array_equal(found.plan.actions[:, 0], np.arange(3, H + 1))
+
+
+def test_an_arm_that_does_not_follow_the_plan_starts_afresh(continuer: Continuer) -> None:
+    assert continuer.next(seen(2 * STEP_NS, 1.4), 150 * MS) == Continuation()
+
+
+def test_another_sentence_keeps_only_what_will_be_over(continuer: Continuer) -> None:
+    found = continuer.next(seen(2 * STEP_NS, 2.0, "push"), 150 * MS)
+    assert found.plan is not None and found.frozen_steps == 2
+    np.testing.assert_array_equal(found.plan.actions[:, 0], [3, 4])
+    assert continuer.next(seen(2 * STEP_NS, 2.0, "push"), 0) == Continuation()
+
+
+def test_a_continuer_forgets_and_refuses_a_policy_that_is_too_slow(continuer: Continuer) -> None:
+    with pytest.raises(ContractError, match="lasts 7 steps of a horizon of 12"):
+        continuer.next(seen(2 * STEP_NS, 2.0), 7 * STEP_NS)
+    continuer.reset()
+    assert continuer.next(seen(2 * STEP_NS, 2.0), 7 * STEP_NS) == Continuation()

@@ -7,8 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +15,9 @@ import pytest
 
 from vla_ros.core.paths import share_folder
 
+sys.path.insert(0, str(Path(__file__).parent))  # for `waiting`; a package named `test` would hide Python's own
+
 PROFILE = share_folder() / "config" / "dds" / "fastdds.xml"
-
-
-def until(condition: Callable[[], Any], limit_s: float = 20.0, what: str = "") -> Any:
-    """Wait for `condition`; its value, or a failed test."""
-    deadline = time.monotonic() + limit_s
-    while not (value := condition()):
-        assert time.monotonic() < deadline, f"waited {limit_s} s for {what or condition}"
-        time.sleep(0.005)
-    return value
 
 
 class Processes:

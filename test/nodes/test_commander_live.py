@@ -10,6 +10,7 @@ import time
 
 import numpy as np
 import pytest
+from waiting import until
 
 from vla_ros.core.robot import load_robot
 from vla_ros.core.types import ActionChunk
@@ -20,14 +21,6 @@ ROBOT = load_robot("ur5e_tabletop")
 HOME = np.array([-0.2, -1.5, 1.9, -1.97, -1.57, -1.77, 0.0])
 SPEED = np.array([0.3, 0.1, 0.0, 0.0, 0.0, 0.0, 0.0])  # rad/s
 STEP_NS = 100_000_000
-
-
-def until(condition, limit_s: float = 20.0, what: str = ""):
-    deadline = time.monotonic() + limit_s
-    while not (value := condition()):
-        assert time.monotonic() < deadline, f"waited {limit_s} s for {what}"
-        time.sleep(0.005)
-    return value
 
 
 class Driver:

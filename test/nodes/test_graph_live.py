@@ -11,20 +11,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from waiting import until
 
 from vla_ros.core.paths import share_folder
 
 pytestmark = pytest.mark.live
 
 SENTENCE = "push the red block to the left"
-
-
-def until(condition, limit_s: float = 30.0, what: str = ""):
-    deadline = time.monotonic() + limit_s
-    while not (value := condition()):
-        assert time.monotonic() < deadline, f"waited {limit_s} s for {what}"
-        time.sleep(0.005)
-    return value
 
 
 class Watcher:

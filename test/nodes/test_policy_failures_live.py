@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 
 import pytest
+from waiting import until
 
 pytestmark = pytest.mark.live
 
@@ -35,14 +35,6 @@ main()
 """
 RAISES, POISONS = "raise RuntimeError('out of memory')", "chunk.actions[3, 2] = math.nan"
 WARM_UP, SECOND, ALL_BUT_WARM_UP = "[1]", "[2]", "range(2, 100)"
-
-
-def until(condition, limit_s: float = 30.0, what: str = ""):
-    deadline = time.monotonic() + limit_s
-    while not (value := condition()):
-        assert time.monotonic() < deadline, f"waited {limit_s} s for {what}"
-        time.sleep(0.005)
-    return value
 
 
 @pytest.fixture

@@ -7,13 +7,14 @@ horizon H, s steps are executed between the starts of two inferences, d of them 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from vla_ros.core.errors import ContractError
 from vla_ros.core.knots import Knots
-from vla_ros.core.types import ActionChunk, Policy
+from vla_ros.core.types import ActionChunk, Observation, Policy
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,47 @@ def continuation(last: ActionChunk | None, stamp_ns: int, delay_ns: int) -> Cont
     actions = Knots.of(last).all_at(due_ns).astype(np.float32)
     plan = ActionChunk(stamp_ns, int(due_ns[0]), last.step_ns, actions, last.names)
     return Continuation(plan, min(delay_steps(delay_ns, last.step_ns), len(due_ns)))
+
+
+class Continuer:
+    """Remembers the chunk sent last, and what the next one continues of it. One owner, no clock of its own.
+
+    execute_steps, horizon: of the policy's contract. near: where the robot is further from the plan than this (any of
+    the joints `arm` (D,) bool, in their unit), it is not executing it, and the next chunk starts afresh.
+    """
+
+    def __init__(self, execute_steps: int, horizon: int, arm: NDArray[np.bool_], near: float) -> None:
+        self._execute_steps, self._horizon, self._arm, self._near = execute_steps, horizon, arm, near
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the plan."""
+        self._last: ActionChunk | None = None
+        self._instruction = ""
+
+    def sent(self, chunk: ActionChunk, instruction: str) -> None:
+        """A chunk that obeys `instruction` was sent."""
+        self._last, self._instruction = chunk, instruction
+
+    def next(self, observation: Observation, delay_ns: int) -> Continuation:
+        """What the chunk that answers `observation` continues; ContractError where inference takes too long for it.
+
+        Under another instruction only what will be over anyway: nothing draws the chunk towards the old plan.
+        """
+        last, stamp_ns = self._last, observation.stamp_ns
+        if last is None or not self._is_executed(last, observation):
+            return Continuation()
+        execute_steps(self._execute_steps, delay_steps(delay_ns, last.step_ns), self._horizon)
+        found = continuation(last, stamp_ns, delay_ns)
+        if found.plan is None or observation.instruction == self._instruction:
+            return found
+        if not found.frozen_steps:
+            return Continuation()
+        return replace(found, plan=replace(found.plan, actions=found.plan.actions[: found.frozen_steps]))
+
+    def _is_executed(self, last: ActionChunk, observation: Observation) -> bool:
+        planned = Knots.of(last).at(observation.stamp_ns)
+        return bool((np.abs(planned - observation.state[-1])[self._arm] <= self._near).all())
 
 
 def delay_steps(delay_ns: int, step_ns: int) -> int:

@@ -12,7 +12,9 @@ from rclpy.clock import JumpThreshold
 from rclpy.duration import Duration
 from trajectory_msgs.msg import JointTrajectory
 
+from vla_ros.core.continuation import Continuation, Continuer, check_can_continue
 from vla_ros.core.errors import MessageError, ModelError
+from vla_ros.core.execution import blend_of
 from vla_ros.core.prefetch import ReplanClock
 from vla_ros.core.robot import load_robot
 from vla_ros.core.streams import Synchroniser
@@ -40,6 +42,9 @@ class Parameters:
     device: str = parameter("cpu", "torch device, such as cpu or cuda:0")
     threads: int = parameter(1, "CPU threads for the network", low=1, high=64)
     execute_steps: int = parameter(0, "actions to execute before the next chunk; 0: the model's own", low=0, high=1000)
+    execution: str = parameter(
+        "receding_horizon", "as the commander's; with real_time_chunking each chunk continues the last one"
+    )
     autostart: bool = parameter(True, "configure and activate without a lifecycle manager")
 
 
@@ -77,6 +82,7 @@ class PolicyNode(ManagedNode):
         steps = self.parameters.execute_steps or contract.execute_steps
         timeout_ns = round(self._robot.guard.plan_timeout_s * NS_PER_S)
         self._replan = ReplanClock(steps, contract.horizon, contract.step_ns, timeout_ns)
+        self._continuer = self._make_continuer(steps)
         self._instruction, self._problem = "", ""
         self._failures: deque[int] = deque(maxlen=FAILURES)
         self._inference, self._sent = LatencyStats(), RateMeter()
@@ -87,6 +93,14 @@ class PolicyNode(ManagedNode):
             self.create_timer(0.2, self._watch_failures)
             threshold = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True)
             self._jumps = self.get_clock().create_jump_callback(threshold, post_callback=lambda _: self._restart())
+
+    def _make_continuer(self, steps: int) -> Continuer | None:
+        execution, robot = self.parameters.execution, self._robot
+        blend_of(execution)  # refuses what the commander would refuse
+        if execution != "real_time_chunking":
+            return None
+        check_can_continue(self._policy, self.parameters.model)
+        return Continuer(steps, self._policy.contract.horizon, ~robot.is_gripper, robot.guard.max_jump / 2)
 
     def activate(self) -> None:
         """Listen, and plan."""
@@ -114,6 +128,8 @@ class PolicyNode(ManagedNode):
     def _restart(self) -> None:
         self._synchroniser.reset()
         self._replan.reset()
+        if self._continuer is not None:
+            self._continuer.reset()
 
     def _on_image(self) -> None:
         if self._worker is None or self._worker.busy or not self._synchroniser.instruction:
@@ -129,13 +145,15 @@ class PolicyNode(ManagedNode):
         if observation.instruction != self._instruction:
             self._policy.reset()
             self._instruction = observation.instruction
-        chunk = self._policy.infer(observation)
+        chunk = self._plan(observation)
         inferred_ns = self._now_ns()
         _refuse_broken(chunk)
         worker = self._worker
         if worker is None or observation.instruction != self._synchroniser.instruction:
             return  # stopped, or told something else meanwhile
         self._chunks.publish(chunk_to_trajectory(chunk))
+        if self._continuer is not None:
+            self._continuer.sent(chunk, observation.instruction)
         sent_ns = self._now_ns()
         self._replan.planned(observation.stamp_ns, sent_ns)
         self._inference.add_ns(inferred_ns - started_ns)
@@ -148,6 +166,12 @@ class PolicyNode(ManagedNode):
             "published_ms": (sent_ns - stamp_ns) / 1e6,
         }  # fmt: skip
         self._timing.publish(status(self.get_name(), Report(OK, "", values)))
+
+    def _plan(self, observation: Observation) -> ActionChunk:
+        if self._continuer is None:
+            return self._policy.infer(observation)
+        left: Continuation = self._continuer.next(observation, self._replan.delay_ns)
+        return self._policy.infer(observation, left.plan, left.frozen_steps)
 
     def _failed(self, error: Exception) -> None:
         """In the inference thread. A sentence that cannot be obeyed is no failure of ours: nothing is sent."""
