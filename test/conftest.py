@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator
-from itertools import count
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+
+sys.path.insert(0, str(Path(__file__).parent / "helpers"))  # a package named `test` would hide Python's own
+
+if TYPE_CHECKING:
+    from live_nodes import Processes, World
 
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 os.environ["ROS_PYTHON_CHECK_FIELDS"] = "1"
@@ -18,14 +24,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 settings.register_profile("repeatable", deadline=None, derandomize=True, max_examples=60)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
-# 101 is the last domain whose ports lie below the ephemeral ones. Two test runs on one machine rarely share a number.
-_DOMAINS = count(os.getpid())
-
 
 @pytest.fixture
 def ros_domain(monkeypatch: pytest.MonkeyPatch) -> int:
     """A ROS domain that no other test of this run uses, also in the environment of processes that the test starts."""
-    domain = 1 + next(_DOMAINS) % 101
+    from live_nodes import new_domain
+
+    domain = new_domain()
     monkeypatch.setenv("ROS_DOMAIN_ID", str(domain))
     return domain
 
@@ -38,6 +43,25 @@ def rclpy_context(ros_domain: int) -> Iterator[object]:
     rclpy.init(domain_id=ros_domain)
     yield rclpy.get_default_context()
     rclpy.try_shutdown()
+
+
+@pytest.fixture
+def processes(ros_domain: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Processes]:
+    """Starts nodes on the test's domain, with the project's DDS profile."""
+    from live_nodes import PROFILE, live_processes
+
+    monkeypatch.setenv("FASTDDS_DEFAULT_PROFILES_FILE", str(PROFILE))
+    with live_processes(tmp_path) as found:
+        yield found
+
+
+@pytest.fixture
+def world(processes: Processes, rclpy_context: object) -> Iterator[World]:
+    """A node of the test's own on the test's domain, and everything it hears."""
+    from live_nodes import live_world
+
+    with live_world() as found:
+        yield found
 
 
 @pytest.fixture(scope="session")

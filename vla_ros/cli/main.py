@@ -23,6 +23,7 @@ COMMANDS = {
     "train": "train a policy on demonstrations",
     "bench": "measure a policy's latency on this machine",
     "convert": "a published checkpoint as a model folder, without running what is in it",
+    "top": "where the time goes between camera and command, stage by stage",
     "doctor": "check python, ROS, DDS, rendering, torch and the models here",
 }
 USER_ERROR = 2

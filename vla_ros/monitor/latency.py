@@ -5,29 +5,49 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 
 
 @dataclass(frozen=True, slots=True)
 class ChunkLatency:
-    """One chunk that reached the robot, by the stamp of its observation [ns]; times in ms.
+    """One chunk that reached the robot, by the stamp of its observation [ns]; times in ms, NaN where unknown.
 
     wait_ms: between all inputs at hand and the start of inference.
     inference_ms: in the network.
     first_command_ms: from the camera's stamp to the first command of the chunk, all in all.
+    received_ms, published_ms, chunk_ms: from the camera's stamp until all inputs were at hand, decoded; until the chunk
+        was sent; until the commander had it.
+    decode_ms: of the last image, from the message to the array.
     """
 
     stamp_ns: int
     wait_ms: float
     inference_ms: float
     first_command_ms: float
+    received_ms: float = math.nan
+    decode_ms: float = math.nan
+    published_ms: float = math.nan
+    chunk_ms: float = math.nan
 
     @property
     def transport_ms(self) -> float:
         """The way from camera to command without inference: messages, conversion, scheduling, waiting."""
         return self.first_command_ms - self.inference_ms
+
+    @property
+    def stages_ms(self) -> dict[str, float]:
+        """The way cut into stages, which add up to `first_command_ms`."""
+        return {
+            "camera to policy": self.received_ms - self.decode_ms,
+            "decode": self.decode_ms,
+            "wait": self.wait_ms,
+            "inference": self.inference_ms,
+            "publish": self.published_ms - self.received_ms - self.wait_ms - self.inference_ms,
+            "policy to commander": self.chunk_ms - self.published_ms,
+            "first command": self.first_command_ms - self.chunk_ms,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,12 +104,9 @@ class TimingLog:
 def _joined(
     stamp_ns: int, policy: Mapping[int, Mapping[str, float]], commander: Mapping[int, Mapping[str, float]]
 ) -> ChunkLatency:
-    return ChunkLatency(
-        stamp_ns,
-        policy[stamp_ns].get("wait_ms", math.nan),
-        policy[stamp_ns].get("inference_ms", math.nan),
-        commander[stamp_ns].get("first_command_ms", math.nan),
-    )
+    known = {**policy[stamp_ns], **commander[stamp_ns]}
+    names = (field.name for field in fields(ChunkLatency) if field.name != "stamp_ns")
+    return ChunkLatency(stamp_ns, **{name: known.get(name, math.nan) for name in names})
 
 
 def percentiles(values: Iterable[float]) -> Percentiles:

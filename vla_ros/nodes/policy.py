@@ -50,10 +50,11 @@ class Parameters:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """An observation to plan from, and when it was complete [ns]."""
+    """An observation to plan from, when it was complete [ns], and how long its last image took to decode."""
 
     observation: Observation
     complete_ns: int
+    decode_ms: float
 
 
 class PolicyNode(ManagedNode):
@@ -132,12 +133,12 @@ class PolicyNode(ManagedNode):
             self._continuer.reset()
 
     def _on_image(self) -> None:
-        if self._worker is None or self._worker.busy or not self._synchroniser.instruction:
+        if self._worker is None or self._inputs is None or self._worker.busy or not self._synchroniser.instruction:
             return
         now_ns = self._now_ns()
         observation = self._synchroniser.observe(now_ns)
         if observation is not None and self._replan.is_due(observation.stamp_ns):
-            self._worker.submit(Job(observation, now_ns))
+            self._worker.submit(Job(observation, now_ns, self._inputs.decode_ms))
 
     def _infer(self, job: Job) -> None:
         """In the inference thread."""
@@ -163,7 +164,7 @@ class PolicyNode(ManagedNode):
         values = {
             "stamp_ns": stamp_ns, "received_ms": (job.complete_ns - stamp_ns) / 1e6,
             "wait_ms": (started_ns - job.complete_ns) / 1e6, "inference_ms": (inferred_ns - started_ns) / 1e6,
-            "published_ms": (sent_ns - stamp_ns) / 1e6,
+            "published_ms": (sent_ns - stamp_ns) / 1e6, "decode_ms": job.decode_ms,
         }  # fmt: skip
         self._timing.publish(status(self.get_name(), Report(OK, "", values)))
 

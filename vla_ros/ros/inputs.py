@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -38,6 +39,7 @@ class Inputs:
         self.refused: Counter[str] = Counter()
         self.last_error = ""
         self.instruction_error = ""
+        self.decode_ms = 0.0  # of the last image: from the message to the array
         self._subscriptions = [self._camera(robot.camera(name)) for name in cameras]
         self._subscriptions += [
             node.create_subscription(JointState, robot.joint_states_topic, self._on_joint_state, SENSOR),
@@ -63,9 +65,10 @@ class Inputs:
         return self._node.create_subscription(kind, camera.topic + suffix, callback, SENSOR)
 
     def _on_camera(self, camera: CameraSpec, message: Any) -> None:
-        now_ns = self._node.get_clock().now().nanoseconds
+        now_ns, started_s = self._node.get_clock().now().nanoseconds, time.perf_counter()
         try:
             frame = compressed_to_array(message) if camera.compressed else image_to_array(message, camera.encoding)
+            self.decode_ms = (time.perf_counter() - started_s) * 1e3
             taken = self._synchroniser.push_image(camera.name, to_ns(message.header.stamp), frame, now_ns)
         except MessageError as error:
             self._refuse(camera.name, f"camera '{camera.name}': {error}")

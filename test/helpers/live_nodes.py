@@ -8,16 +8,21 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from vla_ros.core.paths import share_folder
 
-sys.path.insert(0, str(Path(__file__).parent))  # for `waiting`; a package named `test` would hide Python's own
-
 PROFILE = share_folder() / "config" / "dds" / "fastdds.xml"
+# 101 is the last domain whose ports lie below the ephemeral ones. Two test runs on one machine rarely share a number.
+_DOMAINS = count(os.getpid())
+
+
+def new_domain() -> int:
+    """A ROS domain that no other test of this run uses."""
+    return 1 + next(_DOMAINS) % 101
 
 
 class Processes:
@@ -57,13 +62,14 @@ class Processes:
                 process.wait()
 
 
-@pytest.fixture
-def processes(ros_domain: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Processes]:
-    """Starts nodes on the test's domain, with the project's DDS profile."""
-    monkeypatch.setenv("FASTDDS_DEFAULT_PROFILES_FILE", str(PROFILE))
-    found = Processes(tmp_path)
-    yield found
-    found.close()
+@contextmanager
+def live_processes(folder: Path) -> Iterator[Processes]:
+    """Starts nodes, and ends them at the end."""
+    found = Processes(folder)
+    try:
+        yield found
+    finally:
+        found.close()
 
 
 class World:
@@ -92,9 +98,9 @@ class World:
         return ServiceCaller(self.node).trigger(service)
 
 
-@pytest.fixture
-def world(processes: Processes, rclpy_context: object) -> Iterator[World]:
-    """A node of the test's own, and everything it hears."""
+@contextmanager
+def live_world() -> Iterator[World]:
+    """A node of the test's own, and everything it hears. rclpy must be initialised."""
     import rclpy
     from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 
@@ -111,7 +117,9 @@ def world(processes: Processes, rclpy_context: object) -> Iterator[World]:
     thread = threading.Thread(target=spin, daemon=True)
     found = World(node)
     thread.start()
-    yield found
-    executor.shutdown()
-    thread.join(5)
-    node.destroy_node()
+    try:
+        yield found
+    finally:
+        executor.shutdown()
+        thread.join(5)
+        node.destroy_node()

@@ -1,0 +1,29 @@
+"""`vla-ros top`: where the time goes between camera and command of a running robot, stage by stage."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+
+CLEAR = "\033[H\033[J"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("--every", type=float, default=1.0, help="seconds between two tables")
+    parser.add_argument("--once", action="store_true", help="print one table, after --every seconds, and end")
+    parser.add_argument("--json", action="store_true", help="print one JSON object a table")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print until interrupted; 1 where --once saw no node."""
+    from vla_ros.monitor.top import as_data, table
+    from vla_ros.nodes.top import watch
+
+    for stages, says in watch(args.every):
+        clear = CLEAR if sys.stdout.isatty() and not args.once else ""
+        print(json.dumps(as_data(stages, says)) if args.json else clear + table(stages, says), flush=True)
+        if args.once:
+            return 0 if says else 1
+    return 0
