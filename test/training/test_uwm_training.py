@@ -64,8 +64,8 @@ def demonstrations() -> Demonstrations:
 def training(folder: Path, **choices: Any) -> UWMTraining:
     loop = LoopConfig(folder / "run", steps=2, batch=12, learning_rate=1e-3, warmup=1, threads=1, validate_every=2)
     return UWMTraining(
-        "uwm", folder / "data", folder / "autoencoder", folder / "model", loop, NETWORK, joint_rows=8,
-        sampling_steps=2, **{"validation_share": 0.125, **choices},
+        "uwm", folder / "data", folder / "autoencoder", folder / "model", loop, NETWORK,
+        sampling_steps=2, **{"validation_share": 0.125, "joint_rows": 8, **choices},
     )  # fmt: skip
 
 
@@ -91,8 +91,8 @@ def forget(data: Demonstrations, episodes: range) -> Demonstrations:
     ("choices", "windows", "plans"),
     [
         ({}, range(7), range(7)),
-        ({"labelled_share": 0.25}, range(7), range(2)),
-        ({"labelled_share": 0.25, "unlabelled_video": False}, range(2), range(2)),
+        ({"labelled_share": 0.25}, range(2), range(2)),
+        ({"labelled_share": 0.25, "joint_rows": 5, "video_rows": 3}, range(7), range(2)),
     ],
 )
 def test_frames_appear_only_where_they_may(
@@ -118,7 +118,9 @@ def test_frames_appear_only_where_they_may(
 
 def test_actions_that_are_not_known_reach_neither_the_statistics_nor_the_loss(tmp_path: Path) -> None:
     config, data = (
-        training(tmp_path, labelled_share=0.25, sentence_dropout=0.2, observation_dropout=0.2),
+        training(
+            tmp_path, labelled_share=0.25, joint_rows=5, video_rows=3, sentence_dropout=0.2, observation_dropout=0.2
+        ),
         demonstrations(),
     )
     reached = []
@@ -269,3 +271,10 @@ def test_a_model_of_other_sizes_is_refused(tmp_path: Path, tiny_model: Path) -> 
     module = UWMLoss(replace(config, network=replace(NETWORK, depth=2)), 15)
     with pytest.raises(ConfigError, match="its weights are not those of this training"):
         initial_weights(module, tiny_model)
+
+
+def test_video_rows_without_video_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="video_rows needs a labelled_share below 1"):
+        training(tmp_path, joint_rows=5, video_rows=3)
+    with pytest.raises(ConfigError, match="together at most the batch, 12"):
+        training(tmp_path, labelled_share=0.5, joint_rows=8, video_rows=5)

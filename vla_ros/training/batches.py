@@ -91,18 +91,18 @@ class BatchMaker:
         training, validation = data.split(config.validation_share)
         windows = data.windows(max(*config.future_steps, config.network.action_len))
         self.known = labelled(data, config.labelled_share) | validation
-        seen = training if config.unlabelled_video else training & self.known
-        self.frames = {"training": np.flatnonzero(training & self.known), "validation": np.flatnonzero(validation)}
-        self.windows = {"training": windows[seen[windows]], "validation": windows[validation[windows]]}
+        apart = {"training": training & self.known, "video": training & ~self.known, "validation": validation}
+        self.frames = {part: np.flatnonzero(apart[part]) for part in ("training", "validation")}
+        self.windows = {part: windows[there[windows]] for part, there in apart.items()}
 
     def draw(self, rng: np.random.Generator, part: str = "training") -> dict[str, Tensor]:
-        """A batch whose first `joint_rows` frames have a whole window behind them."""
+        """A batch whose first frames have a whole window behind them: `joint_rows`, then `video_rows` of training."""
         config, data = self.config, self.data
-        index = np.concatenate([
-            rng.choice(self.windows[part], config.joint_rows),
-            rng.choice(self.frames[part], config.loop.batch - config.joint_rows),
-        ])  # fmt: skip
-        window = index[: config.joint_rows]
+        window = rng.choice(self.windows[part], config.joint_rows)
+        if config.video_rows and part == "training":
+            window = np.concatenate([window, rng.choice(self.windows["video"], config.video_rows)])
+        plain = config.loop.batch - config.joint_rows - config.video_rows
+        index = np.concatenate([window, rng.choice(self.frames[part], plain)])
         state = data.state[index]
         steps = window[:, None] + np.arange(config.network.action_len)
         executed = self.statistics.normalise_action(data.executed[steps], data.state[window])

@@ -70,8 +70,8 @@ class UWMTraining:
     regression, auxiliary, future, joint_action: weights of the losses beside the action loss; the first two train heads
     that only exist in training (the plan by regression, privileged positions), because diffusion alone hardly trains an
     encoder.
-    labelled_share: share of the training episodes whose actions are known. unlabelled_video: the others are learned
-    from as action-free video; otherwise they are left out.
+    labelled_share: share of the training episodes whose actions are known. video_rows: frames a step of the others,
+    learned from as action-free video beside the joint rows; without them the others are left out.
     """
 
     kind: Literal["uwm"]
@@ -98,11 +98,14 @@ class UWMTraining:
     joint_action: float = 0.25
     validation_share: float = 0.04
     labelled_share: float = 1.0
-    unlabelled_video: bool = True
+    video_rows: int = 0
 
     def __post_init__(self) -> None:
-        if not 0 < self.joint_rows <= self.loop.batch:
-            raise ConfigError(f"joint_rows is {self.joint_rows}; right would be 1 to the batch, {self.loop.batch}")
+        if self.joint_rows < 1 or self.video_rows < 0 or self.joint_rows + self.video_rows > self.loop.batch:
+            raise ConfigError(
+                f"joint_rows is {self.joint_rows} and video_rows {self.video_rows}; right would be at least 1 and 0, "
+                f"and together at most the batch, {self.loop.batch}"
+            )
         if max(self.future_steps) > self.network.action_len:
             raise ConfigError(f"future_steps {self.future_steps} reach beyond the chunk of {self.network.action_len}")
         for name in ("edges", "word_dropout", "sentence_dropout", "observation_dropout"):
@@ -110,10 +113,8 @@ class UWMTraining:
                 raise ConfigError(f"{name} is {getattr(self, name)}; right would be 0 to 1")
         if not 0 < self.labelled_share <= 1:
             raise ConfigError(f"labelled_share is {self.labelled_share}; right would be above 0, up to 1")
-        if self.labelled_share < 1 and self.joint_rows == self.loop.batch:
-            raise ConfigError(
-                "joint_rows equal to the batch leaves no rows whose plans are known; right would be fewer"
-            )
+        if self.video_rows and self.labelled_share == 1:
+            raise ConfigError("video_rows needs a labelled_share below 1: there is no action-free video otherwise")
         if self.freeze_images and (self.initial is None or self.auxiliary):
             raise ConfigError("freeze_images needs 'initial', and auxiliary: 0 (there is nothing left for it to train)")
         if self.observation_dropout and not self.network.null_observation:
