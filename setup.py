@@ -55,6 +55,7 @@ setup(
             "commander = vla_ros.nodes.commander:main",
             "sim = vla_ros.nodes.sim:main",
             "demo = vla_ros.nodes.demo:main",
+            "bench = vla_ros.nodes.bench:main",
         ],
     },
 )

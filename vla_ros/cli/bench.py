@@ -2,6 +2,7 @@
 
 vla-ros bench chunk MODEL         time per chunk, alone and beside the simulator
 vla-ros bench uwm --preset NAME   the plain sampler against the fast one, in turn, with random weights
+vla-ros bench graph --size 224    camera to command through the ROS graph, stage by stage, and the commander's period
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import json
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("what", choices=["chunk", "uwm"])
+    parser.add_argument("what", choices=["chunk", "uwm", "graph"])
     parser.add_argument("model", nargs="?", default="uwm_tabletop", help="chunk: a model folder, or a name in models/")
     parser.add_argument("--count", type=int, default=200, help="chunk: how many to time in each condition")
     parser.add_argument("--preset", default="libero", help="uwm: tabletop, libero or droid")
@@ -21,6 +22,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rounds", type=int, default=12, help="uwm: how often each is timed")
     parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"], choices=["float32", "bfloat16"])
     parser.add_argument("--threads", type=int, default=None, help="CPU threads; chunk: 1, uwm: 2")
+    parser.add_argument("--size", type=int, default=224, help="graph: pixels along a side of both cameras")
+    parser.add_argument("--rate", type=float, default=200.0, help="graph: commands a second")
+    parser.add_argument("--seconds", type=float, default=20.0, help="graph: how long to measure")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
 
@@ -34,6 +38,10 @@ def run(args: argparse.Namespace) -> int:
             args.preset, device=args.device, batch=args.batch, steps=args.steps, rounds=args.rounds,
             threads=args.threads or 2, dtypes=tuple(args.dtypes),
         )  # fmt: skip
+    elif args.what == "graph":
+        from vla_ros.cli.bench_graph import bench_graph
+
+        result = bench_graph(args.size, args.rate, args.seconds)
     else:
         from vla_ros.training.bench import bench_chunks
 

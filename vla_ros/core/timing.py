@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from dataclasses import dataclass
 
@@ -72,3 +73,17 @@ class RateMeter:
     def age_s(self, now_ns: int) -> float:
         """Seconds since the last one; infinite before the first."""
         return (now_ns - self._moments[-1]) / NS_PER_S if self._moments else float("inf")
+
+
+class CpuMeter:
+    """How much of one core this process uses, all of its threads together."""
+
+    def __init__(self) -> None:
+        self._used_s, self._since_s = time.process_time(), time.monotonic()
+
+    def share(self) -> float:
+        """CPU time over the time since the last call; 1 is one core."""
+        used_s, now_s = time.process_time(), time.monotonic()
+        share = (used_s - self._used_s) / max(now_s - self._since_s, 1e-9)
+        self._used_s, self._since_s = used_s, now_s
+        return share

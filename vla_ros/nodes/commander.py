@@ -6,6 +6,7 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy: its threads would only disturb the control period
 
+import math
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -23,8 +24,9 @@ from vla_ros.core.errors import ContractError, MessageError
 from vla_ros.core.execution import blend_of
 from vla_ros.core.guard import Mode, Verdict
 from vla_ros.core.robot import load_robot
-from vla_ros.core.timing import LatencyStats, RateMeter
+from vla_ros.core.timing import CpuMeter, LatencyStats, RateMeter
 from vla_ros.core.types import NS_PER_S
+from vla_ros.ros.clock_watch import ClockWatch
 from vla_ros.ros.convert import COMMAND_TYPES, command_message, joint_state_to_array, to_ns, trajectory_to_chunk
 from vla_ros.ros.diagnostics import ERROR, OK, WARN, Diagnostics, Report, status
 from vla_ros.ros.lifecycle import ManagedNode, spin
@@ -67,7 +69,8 @@ class CommanderNode(ManagedNode):
         self._commander = Commander(self._robot, blend_of(self.parameters.execution))
         self._period_ns = round(NS_PER_S / self._robot.command.rate_hz)
         self._meters = {"joint_states": RateMeter(), "chunk": RateMeter()}
-        self._latency = {"chunk_ms": LatencyStats(), "first_command_ms": LatencyStats()}
+        self._latency = {name: LatencyStats() for name in ("chunk_ms", "first_command_ms", "period_ms")}
+        self._ticked_s, self._load = math.nan, CpuMeter()
         self._refused, self._last_refusal = 0, ""
         self._outputs = [
             (spec, columns, self.create_publisher(COMMAND_TYPES[spec.type], spec.topic, COMMAND))
@@ -77,6 +80,7 @@ class CommanderNode(ManagedNode):
         self._diagnostics = Diagnostics(self, self._report)
         threshold = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True)
         self._jumps = self.get_clock().create_jump_callback(threshold, post_callback=lambda _: self._jumped())
+        self._clock_watch = ClockWatch(self, lambda: self._stop("the clock stands still"))
         listen, serve = self.create_subscription, self.create_service
         self._heard = [
             listen(JointTrajectory, "action_chunk", self._on_chunk, COMMAND),
@@ -87,6 +91,7 @@ class CommanderNode(ManagedNode):
 
     def activate(self) -> None:
         """Start the control timer; still disarmed."""
+        self._ticked_s = math.nan
         self._activated_s = time.monotonic()
         self._timer = self.create_timer(self._period_ns / NS_PER_S, self._control)
 
@@ -111,12 +116,16 @@ class CommanderNode(ManagedNode):
             self.destroy_publisher(self._timing)
             self._diagnostics.close()
             self._jumps.unregister()
+            self._clock_watch.close()
         self._heard, self._served, self._outputs, self._diagnostics = [], [], [], None
 
     def _now_ns(self) -> int:
         return int(self.get_clock().now().nanoseconds)
 
     def _control(self) -> None:
+        before_s, self._ticked_s = self._ticked_s, time.monotonic()
+        if not math.isnan(before_s):
+            self._latency["period_ms"].add_ns(round((self._ticked_s - before_s) * NS_PER_S))
         settled = time.monotonic() - self._activated_s > AUTO_ARM_AFTER_S
         if self.parameters.auto_arm and settled and self._commander.guard.mode is Mode.DISARMED:
             self._arm()
@@ -226,6 +235,7 @@ class CommanderNode(ManagedNode):
             "mode": guard.mode.value, "reason": guard.reason, "refused": self._refused,
             "last refusal": self._last_refusal, "dry_run": self.parameters.dry_run,
             "execution": self.parameters.execution, "tracking failures": guard.tracking_failures,
+            "cpu percent": 100 * self._load.share(),
         }  # fmt: skip
         for name, meter in self._meters.items():
             values |= {f"{name} rate_hz": meter.rate_hz(now_ns), f"{name} age_s": meter.age_s(now_ns)}

@@ -32,6 +32,7 @@ from vla_ros.ros.clients import ServiceCaller
 from vla_ros.ros.convert import image_to_array, to_ns
 from vla_ros.ros.parameters import declare, parameter
 from vla_ros.ros.qos import EVENTS, LATCHED, SENSOR
+from vla_ros.ros.timing import listen_timing
 from vla_ros.sim.tasks import TASKS, instruction_to_task, wordings
 
 FRAMES_KEPT = 1200
@@ -70,8 +71,7 @@ class DemoNode(Node):
         self._reset_s, self._instructed_ns, self._armed_ns = 0.0, 0, 0
         self._instruction = self.create_publisher(String, "instruction", LATCHED)
         self.create_subscription(Bool, "sim/success", self._on_success, 10)
-        self.create_subscription(DiagnosticStatus, "policy/timing", self._on_policy_timing, EVENTS)
-        self.create_subscription(DiagnosticStatus, "commander/timing", self._on_commander_timing, EVENTS)
+        listen_timing(self, self._timing)
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, EVENTS)
         if self.settings.pictures:
             self.create_subscription(Image, "overview/image_raw", self._on_frame, SENSOR)
@@ -152,12 +152,6 @@ class DemoNode(Node):
 
     def _on_frame(self, message: Image) -> None:
         self._frames.append(image_to_array(message).copy())
-
-    def _on_policy_timing(self, message: DiagnosticStatus) -> None:
-        self._timing.add_policy({pair.key: pair.value for pair in message.values})
-
-    def _on_commander_timing(self, message: DiagnosticStatus) -> None:
-        self._timing.add_commander({pair.key: pair.value for pair in message.values})
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:

@@ -6,13 +6,14 @@ import time
 from collections.abc import Iterator
 
 import rclpy
-from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
+from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 
 from vla_ros.monitor.latency import Percentiles, TimingLog
 from vla_ros.monitor.top import StageLog
 from vla_ros.ros.qos import EVENTS
+from vla_ros.ros.timing import listen_timing
 
 Seen = tuple[dict[str, Percentiles], dict[str, str]]
 
@@ -24,20 +25,13 @@ class TopNode(Node):
         super().__init__("vla_ros_top")
         self._log, self.stages = TimingLog(), StageLog()
         self.says: dict[str, str] = {}
-        self.create_subscription(DiagnosticStatus, "policy/timing", self._on_policy, EVENTS)
-        self.create_subscription(DiagnosticStatus, "commander/timing", self._on_commander, EVENTS)
+        listen_timing(self, self._log)
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, EVENTS)
 
     def seen(self) -> Seen:
         """Percentiles of the stages, and the last word of each node."""
         self.stages.add(self._log.take())
         return self.stages.stages(), self.says
-
-    def _on_policy(self, message: DiagnosticStatus) -> None:
-        self._log.add_policy({pair.key: pair.value for pair in message.values})
-
-    def _on_commander(self, message: DiagnosticStatus) -> None:
-        self._log.add_commander({pair.key: pair.value for pair in message.values})
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         self.says |= {status.name: status.message for status in message.status if status.hardware_id == "vla_ros"}

@@ -1,0 +1,40 @@
+"""The graph of `vla-ros bench graph`: a robot with the wanted cameras and rate, a model for it, and the launch."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from vla_ros.core.config import to_plain
+from vla_ros.core.errors import ConfigError
+from vla_ros.core.robot import RobotSpec, load_robot
+from vla_ros.launcher.running import launch
+from vla_ros.training.random_model import write_random_model
+
+
+def bench_graph(size: int, rate_hz: float, seconds: float) -> dict[str, Any]:
+    """Two cameras of size x size, commands at `rate_hz`; what the bench node reports."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        robot = _robot(size, rate_hz)
+        (folder / "robot.yaml").write_text(yaml.safe_dump(to_plain(robot), sort_keys=False))
+        write_random_model(robot, folder / "model")
+        report = folder / "report.json"
+        words = {"robot": folder / "robot.yaml", "model": folder / "model", "seconds": float(seconds), "out": report}
+        code = launch("bench.launch.yaml", [f"{key}:={value}" for key, value in words.items()], to_return=True)
+        if not report.is_file():
+            raise ConfigError(f"the bench ended without a report (exit code {code}); the lines above say why")
+        found: dict[str, Any] = json.loads(report.read_text(encoding="utf-8"))
+        return found
+
+
+def _robot(size: int, rate_hz: float) -> RobotSpec:
+    """The tabletop's robot with other cameras and another rate."""
+    robot = load_robot("ur5e_tabletop")
+    cameras = tuple(replace(camera, width=size, height=size, rate_hz=20.0) for camera in robot.cameras)
+    return replace(robot, cameras=cameras, command=replace(robot.command, rate_hz=rate_hz), workspace=None)

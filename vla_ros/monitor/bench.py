@@ -1,0 +1,28 @@
+"""What `vla-ros bench graph` reports: the stages of the way, the commander's period, and its load."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+
+import numpy as np
+
+from vla_ros.monitor.latency import Percentiles, percentiles
+
+
+def periods(arrivals_s: Sequence[float]) -> Percentiles:
+    """Percentiles of the time between commands as they arrive [ms]."""
+    return percentiles(np.diff(np.asarray(arrivals_s)) * 1e3)
+
+
+def graph_report(
+    stages: Mapping[str, Percentiles], arrivals_s: Sequence[float], load: Sequence[float],
+    says: Mapping[str, str], faults: int, conditions: Mapping[str, object],
+) -> dict[str, object]:  # fmt: skip
+    """load: the commander's share of a core [%], one figure a second. faults: times that it said it holds."""
+    return {
+        **conditions, "stages_ms": {name: asdict(row) for name, row in stages.items()},
+        "command_period_ms": asdict(periods(arrivals_s)), "commands": len(arrivals_s),
+        "commander_cpu_percent": round(float(np.mean(load)), 1) if load else None, "faults": faults,
+        "nodes": dict(says),
+    }  # fmt: skip

@@ -1,0 +1,40 @@
+"""A model folder of the tabletop's network with random weights, for measuring what no weights can change."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+import yaml
+
+from vla_ros.core.config import to_plain
+from vla_ros.core.robot import RobotSpec
+from vla_ros.networks.uwm import PRESETS, UnifiedWorldModel
+from vla_ros.policies.contract import CameraContract, PolicyContract
+from vla_ros.policies.statistics import Statistics
+from vla_ros.policies.uwm import UWMFolder
+from vla_ros.policies.weights import FILE, save_weights
+
+STEP_S, EXECUTE_STEPS, FUTURE_STEPS, SPREAD = 0.1, 2, (6, 12), 0.002
+
+
+def write_random_model(robot: RobotSpec, folder: Path) -> None:
+    """A folder for `robot`, whose cameras are square; its plans stay within a few hundredths of a radian."""
+    tabletop, side = PRESETS["tabletop"], robot.cameras[0].width
+    network = replace(tabletop, latent_size=side // tabletop.autoencoder.downsampling)
+    cameras = tuple(CameraContract(camera.name, camera.width, camera.height) for camera in robot.cameras)
+    contract = PolicyContract(cameras, robot.joint_names, STEP_S, network.action_len, EXECUTE_STEPS)
+    config = UWMFolder("uwm", contract, network, FUTURE_STEPS, provenance={"weights": "random"})
+    torch.manual_seed(0)
+    joints = len(robot.joints)
+    zeros, ones = np.zeros(joints, np.float32), np.ones(joints, np.float32)
+    rows = (network.action_len, 1)
+    statistics = Statistics(
+        robot.joint_names, np.ones(joints, np.bool_), zeros, ones, np.tile(zeros, rows), np.tile(ones * SPREAD, rows)
+    )
+    folder.mkdir(parents=True)
+    (folder / "config.yaml").write_text(yaml.safe_dump(to_plain(config), sort_keys=False))
+    save_weights(UnifiedWorldModel(network), folder / FILE)
+    statistics.save(folder)
