@@ -2,6 +2,7 @@
 
 vla-ros bench chunk MODEL         time per chunk, alone and beside the simulator
 vla-ros bench uwm --preset NAME   the plain sampler against the fast one, in turn, with random weights
+vla-ros bench chunking MODEL      every execution mode under injected inference delays: success and smoothness
 vla-ros bench graph --size 224    camera to command through the ROS graph, stage by stage, and the commander's period
 """
 
@@ -10,12 +11,20 @@ from __future__ import annotations
 import argparse
 import json
 
+from vla_ros.core.execution import EXECUTIONS
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("what", choices=["chunk", "uwm", "graph"])
-    parser.add_argument("model", nargs="?", default="uwm_tabletop", help="chunk: a model folder, or a name in models/")
+    parser.add_argument("what", choices=["chunk", "chunking", "uwm", "graph"])
+    parser.add_argument(
+        "model", nargs="?", default="uwm_tabletop", help="chunk, chunking: a model folder, or a name in models/"
+    )
     parser.add_argument("--count", type=int, default=200, help="chunk: how many to time in each condition")
+    parser.add_argument("--episodes", type=int, default=26, help="chunking: episodes of each mode and delay")
+    parser.add_argument("--seed", type=int, default=10000, help="chunking: seed of the first episode")
+    parser.add_argument("--delays", type=int, nargs="+", default=[0, 1, 2, 4, 6, 8], help="chunking: in policy steps")
+    parser.add_argument("--executions", nargs="+", choices=list(EXECUTIONS), default=list(EXECUTIONS))
     parser.add_argument("--preset", default="libero", help="uwm: tabletop, libero or droid")
     parser.add_argument("--batch", type=int, default=1, help="uwm: rows of a chunk")
     parser.add_argument("--steps", type=int, default=10, help="uwm: steps of DDIM")
@@ -31,6 +40,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Measure, and print."""
+    if args.what == "chunking":
+        return _chunking(args)
     if args.what == "uwm":
         from vla_ros.training.bench_uwm import bench_uwm
 
@@ -47,4 +58,15 @@ def run(args: argparse.Namespace) -> int:
 
         result = bench_chunks(args.model, threads=args.threads or 1, device=args.device, count=args.count)
     print(json.dumps(result) if args.json else json.dumps(result, indent=1))
+    return 0
+
+
+def _chunking(args: argparse.Namespace) -> int:
+    from rich.progress import track
+
+    from vla_ros.training.bench_chunking import Options, bench_chunking, table
+
+    options = Options(args.episodes, args.seed, tuple(args.delays), tuple(args.executions), args.threads or 1)
+    report = bench_chunking(args.model, options, lambda cells: track(cells, description="modes and delays"))
+    print(json.dumps(report) if args.json else table(report))
     return 0

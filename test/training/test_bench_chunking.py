@@ -1,0 +1,55 @@
+"""Smoothness of streams whose answer is known, and a short closed loop under delay."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vla_ros.training.bench_chunking import Options, bench_chunking, table
+from vla_ros.training.smoothness import Stream, smoothness
+
+PERIOD_S = 0.01
+
+
+def stream(positions: np.ndarray, boundaries: tuple[int, ...]) -> Stream:
+    return Stream(positions[:, None], boundaries, PERIOD_S)
+
+
+def test_a_sine_is_as_smooth_at_its_boundaries_as_between_them() -> None:
+    t = np.arange(2000) * PERIOD_S
+    found = smoothness([stream(np.sin(2 * t), tuple(range(0, 2000, 20)))], window=10)
+    assert found["jerk_ratio"] == pytest.approx(1.0, rel=0.05)
+    assert found["acceleration"]["boundary"]["max"] == pytest.approx(4.0, rel=0.01)
+    assert found["jerk"]["middle"]["max"] == pytest.approx(8.0, rel=0.01)
+
+
+def test_a_jump_is_found_where_it_is() -> None:
+    t = np.arange(400) * PERIOD_S
+    jumping = np.sin(2 * t) + 0.01 * (t >= t[200])
+    found = smoothness([stream(jumping, (200,))], window=10)
+    assert found["jerk_ratio"] > 50
+    assert found["jerk"]["boundary"]["max"] == pytest.approx(2 * 0.01 / PERIOD_S**3, rel=0.01)
+    elsewhere = smoothness([stream(jumping, (100,))], window=10)
+    assert elsewhere["jerk_ratio"] < 1
+
+
+def test_without_a_boundary_there_is_no_ratio() -> None:
+    found = smoothness([stream(np.arange(50.0), ())], window=10)
+    assert found["jerk_ratio"] is None and found["jerk"]["boundary"] is None
+
+
+def test_every_mode_runs_under_delay_and_an_impossible_one_is_refused(tiny_model: Path) -> None:
+    options = Options(episodes=1, delays=(0, 2, 8), executions=("switch", "real_time_chunking"))
+    report = bench_chunking(str(tiny_model), options)
+    rows = {(row["execution"], row["delay_steps"]): row for row in report["rows"]}
+    assert len(rows) == 6
+    assert "lasts 8 steps of a horizon of 12" in rows["real_time_chunking", 8].pop("refused")
+    for key, row in rows.items():
+        if key != ("real_time_chunking", 8):
+            assert row["plan"]["jerk"]["boundary"]["mean"] > 0 and row["idle_s"] >= 0
+    jumps = {key: row["plan"]["jerk_ratio"] for key, row in rows.items() if key[1] == 2}
+    assert jumps["switch", 2] > 2 * jumps["real_time_chunking", 2]
+    report["rows"][-1]["refused"] = "no"
+    assert "refused: no" in table(report) and "switch" in table(report)

@@ -1,0 +1,189 @@
+"""The embedded closed loop under injected inference delays, for every execution mode: does it succeed, is it smooth?
+
+The commander is the one of the robot, the delay is simulated time: a chunk that answers the observation of a moment is
+given to the commander `delay` policy steps later, and the next inference starts no earlier. Two streams are judged: the
+commands, and the plan before it is tracked within the robot's limits, since the tracking hides much of a bad plan.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vla_ros.core.commander import Commander
+from vla_ros.core.continuation import Continuation, Continuer, check_can_continue, execute_steps
+from vla_ros.core.errors import ContractError
+from vla_ros.core.execution import EXECUTIONS, blend_of
+from vla_ros.core.robot import RobotSpec, load_robot
+from vla_ros.core.types import NS_PER_S, ActionChunk
+from vla_ros.policies.loading import find_model, load_policy
+from vla_ros.sim.tabletop import Tabletop
+from vla_ros.training.evaluation import CONTROL_NS, choose, observe, wilson
+from vla_ros.training.smoothness import Stream, smoothness
+
+DELAYS, LIMIT_S = (0, 1, 2, 4, 6, 8), 15.0
+CONTINUES = "real_time_chunking"
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What to run: `episodes` from `seed` on, for each of `executions` under each of `delays` [policy steps]."""
+
+    episodes: int = 26
+    seed: int = 10000
+    delays: tuple[int, ...] = DELAYS
+    executions: tuple[str, ...] = tuple(EXECUTIONS)
+    threads: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Episode:
+    """success, seconds until then [s], idle_s without a plan after the first one [s], and both streams."""
+
+    success: bool
+    seconds: float
+    idle_s: float
+    plan: Stream
+    command: Stream
+
+
+class DelayedInference:
+    """Chunks that arrive `delay` steps after the observation they answer; one inference at a time."""
+
+    def __init__(self, policy: Any, execution: str, delay: int, robot: RobotSpec) -> None:
+        contract = policy.contract
+        self._policy, self._delay_ns = policy, delay * contract.step_ns
+        self._continuer, steps = None, contract.execute_steps
+        if execution == CONTINUES:
+            steps = execute_steps(steps, delay, contract.horizon)
+            self._continuer = Continuer(steps, contract.horizon, ~robot.is_gripper, robot.guard.max_jump / 2)
+        self._every_ns = steps * contract.step_ns
+        self._last_ns: int | None = None
+        self._coming: ActionChunk | None = None
+
+    def is_due(self, now_ns: int) -> bool:
+        """Whether an observation is wanted now."""
+        return self._coming is None and (self._last_ns is None or now_ns >= self._last_ns + self._every_ns)
+
+    def begin(self, observation: Any) -> None:
+        """Infer; the chunk is there after the delay."""
+        left = Continuation()
+        if self._continuer is not None:
+            left = self._continuer.next(observation, self._delay_ns)
+        self._coming = self._policy.infer(observation, left.plan, left.frozen_steps)
+        self._last_ns = observation.stamp_ns
+        if self._continuer is not None:
+            self._continuer.sent(self._coming, observation.instruction)
+
+    def arrived(self, now_ns: int) -> ActionChunk | None:
+        """The chunk, once."""
+        if self._coming is None or now_ns < self._coming.stamp_ns + self._delay_ns:
+            return None
+        chunk, self._coming = self._coming, None
+        return chunk
+
+
+def run_delayed(
+    tabletop: Tabletop, policy: Any, robot: RobotSpec, execution: str, delay: int, seed: int
+) -> Episode:  # fmt: skip
+    """One episode until success or `LIMIT_S`."""
+    task, instruction = choose(seed, held_out=False)
+    tabletop.reset(seed, task)
+    policy.reset()
+    inference = DelayedInference(policy, execution, delay, robot)
+    commander, now_ns = Commander(robot, blend_of(execution)), 0
+    commander.on_state(now_ns, tabletop.joint_positions(), now_ns)
+    commander.arm(now_ns)
+    planned: list[Any] = []
+    sent: list[Any] = []
+    boundaries, idle = [], 0
+    while now_ns < LIMIT_S * NS_PER_S and not tabletop.success():
+        if inference.is_due(now_ns):
+            inference.begin(observe(tabletop, policy, now_ns, instruction))
+        chunk = inference.arrived(now_ns)
+        if chunk is not None and commander.on_chunk(chunk, now_ns) is None:
+            boundaries.append(len(sent))
+        now_ns += CONTROL_NS
+        commander.on_state(now_ns, tabletop.joint_positions(), now_ns)
+        due, verdict = commander.plan.command(now_ns), commander.tick(now_ns)
+        if verdict.command is not None:
+            tabletop.command(verdict.command)
+        if boundaries:
+            sent.append(verdict.command if verdict.command is not None else sent[-1])
+            planned.append(due if due is not None else planned[-1] if planned else sent[-1])
+            idle += due is None
+        tabletop.advance(CONTROL_NS / NS_PER_S)
+    return Episode(
+        tabletop.success(), now_ns / NS_PER_S, idle * CONTROL_NS / NS_PER_S,
+        *(_stream(rows, boundaries, ~robot.is_gripper) for rows in (planned, sent)),
+    )  # fmt: skip
+
+
+def _stream(rows: list[Any], boundaries: list[int], arm: NDArray[np.bool_]) -> Stream:
+    """The arm's joints; the first takeover, from standstill, is no boundary between chunks."""
+    positions = np.array(rows, dtype=np.float64).reshape(len(rows), len(arm))
+    return Stream(positions[:, arm], tuple(boundaries[1:]), CONTROL_NS / NS_PER_S)
+
+
+def cell(episodes: list[Episode], window: int) -> dict[str, Any]:
+    """What the episodes of one mode under one delay come to."""
+    done = sum(episode.success for episode in episodes)
+    finished = [episode.seconds for episode in episodes if episode.success]
+    return {
+        "success_rate": round(done / len(episodes), 4),
+        "confidence_95": [round(x, 4) for x in wilson(done, len(episodes))],
+        "seconds_to_success_p50": round(float(np.median(finished)), 2) if finished else None,
+        "idle_s": round(float(np.mean([episode.idle_s for episode in episodes])), 3),
+        "plan": smoothness([episode.plan for episode in episodes], window),
+        "command": smoothness([episode.command for episode in episodes], window),
+    }
+
+
+def bench_chunking(
+    model: str, options: Options, progress: Callable[[list[Any]], Iterable[Any]] = iter
+) -> dict[str, Any]:
+    """Every mode under every delay, on the same seeds; a delay that a mode cannot take is `refused` with its reason."""
+    policy = load_policy(model, threads=options.threads)
+    step_ns = policy.contract.step_ns
+    robot = load_robot("ur5e_tabletop")
+    patient = replace(robot.guard, plan_timeout_s=(policy.contract.horizon + max(options.delays)) * step_ns / NS_PER_S)
+    robot = replace(robot, guard=patient)  # otherwise the guard ends what is to be measured
+    tabletop, rows = Tabletop(), []
+    try:
+        for execution, delay in progress([(mode, delay) for mode in options.executions for delay in options.delays]):
+            found: dict[str, Any] = {"execution": execution, "delay_steps": delay}
+            try:
+                if execution == CONTINUES:
+                    check_can_continue(policy, model)
+                seeds = range(options.seed, options.seed + options.episodes)
+                episodes = [run_delayed(tabletop, policy, robot, execution, delay, seed) for seed in seeds]
+                rows.append(found | cell(episodes, step_ns // CONTROL_NS))
+            except ContractError as error:
+                rows.append(found | {"refused": str(error)})
+    finally:
+        tabletop.close()
+    conditions = {"episodes": options.episodes, "seed": options.seed, "step_s": step_ns / NS_PER_S}
+    return {"model": find_model(model).name, **conditions, "rows": rows}
+
+
+def table(report: dict[str, Any]) -> str:
+    """The report for people: jerk ratios are boundary over mid-chunk, of the means."""
+    head = f"{'execution':<22}{'delay':>6}{'success':>9}{'seconds':>9}{'idle s':>8}"
+    head += "".join(f"{name:>15}" for name in ("plan jerk", "ratio", "command jerk", "ratio"))
+    lines = [f"{report['model']}, {report['episodes']} episodes a row, steps of {report['step_s']} s", head]
+    for row in report["rows"]:
+        start = f"{row['execution']:<22}{row['delay_steps']:>6}"
+        if "refused" in row:
+            lines.append(f"{start}  refused: {row['refused']}")
+            continue
+        seconds = "-" if row["seconds_to_success_p50"] is None else f"{row['seconds_to_success_p50']:.2f}"
+        start += f"{row['success_rate']:>9.1%}{seconds:>9}{row['idle_s']:>8.2f}"
+        for stream in ("plan", "command"):
+            boundary = row[stream]["jerk"]["boundary"]
+            start += f"{'-' if boundary is None else boundary['mean']:>15}{row[stream]['jerk_ratio'] or '-':>15}"
+        lines.append(start)
+    return "\n".join(lines)
