@@ -23,6 +23,8 @@ class Example(ManagedNode):
     def configure(self):
         if FAULT == "configure":
             raise ConfigError("robot.yaml: unknown key")
+        if FAULT == "bug":
+            raise RuntimeError("a bug of ours")
 
     def activate(self):
         print("active", flush=True)
@@ -79,3 +81,12 @@ def test_a_wrong_configuration_is_one_line_and_a_code_of_its_own(start):
     assert process.returncode == 2
     assert "example: error: robot.yaml: unknown key" in error.splitlines()
     assert "Traceback" not in out + error
+
+
+def test_a_bug_while_configuring_is_not_swallowed(start):
+    """rclpy turns it into a failed transition, without a word."""
+    process = start("bug")
+    _, error = process.communicate(timeout=20)
+    assert process.returncode == 2
+    assert "example: error: RuntimeError: a bug of ours" in error.splitlines()
+    assert "in configure" in error

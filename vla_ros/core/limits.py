@@ -10,6 +10,12 @@ from vla_ros.core.robot import RobotSpec
 Positions = NDArray[np.float64]
 
 
+def clamp(values: Positions, low: ArrayLike, high: ArrayLike) -> Positions:
+    """`np.clip`, which takes four times as long for a handful of joints."""
+    clamped: Positions = np.minimum(np.maximum(values, low), high)
+    return clamped
+
+
 class Limits:
     """The limits of a robot as arrays, and the three questions asked of every command."""
 
@@ -25,10 +31,14 @@ class Limits:
         self._max_jump = robot.guard.max_jump
 
     def not_finite(self, positions: ArrayLike) -> str | None:
-        """What is not finite in (A,) or (H, A) positions. np.clip lets NaN through, so this comes first."""
-        finite = np.isfinite(np.atleast_2d(np.asarray(positions, dtype=np.float64)))
-        broken = [name for name, column in zip(self.names, finite.T, strict=True) if not column.all()]
-        return f"not finite: {', '.join(broken)}" if broken else None
+        """What is not finite in (A,) or (H, A) positions. clamp lets NaN through, so this comes first."""
+        finite = np.isfinite(np.asarray(positions, dtype=np.float64))
+        if finite.all():
+            return None
+        columns = np.atleast_2d(finite).T
+        return (
+            f"not finite: {', '.join(name for name, good in zip(self.names, columns, strict=True) if not good.all())}"
+        )
 
     def far_outside(self, positions: ArrayLike) -> str | None:
         """What lies outside the limits by more than the tolerance, in (A,) or (H, A) finite positions."""
@@ -52,7 +62,7 @@ class Limits:
 
         last: (A,) where the way starts. From outside the limits it leads back in, at most at top speed.
         """
-        return self.slowed(np.clip(np.asarray(target, dtype=np.float64), self.lower, self.upper), last, dt_s)
+        return self.slowed(clamp(np.asarray(target, dtype=np.float64), self.lower, self.upper), last, dt_s)
 
     def held(self, target: ArrayLike, last: Positions, dt_s: float) -> Positions:
         """The same for standing still: an arm that stands within the margin is not moved out of it."""
@@ -65,11 +75,11 @@ class Limits:
 
     def within(self, target: ArrayLike) -> Positions:
         """(A,) float64: `target` clamped into the limits themselves, without their margin."""
-        inside: Positions = np.clip(np.asarray(target, dtype=np.float64), *self._hard)
+        inside: Positions = clamp(np.asarray(target, dtype=np.float64), *self._hard)
         return inside
 
     def slowed(self, target: Positions, last: Positions, dt_s: float) -> Positions:
         """(A,) float64: `target` clamped to what `dt_s` of top speed allows."""
         reach = self.max_velocity * max(dt_s, 0.0)
-        reached: Positions = np.clip(target, last - reach, last + reach)
+        reached: Positions = clamp(target, last - reach, last + reach)
         return reached

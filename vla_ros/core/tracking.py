@@ -12,6 +12,7 @@ import numpy as np
 import ruckig  # type: ignore[import-not-found]  # compiled, without stubs
 from numpy.typing import NDArray
 
+from vla_ros.core.limits import clamp
 from vla_ros.core.smoothing import PLAN_SHARE, Floats, Motion, MotionLimits, SmoothPath
 from vla_ros.core.types import NS_PER_S
 
@@ -42,7 +43,7 @@ class Tracker:
         self._returning, self._braking = _question(limits, _RETURN_SHARE), _question(limits, 1.0)
         self._braking.control_interface = ruckig.ControlInterface.Velocity
         self._return, self._stop, self._next_stop = (ruckig.Trajectory(joints) for _ in range(3))
-        self.start(np.clip(np.zeros(joints), lower, upper))
+        self.start(clamp(np.zeros(joints), lower, upper))
 
     def start(self, position: Floats) -> None:
         """Stand still at (A,) `position`, without a path."""
@@ -60,9 +61,9 @@ class Tracker:
         acceleration = jerk * _RETURN_S / 4 + change
         most, limits = _RETURN_SHARE, self._limits
         left = np.maximum(limits.jerk - path.peak_jerk, most * limits.jerk)
-        self._returning.max_jerk = np.clip(jerk, _LEAST * limits.jerk, left).tolist()
+        self._returning.max_jerk = clamp(jerk, _LEAST * limits.jerk, left).tolist()
         left = np.maximum(limits.acceleration - path.peak_acceleration, most * limits.acceleration)
-        self._returning.max_acceleration = np.clip(acceleration, _LEAST * limits.acceleration, left).tolist()
+        self._returning.max_acceleration = clamp(acceleration, _LEAST * limits.acceleration, left).tolist()
 
     def step(self, now_ns: int, dt_s: float) -> Motion:
         """The motion at `now_ns`, `dt_s` after the last one; at rest without a path."""
@@ -109,29 +110,29 @@ class Tracker:
         """As near to the acceleration of `aim` as one even jerk gets without passing a limit later."""
         position, velocity, acceleration = self.motion
         most, change = self._limits.acceleration, self._limits.jerk * dt_s
-        pushed = np.clip(acceleration + np.clip(aim.acceleration - acceleration, -change, change), -most, most)
+        pushed = clamp(acceleration + clamp(aim.acceleration - acceleration, -change, change), -most, most)
         # The highest velocity on the way, and the one at which the joint will be once the acceleration has ended.
         turning = acceleration * np.abs(acceleration) / (2 * np.maximum(np.abs(pushed - acceleration), 1e-9)) * dt_s
         highest = velocity + np.where(acceleration * pushed < 0, turning, 0.0)
         later = velocity + (acceleration + pushed) / 2 * dt_s + pushed * np.abs(pushed) / (2 * self._limits.jerk)
         fastest = np.where(np.abs(highest) > np.abs(later), highest, later)
-        ending = np.clip(acceleration - np.sign(fastest) * change, -most, most)
+        ending = clamp(acceleration - np.sign(fastest) * change, -most, most)
         pushed = np.where(np.abs(fastest) > self._limits.velocity, ending, pushed)
         mean, weighted = (acceleration + pushed) / 2, (2 * acceleration + pushed) / 6
         return Motion(position + (velocity + weighted * dt_s) * dt_s, velocity + mean * dt_s, pushed)
 
     def _feasible(self, wanted: Motion) -> Motion:
         """The wanted motion, (..., A), within the limits; at rest at the bounds where it lies beyond them."""
-        position = np.clip(wanted.position, self._lower, self._upper)
+        position = clamp(wanted.position, self._lower, self._upper)
         inside = position == wanted.position
         return self._slowed(Motion(position, wanted.velocity * inside, wanted.acceleration * inside))
 
     def _slowed(self, wanted: Motion) -> Motion:
-        velocity = np.clip(wanted.velocity, -self._limits.velocity, self._limits.velocity)
+        velocity = clamp(wanted.velocity, -self._limits.velocity, self._limits.velocity)
         # An acceleration takes a while to end; the velocity must not pass its limit meanwhile.
         bound = np.sqrt(2 * self._limits.jerk * (self._limits.velocity - np.abs(velocity)))
         bound = np.minimum(bound, self._limits.acceleration)
-        return Motion(wanted.position, velocity, np.clip(wanted.acceleration, -bound, bound))
+        return Motion(wanted.position, velocity, clamp(wanted.acceleration, -bound, bound))
 
     def _commit(self, candidate: Motion, dt_s: float) -> None:
         """Move on to `candidate`; joints that could not stop in time from there brake instead."""

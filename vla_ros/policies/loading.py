@@ -40,6 +40,10 @@ def load_policy(folder: Path | str, *, threads: int | None = None, device: str =
     kind = config.get("kind") if isinstance(config, dict) else None
     if kind not in KINDS:
         raise ConfigError(f"{folder / 'config.yaml'}: kind is {kind!r}{did_you_mean(str(kind), KINDS)}")
+    try:
+        torch.device(device)
+    except RuntimeError:
+        raise ConfigError(f"device is '{device}', which torch does not know; right would be cpu or cuda:0") from None
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise ConfigError(f"device is '{device}', but torch sees no CUDA device here; right would be 'cpu'")
     return importlib.import_module(KINDS[kind]).load(folder, device)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
+from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
@@ -33,7 +34,8 @@ class Diagnostics:
         self._node, self._report = node, report
         self._last: tuple[bytes, str] | None = None
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
-        self._timer = node.create_timer(1.0, self.publish)
+        wall = Clock(clock_type=ClockType.STEADY_TIME)  # a simulation that is paused must not silence them
+        self._timer = node.create_timer(1.0, self.publish, clock=wall)
 
     def changed(self) -> None:
         """Publish now if level or message differ from the last ones."""

@@ -1,0 +1,43 @@
+"""Simulated time that stands still is noticed by the wall clock."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from rosgraph_msgs.msg import Clock
+
+from vla_ros.ros.clock_watch import ClockWatch
+from vla_ros.ros.convert import to_time
+
+pytestmark = pytest.mark.live
+
+
+def test_it_calls_only_while_the_clock_stands_still(rclpy_context):
+    import rclpy
+    from rclpy.parameter import Parameter
+
+    node = rclpy.create_node("watched", parameter_overrides=[Parameter("use_sim_time", value=True)])
+    publisher = node.create_publisher(Clock, "/clock", 1)
+    calls: list[float] = []
+    watch = ClockWatch(node, lambda: calls.append(time.monotonic()))
+
+    def spin(seconds: float, running: bool) -> None:
+        start_s = time.monotonic()
+        while (now_s := time.monotonic()) < start_s + seconds:
+            if running:
+                publisher.publish(Clock(clock=to_time(int(now_s * 1e9))))
+            rclpy.spin_once(node, timeout_sec=0.01)
+
+    spin(1.0, True)
+    calls.clear()  # before the first /clock, time stood still
+    spin(0.7, True)
+    assert calls == []
+    stopped_s = time.monotonic()
+    spin(0.8, False)
+    assert calls and 0.35 < calls[0] - stopped_s < 0.65
+    count = len(calls)
+    spin(0.5, True)
+    assert len(calls) <= count + 1
+    watch.close()
+    node.destroy_node()
