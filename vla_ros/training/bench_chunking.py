@@ -18,6 +18,7 @@ from vla_ros.core.commander import Commander
 from vla_ros.core.continuation import Continuation, Continuer, check_can_continue, execute_steps
 from vla_ros.core.errors import ContractError
 from vla_ros.core.execution import EXECUTIONS, blend_of
+from vla_ros.core.guard import Mode
 from vla_ros.core.robot import RobotSpec, load_robot
 from vla_ros.core.types import NS_PER_S, ActionChunk
 from vla_ros.policies.loading import find_model, load_policy
@@ -26,6 +27,7 @@ from vla_ros.training.evaluation import CONTROL_NS, choose, observe, wilson
 from vla_ros.training.smoothness import Stream, smoothness
 
 DELAYS, LIMIT_S = (0, 1, 2, 4, 6, 8), 15.0
+NEAR_RAD = 0.25  # half of the default max_jump, as the policy node has it
 CONTINUES = "real_time_chunking"
 
 
@@ -42,11 +44,15 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Episode:
-    """success, seconds until then [s], idle_s without a plan after the first one [s], and both streams."""
+    """success, seconds until then [s], idle_s without a plan after the first one [s], stops, and both streams.
+
+    stops: how often the commander held because its plan had ended, and was armed again at once.
+    """
 
     success: bool
     seconds: float
     idle_s: float
+    stops: int
     plan: Stream
     command: Stream
 
@@ -60,7 +66,7 @@ class DelayedInference:
         self._continuer, steps = None, contract.execute_steps
         if execution == CONTINUES:
             steps = execute_steps(steps, delay, contract.horizon)
-            self._continuer = Continuer(steps, contract.horizon, ~robot.is_gripper, robot.guard.max_jump / 2)
+            self._continuer = Continuer(steps, contract.horizon, ~robot.is_gripper, NEAR_RAD)
         self._every_ns = steps * contract.step_ns
         self._last_ns: int | None = None
         self._coming: ActionChunk | None = None
@@ -100,7 +106,7 @@ def run_delayed(
     commander.arm(now_ns)
     planned: list[Any] = []
     sent: list[Any] = []
-    boundaries, idle = [], 0
+    boundaries, idle, stops = [], 0, 0
     while now_ns < LIMIT_S * NS_PER_S and not tabletop.success():
         if inference.is_due(now_ns):
             inference.begin(observe(tabletop, policy, now_ns, instruction))
@@ -110,6 +116,8 @@ def run_delayed(
         now_ns += CONTROL_NS
         commander.on_state(now_ns, tabletop.joint_positions(), now_ns)
         due, verdict = commander.plan.command(now_ns), commander.tick(now_ns)
+        if verdict.mode is Mode.FAULT:
+            stops += commander.arm(now_ns) is None
         if verdict.command is not None:
             tabletop.command(verdict.command)
         if boundaries:
@@ -118,7 +126,7 @@ def run_delayed(
             idle += due is None
         tabletop.advance(CONTROL_NS / NS_PER_S)
     return Episode(
-        tabletop.success(), now_ns / NS_PER_S, idle * CONTROL_NS / NS_PER_S,
+        tabletop.success(), now_ns / NS_PER_S, idle * CONTROL_NS / NS_PER_S, stops,
         *(_stream(rows, boundaries, ~robot.is_gripper) for rows in (planned, sent)),
     )  # fmt: skip
 
@@ -138,6 +146,7 @@ def cell(episodes: list[Episode], window: int) -> dict[str, Any]:
         "confidence_95": [round(x, 4) for x in wilson(done, len(episodes))],
         "seconds_to_success_p50": round(float(np.median(finished)), 2) if finished else None,
         "idle_s": round(float(np.mean([episode.idle_s for episode in episodes])), 3),
+        "stops": round(float(np.mean([episode.stops for episode in episodes])), 2),
         "plan": smoothness([episode.plan for episode in episodes], window),
         "command": smoothness([episode.command for episode in episodes], window),
     }
@@ -150,8 +159,9 @@ def bench_chunking(
     policy = load_policy(model, threads=options.threads)
     step_ns = policy.contract.step_ns
     robot = load_robot("ur5e_tabletop")
-    patient = replace(robot.guard, plan_timeout_s=(policy.contract.horizon + max(options.delays)) * step_ns / NS_PER_S)
-    robot = replace(robot, guard=patient)  # otherwise the guard ends what is to be measured
+    # The guard would end what is to be measured: plans that answer old observations, of an arm that moves on meanwhile.
+    patience_s = (policy.contract.horizon + max(options.delays)) * step_ns / NS_PER_S
+    robot = replace(robot, guard=replace(robot.guard, plan_timeout_s=patience_s, max_jump=np.pi))
     tabletop, rows = Tabletop(), []
     try:
         for execution, delay in progress([(mode, delay) for mode in options.executions for delay in options.delays]):
@@ -172,7 +182,7 @@ def bench_chunking(
 
 def table(report: dict[str, Any]) -> str:
     """The report for people: jerk ratios are boundary over mid-chunk, of the means."""
-    head = f"{'execution':<22}{'delay':>6}{'success':>9}{'seconds':>9}{'idle s':>8}"
+    head = f"{'execution':<22}{'delay':>6}{'success':>9}{'seconds':>9}{'idle s':>8}{'stops':>7}"
     head += "".join(f"{name:>15}" for name in ("plan jerk", "ratio", "command jerk", "ratio"))
     lines = [f"{report['model']}, {report['episodes']} episodes a row, steps of {report['step_s']} s", head]
     for row in report["rows"]:
@@ -181,7 +191,7 @@ def table(report: dict[str, Any]) -> str:
             lines.append(f"{start}  refused: {row['refused']}")
             continue
         seconds = "-" if row["seconds_to_success_p50"] is None else f"{row['seconds_to_success_p50']:.2f}"
-        start += f"{row['success_rate']:>9.1%}{seconds:>9}{row['idle_s']:>8.2f}"
+        start += f"{row['success_rate']:>9.1%}{seconds:>9}{row['idle_s']:>8.2f}{row['stops']:>7.2f}"
         for stream in ("plan", "command"):
             boundary = row[stream]["jerk"]["boundary"]
             start += f"{'-' if boundary is None else boundary['mean']:>15}{row[stream]['jerk_ratio'] or '-':>15}"
