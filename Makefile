@@ -12,7 +12,7 @@ unexport PYTHONPATH AMENT_PREFIX_PATH _ROS_WHEELS_BOOTSTRAP_COMPLETE
 export LD_LIBRARY_PATH := $(shell tr : '\n' <<< "$$LD_LIBRARY_PATH" | grep -v -e '^/opt/ros' -e site-packages | paste -sd:)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint format ci clean
+.PHONY: help setup demo test test-slow faults lint format ci clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -46,6 +46,9 @@ test: lint ## lint, then every test that is not marked slow
 
 test-slow: setup ## the tests marked slow
 	@$(BIN)/python -m pytest -m slow $(ARGS)
+
+faults: setup ## inject every fault and print the table
+	@$(BIN)/python -m pytest -m faults test/faults $(ARGS)
 
 format: setup ## let ruff order and lay out the code
 	@$(BIN)/ruff check --fix-only -q .

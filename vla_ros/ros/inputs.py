@@ -71,7 +71,8 @@ class Inputs:
             self.decode_ms = (time.perf_counter() - started_s) * 1e3
             taken = self._synchroniser.push_image(camera.name, to_ns(message.header.stamp), frame, now_ns)
         except MessageError as error:
-            self._refuse(camera.name, f"camera '{camera.name}': {error}")
+            who = f"camera '{camera.name}': "  # some checks say it themselves
+            self._refuse(camera.name, who + str(error).removeprefix(who))
             return
         if taken:
             self.meters[camera.name].tick(now_ns)
