@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from vla_ros.core.knots import Knots
+from vla_ros.core.knots import Knots, distinct
 from vla_ros.core.limits import Positions
 
 Moments = NDArray[np.int64]
@@ -37,7 +37,7 @@ def receding_horizon(old: Knots | None, new: Knots, now_ns: int, last_command: P
         return share
 
     before = _moments(now_ns, *(old.between(now_ns, switch_ns) if old else [])) if switch_ns > now_ns else _moments()
-    after = np.union1d(new.between(switch_ns), _moments(switch_ns, faded_ns))
+    after = distinct(np.concatenate([new.between(switch_ns), _moments(switch_ns, faded_ns)]))
     values = [lead(before) + change * faded(before), new.all_at(after) - change * (1 - faded(after))]
     return Knots(np.concatenate([before, after]), np.concatenate(values))
 
@@ -65,7 +65,7 @@ def cross_fade(
     if old is None or faded_ns < switch_ns + step_ns:
         return receding_horizon(old, new, now_ns, last_command, step_ns)
     times = [now_ns, switch_ns, faded_ns, *old.between(now_ns, faded_ns), *new.between(switch_ns)]
-    moments = np.unique(np.array(times, dtype=np.int64))
+    moments = distinct(_moments(*times))
     weight = np.clip((moments - switch_ns) / (faded_ns - switch_ns), 0.0, 1.0)[:, None]
     return Knots(moments, old.all_at(moments) * (1 - weight) + new.all_at(moments) * weight)
 

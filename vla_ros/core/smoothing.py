@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from vla_ros.core.knots import Knots
+from vla_ros.core.knots import Knots, distinct
 from vla_ros.core.types import NS_PER_S
 
 Floats = NDArray[np.float64]
@@ -80,7 +80,7 @@ class SmoothPath:
     def _peaks(self, now_ns: int) -> tuple[Floats, Floats]:
         corners = np.concatenate([self._knots_ns + shift * self.window_ns for shift in (-1, 0, 1)])
         ends_ns = max(int(self._knots_ns[-1]) - self.window_ns, now_ns)
-        corners = np.unique(np.clip(corners, now_ns, ends_ns))  # between them the jerk is constant
+        corners = distinct(np.clip(corners, now_ns, ends_ns))  # between them the jerk is constant
         acceleration = self.at(corners).acceleration
         jerk = np.diff(acceleration, axis=0) / (np.diff(corners)[:, None] / NS_PER_S)
         return np.abs(acceleration).max(axis=0), np.abs(jerk).max(axis=0, initial=0.0)
