@@ -56,6 +56,8 @@ setup(
             "sim = vla_ros.nodes.sim:main",
             "demo = vla_ros.nodes.demo:main",
             "bench = vla_ros.nodes.bench:main",
+            "recorder = vla_ros.nodes.recorder:main",
+            "replay = vla_ros.nodes.replay:main",
         ],
     },
 )

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Any
 
 import yaml
-from rosbags.interfaces import Connection, ConnectionExtRosbag2
+from rosbags.interfaces import Connection, ConnectionExtRosbag2, QosDurability, QosReliability
 from rosbags.rosbag2 import Reader
 
 from vla_ros.core.errors import VlaRosError
@@ -33,6 +33,7 @@ class Topic:
     """One topic of a bag.
 
     type_hash: RIHS01 of the type, empty where the bag does not say.
+    reliable, latched: what its publishers offered.
     """
 
     name: str
@@ -40,6 +41,8 @@ class Topic:
     count: int
     serialization: str = CDR
     type_hash: str = ""
+    reliable: bool = True
+    latched: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,12 +171,20 @@ def _topics(connections: Iterable[Connection]) -> tuple[Topic, ...]:
     for one in connections:
         before = found.get((one.topic, one.msgtype))
         count = one.msgcount + (before.count if before else 0)
-        found[one.topic, one.msgtype] = Topic(one.topic, one.msgtype, count, _serialization(one), one.digest or "")
+        found[one.topic, one.msgtype] = Topic(
+            one.topic, one.msgtype, count, _serialization(one), one.digest or "", *_offered(one)
+        )
     return tuple(sorted(found.values(), key=lambda topic: topic.name))
 
 
 def _serialization(connection: Connection) -> str:
     return connection.ext.serialization_format if isinstance(connection.ext, ConnectionExtRosbag2) else CDR
+
+
+def _offered(connection: Connection) -> tuple[bool, bool]:
+    profiles = connection.ext.offered_qos_profiles if isinstance(connection.ext, ConnectionExtRosbag2) else []
+    reliable = all(profile.reliability != QosReliability.BEST_EFFORT for profile in profiles)
+    return reliable, any(profile.durability == QosDurability.TRANSIENT_LOCAL for profile in profiles)
 
 
 def _unreadable(path: Path, error: Exception) -> BagError:

@@ -23,6 +23,9 @@ COMMANDS = {
     "train": "train a policy on demonstrations",
     "bench": "measure a policy's latency on this machine",
     "convert": "a published checkpoint as a model folder, without running what is in it",
+    "record": "record what a robot sees, is told and does as a rosbag",
+    "replay": "publish a bag's messages again, in time",
+    "bag": "what a bag holds, and what is wrong with it; repair",
     "top": "where the time goes between camera and command, stage by stage",
     "doctor": "check python, ROS, DDS, rendering, torch and the models here",
 }

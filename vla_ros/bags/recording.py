@@ -1,0 +1,122 @@
+"""A bag that is being recorded: messages from any thread, written in one of its own, never in the way of the sender."""
+
+from __future__ import annotations
+
+import shutil
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from vla_ros.bags.reader import BagError
+from vla_ros.bags.writer import BagWriter, Channel, Format
+
+FLUSH_S = 0.3  # what a killed process can lose at the most, beside what waits
+WAITING_MB = 256.0  # of messages that the disk is too slow for; more are dropped, and counted
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What a recording did so far. problem: why it ended by itself; empty while all is well."""
+
+    path: Path
+    seconds: float
+    messages: int
+    dropped: int
+    megabytes: float
+    problem: str
+    counts: dict[str, int]
+
+
+class Recording:
+    """Opens the bag at once; `close` completes it. Every method may be called from any thread.
+
+    min_free_mb: recording ends, and nothing else, where the disk has less left [MB].
+    """
+
+    def __init__(self, path: Path, form: Format, min_free_mb: float, ended: Callable[[str], None]) -> None:
+        self._writer, self._min_free_mb, self._ended = BagWriter(path, form), min_free_mb, ended
+        self._waiting: deque[Channel | tuple[str, int, bytes]] = deque()
+        self._waiting_bytes = self._dropped = self._bytes = self._messages = 0
+        self._problem, self._closing = "", False
+        self._started_s = time.monotonic()
+        self._changed = threading.Condition()
+        self._thread = threading.Thread(target=self._run, name="recording", daemon=True)
+        self._thread.start()
+
+    def add(self, channel: Channel) -> None:
+        """A topic from whose first message on is recorded."""
+        with self._changed:
+            self._waiting.append(replace(channel))
+            self._changed.notify()
+
+    def write(self, topic: str, receive_ns: int, data: bytes) -> None:
+        """A serialized message of an added topic."""
+        with self._changed:
+            if self._problem or self._closing:
+                return
+            if self._waiting_bytes + len(data) > WAITING_MB * 1e6:
+                self._dropped += 1
+                return
+            self._waiting.append((topic, receive_ns, data))
+            self._waiting_bytes += len(data)
+            self._changed.notify()
+
+    def figures(self) -> Figures:
+        """For people and diagnostics."""
+        with self._changed:
+            seconds = time.monotonic() - self._started_s
+            return Figures(self._writer.path, seconds, self._messages, self._dropped, self._bytes / 1e6, self._problem,
+                           dict(self._writer.counts))  # fmt: skip
+
+    def close(self) -> Figures:
+        """Write what waits, and complete the bag."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify()
+        self._thread.join()
+        return self.figures()
+
+    def _run(self) -> None:
+        flush_s = time.monotonic() + FLUSH_S
+        try:
+            while True:
+                with self._changed:
+                    self._changed.wait_for(lambda: self._waiting or self._closing, max(flush_s - time.monotonic(), 0.0))
+                    batch, self._waiting = self._waiting, deque()
+                    self._waiting_bytes, closing = 0, self._closing
+                for one in batch:
+                    self._take(one)
+                if time.monotonic() >= flush_s:
+                    self._check_space()
+                    self._writer.flush()
+                    flush_s = time.monotonic() + FLUSH_S
+                if closing and not batch:
+                    break
+        except (BagError, OSError) as error:
+            self._fail(str(error))
+        try:
+            self._writer.close()
+        except OSError as error:
+            self._fail(f"{error}; `vla-ros bag repair {self._writer.path}` completes the bag")
+
+    def _take(self, one: Channel | tuple[str, int, bytes]) -> None:
+        if isinstance(one, Channel):
+            self._writer.add(one)
+            return
+        self._writer.write(*one)
+        with self._changed:
+            self._messages += 1
+            self._bytes += len(one[2])
+
+    def _check_space(self) -> None:
+        free_mb = shutil.disk_usage(self._writer.path).free / 1e6
+        if free_mb < self._min_free_mb:
+            raise BagError(f"{free_mb:.0f} MB left on the disk; recording ends at {self._min_free_mb:.0f} MB")
+
+    def _fail(self, problem: str) -> None:
+        with self._changed:
+            self._problem = self._problem or problem
+        self._ended(problem)

@@ -1,0 +1,107 @@
+"""When each message of a bag is due again: an absolute schedule, so that no delay adds up."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from vla_ros.bags.reader import Bag, Recorded
+from vla_ros.core.types import NS_PER_S
+
+AHEAD = 400  # messages read in advance, so that no disk delays one that is due
+SPIN_S = 0.0005  # the operating system wakes a sleeper that much too late
+
+
+@dataclass
+class Lateness:
+    """How late messages left, against the schedule [ms]."""
+
+    late_ms: list[float] = field(default_factory=list)
+
+    def quantile_ms(self, share: float) -> float:
+        """NaN before the first message."""
+        return float(np.quantile(self.late_ms, share)) if self.late_ms else float("nan")
+
+
+class Player:
+    """Sends a bag's messages when they are due; `stop` from any thread ends it.
+
+    rate: of the time of the bag to that of the world. start_s: where in the bag to begin [s].
+    """
+
+    def __init__(self, bag: Bag, topics: Iterable[str], rate: float = 1.0, start_s: float = 0.0) -> None:
+        self._bag, self._topics, self._rate = bag, tuple(topics), rate
+        self._from_ns = bag.start_ns + round(start_s * NS_PER_S)
+        self._began_s: float | None = None
+        self._stopped = threading.Event()
+        self.lateness = Lateness()
+
+    def now_ns(self) -> int:
+        """The bag's time; before it plays, that of its beginning."""
+        if self._began_s is None:
+            return self._from_ns
+        return self._from_ns + round((time.monotonic() - self._began_s) * self._rate * NS_PER_S)
+
+    def stop(self) -> None:
+        """End `play` before its next message."""
+        self._stopped.set()
+
+    def play(self, send: Callable[[Recorded], None]) -> bool:
+        """Once through the bag. False where it was stopped."""
+        messages = self._ahead()
+        first = next(messages, None)
+        self._began_s = time.monotonic()
+        for recorded in [] if first is None else _chain(first, messages):
+            due_s = self._began_s + (recorded.receive_ns - self._from_ns) / NS_PER_S / self._rate
+            if not self._wait(due_s):
+                return False
+            self.lateness.late_ms.append((time.monotonic() - due_s) * 1e3)
+            send(recorded)
+        return not self._stopped.is_set()
+
+    def _wait(self, due_s: float) -> bool:
+        left_s = due_s - time.monotonic()
+        if left_s > SPIN_S and self._stopped.wait(left_s - SPIN_S):
+            return False
+        while time.monotonic() < due_s:
+            time.sleep(0)
+        return not self._stopped.is_set()
+
+    def _ahead(self) -> Iterator[Recorded]:
+        """The messages, read in a thread of their own."""
+        waiting: queue.Queue[Recorded | Exception | None] = queue.Queue(AHEAD)
+
+        def read() -> None:
+            end: Exception | None = None
+            try:
+                for recorded in self._bag.messages(self._topics, self._from_ns):
+                    if not self._put(waiting, recorded):
+                        return
+            except Exception as error:
+                end = error
+            self._put(waiting, end)
+
+        threading.Thread(target=read, name="reading", daemon=True).start()
+        while (one := waiting.get()) is not None:
+            if isinstance(one, Exception):
+                raise one
+            yield one
+
+    def _put(self, waiting: queue.Queue[Recorded | Exception | None], one: Recorded | Exception | None) -> bool:
+        while not self._stopped.is_set():
+            try:
+                waiting.put(one, timeout=0.1)
+                return True
+            except queue.Full:
+                continue
+        return False
+
+
+def _chain(first: Recorded, others: Iterator[Recorded]) -> Iterator[Recorded]:
+    yield first
+    yield from others

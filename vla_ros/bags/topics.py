@@ -1,0 +1,38 @@
+"""Which topics a recording of a robot holds, and which of them a replay publishes again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from vla_ros.bags.reader import Bag, BagError
+from vla_ros.core.errors import did_you_mean
+from vla_ros.core.robot import RobotSpec
+
+EPISODE_TOPIC = "/episode"
+NODES = ("/policy/timing", "/commander/timing", "/diagnostics", "/action_chunk", EPISODE_TOPIC)
+PREDICTIONS = "/world_model/"
+
+
+def recorded_topics(robot: RobotSpec) -> tuple[str, ...]:
+    """Every topic of the contract, the chunks, commands, diagnostics and episode marks."""
+    cameras = [f"{camera.topic}/compressed" if camera.compressed else camera.topic for camera in robot.cameras]
+    outputs = [spec.topic for spec, _ in robot.outputs]
+    found = [*cameras, robot.joint_states_topic, robot.instruction_topic, *outputs, *NODES]
+    return tuple(topic if topic.startswith("/") else f"/{topic}" for topic in found)
+
+
+def replayed_topics(bag: Bag, robot: RobotSpec, asked: Sequence[str], commands: bool) -> frozenset[str]:
+    """Of the bag's topics those to publish again. asked: names; none: the robot's inputs; all: everything.
+
+    Commands are left out unless they are wanted in so many words.
+    """
+    outputs = {f"/{spec.topic.lstrip('/')}" for spec, _ in robot.outputs}
+    inputs = set(recorded_topics(robot)) - outputs - {*NODES} | {EPISODE_TOPIC}
+    found = {topic.name for topic in bag.topics}
+    if asked and list(asked) != ["all"]:
+        if missing := sorted(set(asked) - found):
+            raise BagError(f"{bag.path}: there is no topic {missing[0]}{did_you_mean(missing[0], found)}")
+        found &= set(asked)
+    elif not asked:
+        found &= inputs | (outputs if commands else set())
+    return frozenset(found if commands else found - outputs)

@@ -1,0 +1,29 @@
+"""Record everything of a robot's contract, and what the nodes say, as a rosbag2 bag; Ctrl-C completes it."""
+
+from __future__ import annotations
+
+import argparse
+
+from vla_ros.launcher.running import launch
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument(
+        "--robot", default="ur5e_tabletop", help="robot contract: a YAML file, or a name in config/robots"
+    )
+    parser.add_argument("--out", default="bags", help="folder for the bag, which is named after the time")
+    parser.add_argument("--bag", default="", help="the bag's own path instead")
+    parser.add_argument("--storage", default="mcap", choices=("mcap", "sqlite3"))
+    parser.add_argument("--compress", action="store_true", help="zstd, for mcap")
+    parser.add_argument("--split-mb", type=float, default=0.0, help="a new file after that many MB")
+    parser.add_argument("--split-s", type=float, default=0.0, help="a new file after that many seconds")
+    parser.add_argument("--min-free-mb", type=float, default=1000.0, help="end where the disk has less left")
+    parser.add_argument("--topics", nargs="*", default=[], help="more topics")
+
+
+def run(args: argparse.Namespace) -> int:
+    """Record until interrupted."""
+    given = vars(args) | {"topics": " ".join(args.topics), "compress": str(args.compress).lower()}
+    names = ("robot", "out", "bag", "storage", "compress", "split_mb", "split_s", "min_free_mb", "topics")
+    return launch("record.launch.yaml", [f"{name}:={given[name]}" for name in names if given[name] != ""])

@@ -1,0 +1,173 @@
+"""The recorder: what the robot sees, is told and does, as one rosbag. It can end; nothing else does because of it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from std_msgs.msg import String
+from std_srvs.srv import Trigger
+
+from vla_ros.bags.qos import qos_of
+from vla_ros.bags.reader import BagError
+from vla_ros.bags.recording import Figures, Recording
+from vla_ros.bags.topics import EPISODE_TOPIC, PREDICTIONS, recorded_topics
+from vla_ros.bags.writer import Channel, Format, fresh_path
+from vla_ros.core.robot import load_robot
+from vla_ros.ros.diagnostics import ERROR, OK, Diagnostics, Report
+from vla_ros.ros.graph import listening, message_class, offered
+from vla_ros.ros.lifecycle import ManagedNode, spin
+from vla_ros.ros.parameters import declare, parameter
+from vla_ros.ros.qos import LATCHED
+
+LOOK_EVERY_S = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """The recorder's parameters."""
+
+    robot: str = parameter("ur5e_tabletop", "robot contract: a YAML file, or a name in config/robots")
+    out: str = parameter("bags", "folder for the bags; each is named after the time")
+    bag: str = parameter("", "the bag's own path, where it should not be named after the time")
+    storage: str = parameter("mcap", "mcap or sqlite3")
+    compress: bool = parameter(False, "zstd, for mcap")
+    split_mb: float = parameter(0.0, "a new file after that many MB; 0: never", low=0.0, high=1e6)
+    split_s: float = parameter(0.0, "a new file after that many seconds; 0: never", low=0.0, high=1e6)
+    min_free_mb: float = parameter(1000.0, "end recording where the disk has less left [MB]", low=0.0, high=1e9)
+    topics: str = parameter("", "more topics, separated by blanks")
+    record_on_start: bool = parameter(True, "record from activation on; false waits for ~/start")
+    autostart: bool = parameter(True, "configure and activate without a lifecycle manager")
+
+
+class RecorderNode(ManagedNode):
+    """Subscriptions as bytes, services, and a `Recording`, which does the work in a thread of its own."""
+
+    def __init__(self) -> None:
+        super().__init__("recorder")
+        self.parameters = declare(self, Parameters)
+        self._recording: Recording | None = None
+        self._last: Figures | None = None
+        self._heard: dict[str, Any] = {}
+        self._unknown: set[str] = set()
+
+    def configure(self) -> None:
+        """Read the contract; make the services."""
+        said = self.parameters
+        self._wanted = (*recorded_topics(load_robot(said.robot)), *said.topics.split())
+        self._form = Format(said.storage, said.compress, said.split_mb, said.split_s)  # type: ignore[arg-type]
+        self._marks = self.create_publisher(String, EPISODE_TOPIC, LATCHED)
+        self._diagnostics = Diagnostics(self, self._report)
+        serve = self.create_service
+        self._served = [
+            serve(Trigger, "~/start", self._on_start), serve(Trigger, "~/stop", self._on_stop),
+            serve(Trigger, "~/begin_episode", self._marks_episode("start", None)),
+            serve(Trigger, "~/end_success", self._marks_episode("end", True)),
+            serve(Trigger, "~/end_failure", self._marks_episode("end", False)),
+        ]  # fmt: skip
+
+    def activate(self) -> None:
+        """Listen; record at once where the parameters say so."""
+        self._timer = self.create_timer(LOOK_EVERY_S, self._look)
+        if self.parameters.record_on_start:
+            self._begin()
+
+    def deactivate(self) -> None:
+        """Complete the bag."""
+        self._end()
+
+    def _begin(self) -> Path:
+        path = Path(self.parameters.bag) if self.parameters.bag else fresh_path(self.parameters.out)
+        self._recording = Recording(path, self._form, self.parameters.min_free_mb, self._ended)
+        self._look()
+        self.get_logger().info(f"recording to {path}")
+        return path
+
+    def _end(self) -> Figures | None:
+        recording, self._recording = self._recording, None
+        for subscription in self._heard.values():
+            self.destroy_subscription(subscription)
+        self._heard.clear()
+        if recording is not None:
+            self._last = recording.close()
+        return self._last
+
+    def _ended(self, problem: str) -> None:
+        """In the recording's thread."""
+        self.get_logger().error(f"recording ended: {problem}")
+
+    def _look(self) -> None:
+        """Subscribe to what is wanted as soon as somebody publishes it, as it is published."""
+        if self._recording is None:
+            return
+        names = {name for name, _ in self.get_topic_names_and_types()}
+        for topic in (*self._wanted, *(name for name in names if name.startswith(PREDICTIONS))):
+            if topic in names and topic not in self._heard and topic not in self._unknown:
+                self._listen(self._recording, topic)
+
+    def _listen(self, recording: Recording, topic: str) -> None:
+        found = offered(self, topic)
+        if found is None:
+            return
+        try:
+            kind = message_class(found.type)
+        except (ImportError, AttributeError):
+            self._unknown.add(topic)
+            self.get_logger().warning(f"{topic} is not recorded: its type {found.type} is not installed here")
+            return
+        recording.add(Channel(topic, found.type, tuple(map(qos_of, found.qos)), found.type_hash))
+        self._heard[topic] = self.create_subscription(
+            kind, topic, lambda data: recording.write(topic, self._now_ns(), data), listening(found), raw=True
+        )
+
+    def _now_ns(self) -> int:
+        return int(self.get_clock().now().nanoseconds)
+
+    def _on_start(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        if self._recording is not None:
+            response.success, response.message = False, "already recording"
+            return response
+        try:
+            response.success, response.message = True, str(self._begin())
+        except (BagError, OSError) as error:
+            response.success, response.message = False, str(error)
+        return response
+
+    def _on_stop(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        figures = self._end() if self._recording is not None else None
+        response.success = figures is not None
+        response.message = f"{figures.path}: {figures.messages} messages" if figures else "not recording"
+        return response
+
+    def _marks_episode(self, event: str, success: bool | None) -> Any:
+        def on_mark(_: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+            mark = {"event": event} | ({} if success is None else {"success": success})
+            self._marks.publish(String(data=json.dumps(mark)))
+            response.success, response.message = self._recording is not None, event
+            return response
+
+        return on_mark
+
+    def _report(self) -> Report:
+        if self._recording is None:
+            return Report(OK, "not recording" if self._last is None else f"recorded {self._last.path}")
+        figures = self._recording.figures()
+        values: dict[str, object] = {
+            "messages": figures.messages, "dropped": figures.dropped, "MB": figures.megabytes,
+            "MB/s": figures.megabytes / max(figures.seconds, 1e-3), **figures.counts,
+        }  # fmt: skip
+        if figures.problem:
+            return Report(ERROR, f"recording ended: {figures.problem}", values)
+        return Report(OK, f"recording {figures.path}", values)
+
+
+def main() -> None:
+    """Entry point."""
+    spin(RecorderNode, lambda node: node.autostart() if node.parameters.autostart else None,
+         lambda node: node.deactivate())  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
