@@ -32,7 +32,6 @@ class BagError(VlaRosError):
 class Topic:
     """One topic of a bag.
 
-    type_hash: RIHS01 of the type, empty where the bag does not say.
     reliable, latched: what its publishers offered.
     """
 
@@ -40,7 +39,6 @@ class Topic:
     type: str
     count: int
     serialization: str = CDR
-    type_hash: str = ""
     reliable: bool = True
     latched: bool = False
 
@@ -171,9 +169,7 @@ def _topics(connections: Iterable[Connection]) -> tuple[Topic, ...]:
     for one in connections:
         before = found.get((one.topic, one.msgtype))
         count = one.msgcount + (before.count if before else 0)
-        found[one.topic, one.msgtype] = Topic(
-            one.topic, one.msgtype, count, _serialization(one), one.digest or "", *_offered(one)
-        )
+        found[one.topic, one.msgtype] = Topic(one.topic, one.msgtype, count, _serialization(one), *_offered(one))
     return tuple(sorted(found.values(), key=lambda topic: topic.name))
 
 

@@ -7,7 +7,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from vla_ros.bags.reader import BagError
@@ -34,22 +34,30 @@ class Recording:
     """Opens the bag at once; `close` completes it. Every method may be called from any thread.
 
     min_free_mb: recording ends, and nothing else, where the disk has less left [MB].
+    ended: called in the recording's thread, with the reason, where it ends by itself.
+    Raises BagError or OSError where the bag cannot be opened.
     """
 
     def __init__(self, path: Path, form: Format, min_free_mb: float, ended: Callable[[str], None]) -> None:
-        self._writer, self._min_free_mb, self._ended = BagWriter(path, form), min_free_mb, ended
+        self._path, self._form, self._min_free_mb, self._ended = path, form, min_free_mb, ended
+        self._counts: dict[str, int] = {}
         self._waiting: deque[Channel | tuple[str, int, bytes]] = deque()
         self._waiting_bytes = self._dropped = self._bytes = self._messages = 0
         self._problem, self._closing = "", False
         self._started_s = time.monotonic()
         self._changed = threading.Condition()
+        self._opened = threading.Event()
+        self._refusal: Exception | None = None
         self._thread = threading.Thread(target=self._run, name="recording", daemon=True)
         self._thread.start()
+        self._opened.wait()
+        if self._refusal is not None:
+            raise self._refusal
 
     def add(self, channel: Channel) -> None:
         """A topic from whose first message on is recorded."""
         with self._changed:
-            self._waiting.append(replace(channel))
+            self._waiting.append(channel)
             self._changed.notify()
 
     def write(self, topic: str, receive_ns: int, data: bytes) -> None:
@@ -68,8 +76,8 @@ class Recording:
         """For people and diagnostics."""
         with self._changed:
             seconds = time.monotonic() - self._started_s
-            return Figures(self._writer.path, seconds, self._messages, self._dropped, self._bytes / 1e6, self._problem,
-                           dict(self._writer.counts))  # fmt: skip
+            return Figures(self._path, seconds, self._messages, self._dropped, self._bytes / 1e6, self._problem,
+                           dict(self._counts))  # fmt: skip
 
     def close(self) -> Figures:
         """Write what waits, and complete the bag."""
@@ -80,39 +88,50 @@ class Recording:
         return self.figures()
 
     def _run(self) -> None:
-        flush_s = time.monotonic() + FLUSH_S
         try:
-            while True:
-                with self._changed:
-                    self._changed.wait_for(lambda: self._waiting or self._closing, max(flush_s - time.monotonic(), 0.0))
-                    batch, self._waiting = self._waiting, deque()
-                    self._waiting_bytes, closing = 0, self._closing
-                for one in batch:
-                    self._take(one)
-                if time.monotonic() >= flush_s:
-                    self._check_space()
-                    self._writer.flush()
-                    flush_s = time.monotonic() + FLUSH_S
-                if closing and not batch:
-                    break
+            writer = BagWriter(self._path, self._form)  # here, since sqlite3 wants to stay in one thread
         except (BagError, OSError) as error:
-            self._fail(str(error))
-        try:
-            self._writer.close()
-        except OSError as error:
-            self._fail(f"{error}; `vla-ros bag repair {self._writer.path}` completes the bag")
-
-    def _take(self, one: Channel | tuple[str, int, bytes]) -> None:
-        if isinstance(one, Channel):
-            self._writer.add(one)
+            self._refusal = error
             return
-        self._writer.write(*one)
+        finally:
+            self._opened.set()
+        try:
+            self._record(writer)
+        except Exception as error:  # whatever it is: nobody else must notice, but somebody must be told
+            self._fail(str(error) or repr(error))
+        try:
+            writer.close()
+        except Exception as error:
+            self._fail(f"{error}; `vla-ros bag repair {self._path}` completes the bag")
+
+    def _record(self, writer: BagWriter) -> None:
+        flush_s = time.monotonic() + FLUSH_S
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting or self._closing, max(flush_s - time.monotonic(), 0.0))
+                batch, self._waiting = self._waiting, deque()
+                self._waiting_bytes, closing = 0, self._closing
+            for one in batch:
+                self._take(writer, one)
+            if time.monotonic() >= flush_s:
+                self._check_space()
+                writer.flush()
+                flush_s = time.monotonic() + FLUSH_S
+            if closing and not batch:
+                return
+
+    def _take(self, writer: BagWriter, one: Channel | tuple[str, int, bytes]) -> None:
+        if isinstance(one, Channel):
+            writer.add(one)
+            return
+        writer.write(*one)
         with self._changed:
             self._messages += 1
             self._bytes += len(one[2])
+            self._counts[one[0]] = self._counts.get(one[0], 0) + 1
 
     def _check_space(self) -> None:
-        free_mb = shutil.disk_usage(self._writer.path).free / 1e6
+        free_mb = shutil.disk_usage(self._path).free / 1e6
         if free_mb < self._min_free_mb:
             raise BagError(f"{free_mb:.0f} MB left on the disk; recording ends at {self._min_free_mb:.0f} MB")
 

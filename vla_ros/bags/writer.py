@@ -62,7 +62,6 @@ class BagWriter:
         if self.path.exists():
             raise BagError(f"{self.path} exists already; right would be a folder that is new")
         self.path.mkdir(parents=True)
-        self.counts: dict[str, int] = {}
         self._channels: dict[str, Channel] = {}
         self._parts: list[dict[str, Any]] = []
         self._first_ns: int | None = None
@@ -73,7 +72,6 @@ class BagWriter:
         if channel.topic not in self._channels:
             self._connect(channel)
             self._channels[channel.topic] = channel
-            self.counts[channel.topic] = 0
 
     def write(self, topic: str, receive_ns: int, data: bytes) -> None:
         """A serialized message of an added topic, as it is."""
@@ -83,7 +81,6 @@ class BagWriter:
         if self._first_ns is None:
             self._first_ns = receive_ns
         self._writer.write(self._connections[topic], receive_ns, data)
-        self.counts[topic] += 1
         self._bytes += len(data)
 
     def flush(self) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,8 @@ from vla_ros.ros.graph import message_class
 from vla_ros.ros.lifecycle import spin
 from vla_ros.ros.parameters import declare, parameter
 
-CLOCK_PERIOD_S, MATCH_S = 0.005, 1.0
+CLOCK_PERIOD_S, MATCH_S, FIND_S = 0.005, 0.5, 3.0
+DEPTH = 1000  # every message is to arrive, also where the listener is held up for a while
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,7 +101,7 @@ class ReplayNode(Node):
         self._sent += 1
 
     def _play(self) -> None:
-        threading.Event().wait(MATCH_S)  # until those who listen were found
+        self._await_listeners()
         try:
             while self._player.play(self._send) and self.parameters.loop and not self._closed:
                 self._player = self._new_player()
@@ -109,6 +111,13 @@ class ReplayNode(Node):
         if not self._closed:
             threading.Event().wait(MATCH_S)  # what was sent last is still on its way
             self.context.try_shutdown()
+
+    def _await_listeners(self) -> None:
+        """Until every topic has one, or after a while; DDS finds them one after the other."""
+        pause, end_s = threading.Event(), time.monotonic() + FIND_S
+        while time.monotonic() < end_s and not all(out.get_subscription_count() for out in self._outputs.values()):
+            pause.wait(0.05)
+        pause.wait(MATCH_S)
 
     def _tell_end(self) -> None:
         late = self._player.lateness
@@ -120,7 +129,7 @@ class ReplayNode(Node):
 
 def _quality(topic: Topic) -> QoSProfile:
     return QoSProfile(
-        depth=10, reliability=ReliabilityPolicy.RELIABLE if topic.reliable else ReliabilityPolicy.BEST_EFFORT,
+        depth=DEPTH, reliability=ReliabilityPolicy.RELIABLE if topic.reliable else ReliabilityPolicy.BEST_EFFORT,
         durability=DurabilityPolicy.TRANSIENT_LOCAL if topic.latched else DurabilityPolicy.VOLATILE,
     )  # fmt: skip
 

@@ -1,0 +1,195 @@
+"""The recorder as a process: it records what is published, and what a SIGKILL leaves can be repaired."""
+
+from __future__ import annotations
+
+import random
+import struct
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import rclpy
+from live_nodes import PROFILE, Processes, World, live_processes, live_world, new_domain
+from waiting import until
+
+from vla_ros.bags.definitions import definition_of
+from vla_ros.bags.reader import decode, open_bag
+from vla_ros.bags.repair import repair
+
+pytestmark = pytest.mark.live
+
+RATE_S, LOST_S = 0.01, 1.0
+
+
+@pytest.fixture
+def processes(tmp_path: Path) -> Iterator[Processes]:
+    with pytest.MonkeyPatch.context() as patch:
+        domain = new_domain()
+        patch.setenv("ROS_DOMAIN_ID", str(domain))
+        patch.setenv("FASTDDS_DEFAULT_PROFILES_FILE", str(PROFILE))
+        rclpy.init(domain_id=domain)
+        try:
+            with live_processes(tmp_path) as found:
+                yield found
+        finally:
+            rclpy.try_shutdown()
+
+
+@pytest.fixture
+def world(processes: Processes) -> Iterator[World]:
+    with live_world() as found:
+        yield found
+
+
+class Source:
+    """Numbered joint states at 100 Hz and an instruction."""
+
+    def __init__(self, node: Any) -> None:
+        from sensor_msgs.msg import JointState
+        from std_msgs.msg import String
+
+        from vla_ros.ros.qos import LATCHED, SENSOR
+
+        self._states = node.create_publisher(JointState, "/joint_states", SENSOR)
+        self._said = node.create_publisher(String, "/instruction", LATCHED)
+        self._said.publish(String(data="open the drawer"))
+        self.sent = 0
+        self._timer = node.create_timer(RATE_S, self._tell)
+
+    def _tell(self) -> None:
+        from vla_ros.ros.convert import array_to_joint_state
+
+        self._states.publish(array_to_joint_state(["count"], [float(self.sent)], time.time_ns()))
+        self.sent += 1
+
+
+def recorded(bag_path: Path) -> list[int]:
+    with open_bag(bag_path) as bag:
+        return [round(decode(one).position[0]) for one in bag.messages(["/joint_states"])]
+
+
+def test_what_is_published_is_recorded_with_its_quality_of_service(
+    processes: Processes, world: World, tmp_path: Path
+) -> None:
+    source, path = Source(world.node), tmp_path / "bag"
+    recorder = processes.start("recorder", bag=path, split_s=0.5, compress=True)
+    until(lambda: world.says("recorder", f"recording {path}"), 20, "the recorder")
+    until(lambda: source.sent > 150, 20, "messages")
+    assert world.trigger("recorder/begin_episode")[0] and world.trigger("recorder/end_success")[0]
+    time.sleep(0.3)
+    success, said = world.trigger("recorder/stop")
+    assert success and str(path) in said
+    numbers = recorded(path)
+    assert numbers == list(range(numbers[0], numbers[0] + len(numbers))) and len(numbers) > 50
+    assert len(list(path.glob("*.mcap"))) > 1, "it was not split"
+    with open_bag(path) as bag:
+        topics = {topic.name: topic for topic in bag.topics}
+        assert topics["/instruction"].latched and topics["/instruction"].reliable
+        assert not topics["/joint_states"].reliable
+        (mark, end) = [decode(one).data for one in bag.messages(["/episode"])]
+        assert '"start"' in mark and '"success": true' in end
+    from rosbags.rosbag2 import Reader
+
+    with Reader(path) as reader:  # as the metadata tells it, not file by file
+        assert reader.message_count == sum(1 for _ in reader.messages())
+        states = next(one for one in reader.connections if one.topic == "/joint_states")
+        assert states.digest == definition_of("sensor_msgs/msg/JointState")[1]  # the live graph's hash is rosbags' own
+    recorder.terminate()
+    assert recorder.wait(5) == 0
+
+
+def test_a_full_disk_ends_the_recording_and_nothing_else(processes: Processes, world: World, tmp_path: Path) -> None:
+    source = Source(world.node)
+    recorder = processes.start("recorder", bag=tmp_path / "bag", min_free_mb=1e9)
+    until(lambda: world.says("recorder", "MB left on the disk; recording ends"), 20, "the end of the recording")
+    assert recorder.poll() is None and source.sent > 0
+    with open_bag(tmp_path / "bag") as bag:
+        assert bag.count >= 0  # complete, whatever is in it
+
+
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+@pytest.mark.parametrize("kills", [1, pytest.param(10, marks=pytest.mark.slow)])
+def test_sigkill_costs_a_second_at_the_most(
+    processes: Processes, world: World, tmp_path: Path, storage: str, kills: int
+) -> None:
+    source, chance = Source(world.node), random.Random(kills)
+    for k in range(kills):
+        path = tmp_path / f"bag{k}"
+        recorder = processes.start("recorder", bag=path, storage=storage)
+        world.diagnostics.pop("recorder", None)
+        until(lambda path=path: world.says("recorder", f"recording {path}"), 20, "the recorder")
+        time.sleep(1.5 + chance.random())
+        last = source.sent
+        recorder.kill()
+        recorder.wait()
+        done = repair(path)
+        numbers = recorded(path)
+        assert done.messages >= len(numbers) > 0
+        assert numbers == sorted(set(numbers))
+        assert (last - numbers[-1]) * RATE_S <= LOST_S, f"kill {k}: {last - numbers[-1]} messages lost"
+        opens_elsewhere(path, storage, len(numbers))
+
+
+def opens_elsewhere(path: Path, storage: str, count: int) -> None:
+    """In rosbags by its metadata, and in mcap by its index."""
+    from mcap.reader import make_reader
+    from rosbags.rosbag2 import Reader
+
+    with Reader(path) as reader:
+        states = [one for one in reader.connections if one.topic == "/joint_states"]
+        assert sum(1 for _ in reader.messages(states)) == count
+    if storage == "mcap":
+        with next(path.glob("*.mcap")).open("rb") as stream:
+            found = [message for _, _, message in make_reader(stream).iter_messages(topics=["/joint_states"])]
+        assert len(found) == count and struct.unpack_from("<I", found[0].data, 0)[0] == 0x100
+
+
+def test_a_replay_sends_every_message_in_time_and_in_order(processes: Processes, world: World, tmp_path: Path) -> None:
+    import json
+
+    from bag_files import write_bag
+    from rosgraph_msgs.msg import Clock
+    from sensor_msgs.msg import JointState
+
+    from vla_ros.ros.convert import array_to_joint_state
+
+    start_ns, heard, clocks = 10**18, [], []
+    bag = write_bag(
+        tmp_path / "bag",
+        [
+            (start_ns + k * 5_000_000, "/joint_states", array_to_joint_state(["count"], [float(k)], k))
+            for k in range(400)
+        ],
+    )
+    world.node.create_subscription(
+        JointState, "/joint_states", lambda m: heard.append((time.time(), m.position[0])), 400
+    )
+    world.node.create_subscription(Clock, "/clock", lambda m: clocks.append(m.clock.sec), 10)
+    report = tmp_path / "report.json"
+    replay = processes.start("replay", bag=bag, rate=2.0, report=report)
+    assert replay.wait(20) == 0, processes.output("replay")
+    until(lambda: len(heard) == 400, 5, f"the last message: {len(heard)}")
+    assert [number for _, number in heard] == list(range(400))
+    assert heard[-1][0] - heard[0][0] == pytest.approx(399 * 0.005 / 2, abs=0.3)
+    assert json.loads(report.read_text())["messages"] == 400
+    assert clocks and set(clocks) <= {10**9, 10**9 + 1, 10**9 + 2, 10**9 + 3, 10**9 + 4}
+
+
+def test_commands_are_replayed_only_where_they_are_asked_for(tmp_path: Path) -> None:
+    from bag_files import write_bag
+    from std_msgs.msg import Float64MultiArray, String
+
+    from vla_ros.bags.reader import BagError
+    from vla_ros.bags.topics import replayed_topics
+    from vla_ros.core.robot import load_robot
+
+    robot = load_robot("ur5e_tabletop")
+    said = [(1, "/joint_commands", Float64MultiArray()), (2, "/instruction", String()), (3, "/words", String())]
+    with open_bag(write_bag(tmp_path / "bag", said)) as bag:
+        assert replayed_topics(bag, robot, [], commands=False) == {"/instruction"}
+        assert replayed_topics(bag, robot, ["all"], commands=False) == {"/instruction", "/words"}
+        assert replayed_topics(bag, robot, [], commands=True) == {"/instruction", "/joint_commands"}
+        with pytest.raises(BagError, match="there is no topic /wordz; did you mean '/words'"):
+            replayed_topics(bag, robot, ["/wordz"], commands=False)
