@@ -76,7 +76,7 @@ class ReluMlp(nn.Module):
 class LSTMMemory(nn.LSTM):
     """`nn.LSTM` whose state is None at the start."""
 
-    def forward(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+    def forward(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:  # type: ignore[override]
         """(B, T, F), state -> (B, T, hidden), state after T."""
         return super().forward(x, state)
 
