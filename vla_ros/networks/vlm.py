@@ -45,6 +45,28 @@ class Prompt:
     vision: Mapping[str, Tensor] = field(default_factory=dict)
     aligned: Mapping[str, Tensor] = field(default_factory=dict)
 
+    def followed_by(self, ids: Tensor) -> Prompt:
+        """The prompt with words (B, N) behind it, that the model said."""
+        # PaliGemma's prefix sees all of itself; what stands behind it is seen in order.
+        kinds = {"token_type_ids": 1, "image_embeds_position_mask": 0}
+        aligned = {
+            name: torch.cat([rows, torch.full_like(ids, kinds.get(name, 0))], dim=1)
+            for name, rows in self.aligned.items()
+        }
+        mask = torch.cat([self.mask, torch.ones_like(ids)], dim=1)
+        return Prompt(torch.cat([self.ids, ids], dim=1), mask, self.vision, aligned)
+
+    def in_rows_of(self, steps: int) -> Prompt:
+        """(B steps, L) -> (B, steps L): the steps of each history behind each other, each seeing only the past."""
+
+        def joined(rows: Tensor) -> Tensor:
+            return rows.reshape(-1, steps * rows.shape[1])
+
+        aligned = {name: joined(rows) for name, rows in self.aligned.items()}
+        if "token_type_ids" in aligned:
+            aligned["token_type_ids"] = torch.ones_like(aligned["token_type_ids"])
+        return Prompt(joined(self.ids), joined(self.mask), self.vision, aligned)
+
 
 def tiny_config(
     vocabulary: int, image_size: int = 64, patch: int = 8, dim: int = 64, depth: int = 2, heads: int = 4
@@ -90,24 +112,40 @@ class Backbone(nn.Module):
         """The features of a history: a prompt of B steps prompts, step by step within each -> (B, steps, 1, D)."""
         return self.features(prompt).unflatten(0, (-1, steps))[:, :, None]
 
+    def interleaved_features(self, prompt: Prompt, steps: int) -> Tensor:
+        """One pass over images and action tokens in turn: a prompt of B steps rows -> (B, steps, 1, D)."""
+        embeddings = self._embeddings(prompt)  # (B steps, L + 1, D)
+        embeddings = embeddings.reshape(-1, steps * embeddings.shape[1], self.dim)
+        hidden = self._decode(embeddings, self._with_token(prompt).in_rows_of(steps))
+        return hidden.unflatten(1, (steps, -1))[:, :, -1:]
+
     def hidden(self, prompt: Prompt) -> Tensor:
         """(B, L + 1, D): the last hidden states of prompt and action token."""
-        words = self.model.get_input_embeddings()(self._embeddable(prompt.ids))  # (B, L, D)
-        token = self.action_token.to(words.dtype).expand(len(words), 1, -1)
-        inputs = self._inputs(_followed(prompt, self.family))
-        # The library's own embedding of the placeholders is what it finds the images' places by.
-        embeddings = torch.cat([words, token], dim=1)
-        if self.family == "kosmos2":
-            out = self.model(inputs_embeds=embeddings, output_hidden_states=True, **inputs)
-            return out.hidden_states[-1]
-        return self.model.model(inputs_embeds=embeddings, **inputs).last_hidden_state
+        return self._decode(self._embeddings(prompt), self._with_token(prompt))
 
     @torch.no_grad()
-    def generate(self, prompt: Prompt, tokens: int) -> Tensor:
-        """(B, up to `tokens`): what the model says next, the likeliest token each time. Padding must be on the left."""
+    def generate(self, prompt: Prompt, tokens: int, at_least: int = 1) -> Tensor:
+        """(B, `at_least` to `tokens`): the likeliest token each time. Padding must be on the left."""
         inputs = {name: value for name, value in self._inputs(prompt).items() if name != "position_ids"}
-        written = self.model.generate(input_ids=prompt.ids, do_sample=False, max_new_tokens=tokens, **inputs)
+        written = self.model.generate(
+            input_ids=prompt.ids, do_sample=False, max_new_tokens=tokens, min_new_tokens=at_least, **inputs
+        )
         return written[:, prompt.ids.shape[1] :]
+
+    def _with_token(self, prompt: Prompt) -> Prompt:
+        return prompt.followed_by(torch.zeros_like(prompt.ids[:, :1]))  # its id is never looked up
+
+    def _embeddings(self, prompt: Prompt) -> Tensor:
+        """(B, L + 1, D): words, placeholders as the library embeds them (it finds them by that), the action token."""
+        words = self.model.get_input_embeddings()(self._embeddable(prompt.ids))  # (B, L, D)
+        token = self.action_token.to(words.dtype).expand(len(words), 1, -1)
+        return torch.cat([words, token], dim=1)
+
+    def _decode(self, embeddings: Tensor, prompt: Prompt) -> Tensor:
+        inputs = self._inputs(prompt)
+        if self.family == "kosmos2":
+            return self.model(inputs_embeds=embeddings, output_hidden_states=True, **inputs).hidden_states[-1]
+        return self.model.model(inputs_embeds=embeddings, **inputs).last_hidden_state
 
     def _embeddable(self, ids: Tensor) -> Tensor:
         """Ids that have an embedding; a placeholder without one would not be found again, so it must have one."""
@@ -122,18 +160,6 @@ class Backbone(nn.Module):
             first = 1 if self.family == "paligemma" else 0
             inputs["position_ids"] = (prompt.mask.cumsum(-1) - 1).clamp(min=0) + first
         return inputs
-
-
-def _followed(prompt: Prompt, family: str) -> Prompt:
-    """The prompt with one place more behind it, that the action token takes."""
-
-    def longer(rows: Tensor, value: int) -> Tensor:
-        return torch.cat([rows, rows.new_full((len(rows), 1), value)], dim=1)
-
-    # PaliGemma's prefix sees all of itself; the action token is behind it, as an answer would be.
-    ends = {"token_type_ids": 1, "image_embeds_position_mask": 0}
-    aligned = {name: longer(value, ends.get(name, 0)) for name, value in prompt.aligned.items()}
-    return Prompt(prompt.ids, longer(prompt.mask, 1), prompt.vision, aligned)
 
 
 def load_backbone(family: Family, name: Path | str) -> Backbone:
