@@ -8,6 +8,7 @@ head are those of the official code, so that its checkpoints load by name.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from inspect import signature
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -16,6 +17,8 @@ from torch import Tensor, nn
 from transformers import GPT2Config, GPT2Model
 
 HeadKind = Literal["lstm", "gpt2", "fc"]
+# What the library calls keys and values; the old name warns from 5.24 on and goes with 5.40.
+STATE = "cache" if "cache" in signature(GPT2Model.forward).parameters else "past_key_values"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +100,8 @@ class GPT2Memory(nn.Module):
 
     def forward(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
         """(B, T, F), state -> (B, T, hidden), state after T."""
-        out = self.gpt2(inputs_embeds=self.project(x), past_key_values=state, use_cache=not self.training)
-        return out.last_hidden_state, out.past_key_values
+        out = self.gpt2(inputs_embeds=self.project(x), use_cache=not self.training, **{STATE: state})
+        return out.last_hidden_state, getattr(out, STATE)
 
 
 class NoMemory(nn.Sequential):
