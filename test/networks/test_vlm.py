@@ -6,7 +6,15 @@ import pytest
 import torch
 import transformers as hf
 
-from vla_ros.networks.any_resolution import HD, TileLayout, grids, hd_config, image_tokens
+from vla_ros.networks.any_resolution import (
+    HD,
+    TileLayout,
+    grids,
+    hd_config,
+    image_tokens,
+    several_image_tokens,
+    video_tokens,
+)
 from vla_ros.networks.vlm import Backbone, Prompt, load_backbone, tiny_config
 
 SIZES = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
@@ -151,6 +159,24 @@ def test_text_is_the_librarys_greedy_continuation(make):
     written = backbone.generate(prompt, 3)
     assert written.shape[0] == len(prompt.ids) and 1 <= written.shape[1] <= 3
     assert torch.equal(written[:, 0], first)
+
+
+@pytest.mark.parametrize("what", ("images", "video"))
+def test_onevision_reads_several_images_and_video_as_the_library(what):
+    backbone, _ = made(llava_onevision)
+    if what == "images":
+        vision = {"pixel_values": torch.randn(3, 1, 3, 28, 28), "image_sizes": torch.tensor([[28, 28]] * 3)}
+        vision["batch_num_images"] = torch.tensor([3])
+        ids = words(several_image_tokens(3, PINPOINTS), rows=1)
+    else:
+        vision = {"pixel_values_videos": torch.randn(1, 5, 3, 28, 28)}
+        ids = words(video_tokens(5, PINPOINTS), rows=1, image=46)
+    ids[:, -4:] = torch.arange(5, 9)
+    prompt = prompt_of(ids, vision)
+    with torch.no_grad():
+        expected = own_logits(backbone, prompt)
+        behind = backbone.model.get_output_embeddings()(backbone.hidden(prompt)[:, :-1])
+    torch.testing.assert_close(behind, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_padding_on_the_left_changes_no_feature():
