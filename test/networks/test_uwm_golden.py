@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
-import zlib
-from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
+from golden import close, golden_folder, ruled_weight
 from safetensors.torch import load_file
 
 from vla_ros.networks.autoencoder import AutoencoderConfig
@@ -17,23 +14,10 @@ from vla_ros.networks.observation import ResNetEncoderConfig
 from vla_ros.networks.uwm import PRESETS, UnifiedWorldModel, UWMConfig, published
 
 AUTOENCODER = "obs_encoder.vae.vae."  # the official files name a small one there
-GOLDEN = Path(os.environ.get("UWM_GOLDEN", Path(__file__).parents[3] / "shared" / "golden" / "uwm_tiny"))
+GOLDEN = golden_folder("UWM_GOLDEN", "uwm_tiny")
 LIBERO = GOLDEN.parent / "uwm_libero_state_dict_shapes.json"
 
 pytestmark = pytest.mark.skipif(not GOLDEN.is_dir(), reason=f"no golden tensors at {GOLDEN} (set UWM_GOLDEN)")
-
-
-def ruled_weight(key: str, shape: list[int]) -> torch.Tensor:
-    """The weight that golden/README.md prescribes for a name and shape."""
-    rng = np.random.Generator(np.random.PCG64(zlib.crc32(key.encode())))
-    values = (rng.random(int(np.prod(shape))) * 2 - 1) * np.sqrt(3)
-    if len(shape) > 1:
-        values /= np.sqrt(max(1, values.size // shape[0]))
-    else:
-        values *= 0.1
-        if key.endswith("weight"):
-            values += 1
-    return torch.from_numpy(values.astype(np.float32).reshape(shape))
 
 
 @pytest.fixture(scope="module")
@@ -65,10 +49,6 @@ def model() -> UnifiedWorldModel:
     model = UnifiedWorldModel(golden_config(json.loads((GOLDEN / "config.json").read_text()))).eval()
     fill_by_rule(model, json.loads((GOLDEN / "state_dict_shapes.json").read_text()))
     return model
-
-
-def close(actual: torch.Tensor, expected: torch.Tensor, tolerance: float) -> bool:
-    return bool((actual - expected).abs().max() <= tolerance * expected.abs().max())
 
 
 def test_the_observation_encoder(model, golden):
