@@ -56,6 +56,7 @@ setup(
             "sim = vla_ros.nodes.sim:main",
             "demo = vla_ros.nodes.demo:main",
             "bench = vla_ros.nodes.bench:main",
+            "world_model = vla_ros.nodes.world_model:main",
         ],
     },
 )
