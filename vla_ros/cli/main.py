@@ -21,6 +21,7 @@ COMMANDS = {
     "eval": "run a policy in the simulator, closed loop, without ROS",
     "demos": "write demonstrations of the scripted expert",
     "train": "train a policy on demonstrations",
+    "calibrate": "when a departure from what was imagined is an alarm",
     "bench": "measure a policy's latency on this machine",
     "convert": "a published checkpoint as a model folder, without running what is in it",
     "top": "where the time goes between camera and command, stage by stage",
@@ -66,7 +67,7 @@ def _parser(name: str, command: ModuleType) -> argparse.ArgumentParser:
 
 
 def _usage() -> str:
-    lines = [f"  {name:<8} {summary}" for name, summary in COMMANDS.items()]
+    lines = [f"  {name:<10}{summary}" for name, summary in COMMANDS.items()]
     return "\n".join(["usage: vla-ros SUBCOMMAND [options]   (vla-ros SUBCOMMAND --help)", "", *lines])
 
 

@@ -6,6 +6,7 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy and torch: the policy needs the cores more
 
+import math
 import threading
 import time
 from collections import deque
@@ -20,6 +21,7 @@ from rclpy.clock import JumpThreshold
 from rclpy.duration import Duration
 from rclpy.parameter import Parameter
 from sensor_msgs.msg import Image
+from std_msgs.msg import Float32
 from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import JointTrajectory
 
@@ -27,10 +29,11 @@ from vla_ros.core.errors import ConfigError, ContractError, MessageError
 from vla_ros.core.expectation import Expectation, Recent, what_came
 from vla_ros.core.robot import load_robot
 from vla_ros.core.streams import Synchroniser
+from vla_ros.core.surprise import depart, load_calibration
 from vla_ros.core.timing import LatencyStats, RateMeter
 from vla_ros.core.types import NS_PER_S, ActionChunk, Observation
 from vla_ros.monitor.comparison import comparison, grid
-from vla_ros.policies.loading import check_contract, load_policy
+from vla_ros.policies.loading import check_contract, find_model, load_policy
 from vla_ros.ros.convert import array_to_image, trajectory_to_chunk
 from vla_ros.ros.diagnostics import ERROR, OK, WARN, Diagnostics, Report
 from vla_ros.ros.inputs import Inputs
@@ -57,6 +60,7 @@ class Parameters:
     mode: str = parameter(FORWARD, "forward: imagine the newest chunk; video: what comes anyway", read_only=False)
     rate_hz: float = parameter(2.0, "predictions per second, at most", low=0.01, high=30.0, read_only=False)
     samples: int = parameter(2, "answers drawn for each prediction", low=1, high=16, read_only=False)
+    stop_on_error: bool = parameter(False, "ask the commander to stop where surprise reaches ERROR")
     out: str = parameter("out/world_model", "folder for what ~/save writes")
     autostart: bool = parameter(True, "configure and activate without a lifecycle manager")
 
@@ -97,12 +101,18 @@ class WorldModelNode(ManagedNode):
         self._last: Expectation | None = None
         self._paused, self._asked, self._problem, self._started_s = False, False, "", -1e9
         self._took, self._rate = LatencyStats(), RateMeter()
+        self._calibration = load_calibration(find_model(self.parameters.model))
+        self._surprise = math.nan
+        if self.parameters.stop_on_error and self._calibration is None:
+            raise ConfigError("stop_on_error needs thresholds; first run `vla-ros calibrate surprise`")
         self._make_topics()
 
     def _make_topics(self) -> None:
         publish, serve = self.create_publisher, self.create_service
         self._predicted = {name: publish(Image, f"~/{name}/predicted", COMMAND) for name in self._cameras}
         self._compared = {name: publish(Image, f"~/{name}/comparison", COMMAND) for name in self._cameras}
+        self._surprises = publish(Float32, "~/surprise", COMMAND)
+        self._stop = self.create_client(Trigger, "commander/stop")
         services = [
             serve(Trigger, "~/predict", self._on_predict), serve(Trigger, "~/save", self._on_save),
             serve(SetBool, "~/pause", self._on_pause),
@@ -112,10 +122,11 @@ class WorldModelNode(ManagedNode):
         jumps = self.get_clock().create_jump_callback(threshold, post_callback=lambda _: self._restart())
         self._made = [diagnostics.close, jumps.unregister]
         self._made += [partial(self.destroy_publisher, p) for p in self._image_publishers()]
+        self._made += [partial(self.destroy_client, self._stop)]
         self._made += [partial(self.destroy_service, s) for s in services]
 
     def _image_publishers(self) -> list[Any]:
-        return [*self._predicted.values(), *self._compared.values()]
+        return [*self._predicted.values(), *self._compared.values(), self._surprises]
 
     def activate(self) -> None:
         """Listen, and imagine."""
@@ -229,6 +240,23 @@ class WorldModelNode(ManagedNode):
                 picture = comparison(now, frames[-1], came.images[name][-1], horizon_s)
                 self._compared[name].publish(array_to_image(picture, int(expectation.due_ns[-1]), name))
 
+        if self._calibration is not None:
+            self._surprised(self._calibration.score(depart(expectation, came, self._model.latents)))
+
+    def _surprised(self, score: float) -> None:
+        self._surprise = score
+        self._surprises.publish(Float32(data=score))
+        if self.parameters.stop_on_error and self._level() == ERROR and self._stop.service_is_ready():
+            self.get_logger().error(f"surprise {score:.2f}: asking the commander to stop")
+            self._stop.call_async(Trigger.Request())
+
+    def _level(self) -> bytes:
+        """OK, WARN or ERROR of the last surprise."""
+        limits = self._calibration
+        if limits is None or not self._surprise >= limits.warn:
+            return bytes(OK)
+        return bytes(ERROR if self._surprise >= limits.error else WARN)
+
     def _failed(self, error: Exception) -> None:
         """In the thread."""
         self._problem = str(error) or repr(error)
@@ -272,6 +300,8 @@ class WorldModelNode(ManagedNode):
             "prediction rate_hz": self._rate.rate_hz(now_ns), "prediction_ms p50": self._took.quantile_ms(0.5),
             "prediction_ms p99": self._took.quantile_ms(0.99),
         }  # fmt: skip
+        if (limits := self._calibration) is not None:
+            values |= {"surprise": self._surprise, "surprise warn": limits.warn, "surprise error": limits.error}
         if self._inputs is None:
             return Report(WARN, "inactive", values)
         values |= self._inputs.figures(now_ns) | {"last refused input": self._inputs.last_error}
@@ -283,7 +313,9 @@ class WorldModelNode(ManagedNode):
             return Report(OK, "waiting for an instruction", values)
         if self._rate.age_s(now_ns) > 3.0:
             return Report(WARN, self._synchroniser.reason or "waiting for a chunk", values)
-        return Report(OK, "predicting", values)
+        if self._calibration is None:
+            return Report(OK, "predicting; surprise is not calibrated for this model", values)
+        return Report(self._level(), "predicting" if self._level() == OK else "surprised", values)
 
 
 def _check_mode(parameters: list[Parameter]) -> SetParametersResult:
