@@ -57,6 +57,7 @@ setup(
             "demo = vla_ros.nodes.demo:main",
             "bench = vla_ros.nodes.bench:main",
             "world_model = vla_ros.nodes.world_model:main",
+            "dashboard = vla_ros.nodes.dashboard:main",
         ],
     },
 )

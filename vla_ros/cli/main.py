@@ -24,6 +24,7 @@ COMMANDS = {
     "calibrate": "when a departure from what was imagined is an alarm",
     "bench": "measure a policy's latency on this machine",
     "convert": "a published checkpoint as a model folder, without running what is in it",
+    "dashboard": "a page that shows the robot, instructs it and stops it",
     "top": "where the time goes between camera and command, stage by stage",
     "doctor": "check python, ROS, DDS, rendering, torch and the models here",
 }

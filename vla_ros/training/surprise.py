@@ -17,7 +17,7 @@ from vla_ros.sim.tabletop import Tabletop
 from vla_ros.training.evaluation import CONTROL_NS, choose, observe
 
 PREDICT_EVERY = 2  # chunks
-LIMIT_S = 6.0  # most tasks are done by then; an episode goes on after success, as a robot does
+LIMIT_S = 4.0  # most tasks are done by then; an episode goes on after success, as a robot does
 ARM = 6  # joints; the gripper's column is no angle
 
 
