@@ -54,7 +54,7 @@ def test_frames_are_predicted_compared_saved_and_paused(world, processes, seen, 
     parts = np.split(image_to_array(seen["comparison"][-1])[18:, : 4 * 196 - 4], [196, 392, 588], axis=1)
     assert all(part[:, :192].std() > 1 for part in parts), "now, expected, what came, difference"
 
-    assert world.says("world_model", "predicting")
+    until(lambda: figure(world, "surprise") not in ("", "nan"), what="a score of what came")
     done, path = caller.trigger("world_model/save")
     assert done and Pillow.open(Path(path)).size[0] == 3 * 196 - 4
     pause = SetBool.Request(data=True)
