@@ -58,6 +58,8 @@ setup(
             "bench = vla_ros.nodes.bench:main",
             "recorder = vla_ros.nodes.recorder:main",
             "replay = vla_ros.nodes.replay:main",
+            "world_model = vla_ros.nodes.world_model:main",
+            "dashboard = vla_ros.nodes.dashboard:main",
         ],
     },
 )

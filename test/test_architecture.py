@@ -44,9 +44,11 @@ ROOMS = {
     ),
     "sim": room("core", {"numpy", "yaml", "mujoco", "OpenGL", "PIL"}),
     "bags": room("core ros.convert", {"numpy", "yaml", "rosbags", "mcap"} | MESSAGES),
-    "monitor": room("core", {"numpy", "yaml", "rich", "PIL"}),
+    "monitor": room("core", {"numpy", "yaml", "rich", "PIL", "aiohttp"}),
     "ros": room("core", {"numpy", "PIL"} | ROS),
-    "nodes": room(" ".join(name for name in HOUSE if name not in ("training", "nodes", "cli")), {"numpy"} | ROS, False),
+    "nodes": room(
+        " ".join(name for name in HOUSE if name not in ("training", "nodes", "cli")), {"numpy", "aiohttp"} | ROS, False
+    ),
     "launcher": room("core", {"yaml"}),
     "cli": room(" ".join(HOUSE), TORCH | ROS | {"numpy", "yaml", "rich", "mujoco", "PIL"}),
 }

@@ -16,6 +16,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 ROSDEP = {  # pip name -> rosdep key; None where rosdistro has no key (package.xml says so in a comment)
+    "aiohttp": "python3-aiohttp",
     "diffusers": None,
     "einops": "python3-einops-pip",
     "hypothesis": "python3-hypothesis",
@@ -35,7 +36,7 @@ ROS_PACKAGES = {
     "ament_index_python", "builtin_interfaces", "diagnostic_msgs", "lifecycle_msgs", "rcl_interfaces", "rclpy",
     "rosgraph_msgs", "sensor_msgs", "std_msgs", "std_srvs", "trajectory_msgs",
 }  # fmt: skip
-NODES = ("policy", "commander", "sim", "demo")
+NODES = ("policy", "commander", "sim", "demo", "world_model", "dashboard")
 
 
 def requirement_lines(file: str) -> list[tuple[str, str]]:

@@ -21,11 +21,13 @@ COMMANDS = {
     "eval": "run a policy in the simulator, closed loop, without ROS",
     "demos": "write demonstrations of the scripted expert",
     "train": "train a policy on demonstrations",
+    "calibrate": "when a departure from what was imagined is an alarm",
     "bench": "measure a policy's latency on this machine",
     "convert": "a published checkpoint as a model folder, without running what is in it",
     "record": "record what a robot sees, is told and does as a rosbag",
     "replay": "publish a bag's messages again, in time",
     "bag": "what a bag holds, and what is wrong with it; repair",
+    "dashboard": "a page that shows the robot, instructs it and stops it",
     "top": "where the time goes between camera and command, stage by stage",
     "doctor": "check python, ROS, DDS, rendering, torch and the models here",
 }
@@ -69,7 +71,7 @@ def _parser(name: str, command: ModuleType) -> argparse.ArgumentParser:
 
 
 def _usage() -> str:
-    lines = [f"  {name:<8} {summary}" for name, summary in COMMANDS.items()]
+    lines = [f"  {name:<10}{summary}" for name, summary in COMMANDS.items()]
     return "\n".join(["usage: vla-ros SUBCOMMAND [options]   (vla-ros SUBCOMMAND --help)", "", *lines])
 
 

@@ -162,6 +162,12 @@ class UWMPolicy:
             )  # fmt: skip
         return self._chunk(observation, actions)
 
+    def latents(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """(N, H, W, 3) uint8 frames -> (N, C, h, w): as the world model has them, to compare what came with."""
+        with torch.no_grad():
+            found: NDArray[np.float32] = self.model.latents(self._tensor(frames)[None])[0].cpu().numpy()
+        return found
+
     def _encode(self, observation: Observation) -> Tensor:
         check_observation(self.contract, observation)
         encoder = self.folder.network.encoder

@@ -1,0 +1,74 @@
+"""The world-model node beside simulator, policy and commander, as real processes."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as Pillow
+from waiting import until
+
+pytestmark = pytest.mark.live
+
+
+@pytest.fixture
+def seen(world):
+    """Predicted frames and comparisons of the front camera, as they come."""
+    from sensor_msgs.msg import Image
+
+    found = {"predicted": [], "comparison": []}
+    for kind, messages in found.items():
+        world.node.create_subscription(Image, f"/world_model/front/{kind}", messages.append, 10)
+    return found
+
+
+def figure(world, key: str) -> str:
+    status = world.diagnostics.get("world_model")
+    return next((pair.value for pair in status.values if pair.key == key), "") if status else ""
+
+
+def test_frames_are_predicted_compared_saved_and_paused(world, processes, seen, tmp_path):
+    from std_msgs.msg import String
+    from std_srvs.srv import SetBool
+
+    from vla_ros.ros.clients import ServiceCaller
+    from vla_ros.ros.convert import image_to_array, to_ns
+    from vla_ros.ros.qos import LATCHED
+
+    processes.start("sim")
+    processes.start("policy")
+    processes.start("world_model", out=tmp_path / "saved", rate_hz=4.0)
+    until(lambda: world.says("world_model", "waiting for an instruction"), 60, "the node")
+    caller = ServiceCaller(world.node)
+    assert caller.trigger("world_model/save") == (False, "nothing has been predicted yet")
+    sentence = world.node.create_publisher(String, "/instruction", LATCHED)
+    sentence.publish(String(data="push the red block to the left"))
+    until(lambda: len(seen["predicted"]) >= 2, what="predicted frames")
+    stamps = [to_ns(message.header.stamp) for message in seen["predicted"][:2]]
+    assert stamps[1] - stamps[0] == 600_000_000, "the frames of one prediction speak of +0.6 and +1.2 s"
+    frame = image_to_array(seen["predicted"][0])
+    assert frame.shape == (64, 64, 3) and frame.std() > 10, "an imagined table is not one grey"
+    until(lambda: seen["comparison"], what="a comparison once the moment has come")
+    parts = np.split(image_to_array(seen["comparison"][-1])[18:, : 4 * 196 - 4], [196, 392, 588], axis=1)
+    assert all(part[:, :192].std() > 1 for part in parts), "now, expected, what came, difference"
+
+    until(lambda: figure(world, "surprise") not in ("", "nan"), what="a score of what came")
+    done, path = caller.trigger("world_model/save")
+    assert done and Pillow.open(Path(path)).size[0] == 3 * 196 - 4
+    pause = SetBool.Request(data=True)
+    assert caller._call(SetBool, "world_model/pause", pause).message == "paused"
+    until(lambda: world.says("world_model", "paused"), what="the pause")
+    time.sleep(2.5)  # one that was under way ends, and diagnostics come once a second
+    before = int(figure(world, "predictions"))
+    time.sleep(2.0)
+    assert int(figure(world, "predictions")) == before, "a paused node imagined something"
+    assert caller.trigger("world_model/predict")[0]
+    until(lambda: int(figure(world, "predictions")) == before + 1, what="the one prediction that was asked for")
+
+    with pytest.raises(Exception, match="right would be forward or video"):
+        caller.set_parameters("world_model", {"mode": "backward"})
+    caller.set_parameters("world_model", {"mode": "video"})
+    assert caller._call(SetBool, "world_model/pause", SetBool.Request(data=False)).success
+    until(lambda: figure(world, "mode") == "video" and int(figure(world, "predictions")) > before + 3, what="video")
