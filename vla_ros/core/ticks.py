@@ -22,8 +22,9 @@ class Ticker:
     def __init__(self, step_ns: int) -> None:
         if step_ns <= 0:
             raise ValueError(f"step_ns is {step_ns}; right would be > 0")
-        self._step_ns, self._slack_ns = step_ns, step_ns // 4
+        self._step_ns = step_ns
         self._due_ns: int | None = None
+        self._last_ns = 0
 
     def reset(self) -> None:
         """The next observation is the first of all."""
@@ -31,10 +32,11 @@ class Ticker:
 
     def take(self, stamp_ns: int) -> Tick | None:
         """The tick that the observation of `stamp_ns` stands at; None where it lies between two."""
+        gap_ns, self._last_ns = stamp_ns - self._last_ns, stamp_ns
         if self._due_ns is None:
             self._due_ns = stamp_ns + self._step_ns
             return Tick(None)
-        if stamp_ns < self._due_ns - self._slack_ns:
+        if stamp_ns < self._due_ns - min(self._step_ns // 4, gap_ns // 2):  # the next one may be nearer
             return None
         missed = max(0, (stamp_ns - self._due_ns + self._step_ns // 2) // self._step_ns)
         due_ns = self._due_ns + missed * self._step_ns
