@@ -51,7 +51,7 @@ def steady(robot: RobotSpec, seconds: float, start_ns: int = 10**18, sentence: s
         message = array_to_joint_state(robot.joint_names, positions, stamp_ns)
         found.append((stamp_ns + 100_000, robot.joint_states_topic, message))
         for spec, columns in robot.outputs:
-            values = (positions + [0.01, *[0.0] * (joints - 1)])[list(columns)]
+            values = (positions + 0.01 * (np.arange(joints) == 0))[list(columns)]
             names = [robot.joint_names[i] for i in columns]
             found.append((stamp_ns, spec.topic, command_message(spec.type, names, values, stamp_ns, 10_000_000)))
     for camera in robot.cameras:

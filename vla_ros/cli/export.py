@@ -18,9 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="the dataset's folder, which must not be there yet")
     parser.add_argument("--robot", default="ur5e_tabletop", help="robot contract: a YAML file, or a name")
     parser.add_argument("--cameras", nargs="+", metavar="NAME", help="the cameras that matter; all by default")
-    parser.add_argument(
-        "--step", type=float, metavar="S", help="seconds between frames; sync.history_step_s by default"
-    )
+    parser.add_argument("--step", type=float, metavar="S", help="time between frames; sync.history_step_s by default")
     parser.add_argument(
         "--actions", default="command", choices=["command", "chunk", "state"],
         help="where actions come from: the commands sent (default), the policy's chunks, or how the joints moved",

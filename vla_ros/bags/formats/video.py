@@ -27,8 +27,8 @@ class VideoFile:
         os.environ.setdefault("SVT_LOG", "1")  # errors only: the encoder writes a page for each file
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path, self.frames = path, 0
-        self._container = av.open(str(path), "w")
-        self._stream: Any = self._container.add_stream(CODEC, rate=fps, options=OPTIONS)
+        self._container: Any = av.open(str(path), "w")
+        self._stream = self._container.add_stream(CODEC, rate=fps, options=OPTIONS)
         self._stream.width, self._stream.height, self._stream.pix_fmt = width, height, PIXELS
         self._time_base = Fraction(1, fps)
 
