@@ -27,7 +27,7 @@ class VideoFile:
         os.environ.setdefault("SVT_LOG", "1")  # errors only: the encoder writes a page for each file
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path, self.frames = path, 0
-        self._container: Any = av.open(str(path), "w")
+        self._container = _open(path)
         self._stream = self._container.add_stream(CODEC, rate=fps, options=OPTIONS)
         self._stream.width, self._stream.height, self._stream.pix_fmt = width, height, PIXELS
         self._time_base = Fraction(1, fps)
@@ -47,3 +47,7 @@ class VideoFile:
         """Write what is still in the encoder."""
         self._container.mux(self._stream.encode(None))
         self._container.close()
+
+
+def _open(path: Path) -> Any:  # what PyAV returns has more types than a video stream needs to know
+    return av.open(str(path), "w")
