@@ -15,7 +15,8 @@ from vla_ros.ros.convert import command_to_array, joint_state_to_array, to_ns, t
 
 ActionSource = Literal["command", "chunk", "state"]
 CHUNK_TOPIC = "/action_chunk"
-_KEPT = 4096  # commands; at 1 kHz as long as any observation waits for its action
+KEPT = 4096  # commands; at 1 kHz as long as any observation waits for its action
+ALL = 2**62
 
 
 class Commanded:
@@ -26,19 +27,26 @@ class Commanded:
     not on the bag.
     """
 
-    def __init__(self, robot: RobotSpec, source: ActionSource, chunk_topic: str = CHUNK_TOPIC) -> None:
+    def __init__(
+        self, robot: RobotSpec, source: ActionSource, chunk_topic: str = CHUNK_TOPIC, kept: int = KEPT
+    ) -> None:
         if source not in get_args(ActionSource):
             raise ConfigError(f"actions: '{source}'; right would be one of {', '.join(get_args(ActionSource))}")
         if source == "command" and (blind := [o.topic for o, _ in robot.outputs if o.interface == "velocity"]):
             raise ConfigError(f"{blind[0]} carries velocities; right would be the actions of 'chunk' or 'state'")
         self._robot, self._source, self._chunk_topic = robot, source, chunk_topic
         self._max_age_ns = round(robot.sync.max_age_s * NS_PER_S)
-        self._outputs = {spec.topic: (columns, StreamBuffer[Vector](_KEPT)) for spec, columns in robot.outputs}
-        self._states: StreamBuffer[Vector] = StreamBuffer(_KEPT)
+        self._outputs = {spec.topic: (columns, StreamBuffer[Vector](kept)) for spec, columns in robot.outputs}
+        self._states: StreamBuffer[Vector] = StreamBuffer(kept)
         self._chunk: ActionChunk | None = None
         self.refused = 0
         # A state is looked for on both sides of the moment.
         self.patience_ns = round(robot.sync.tolerance_s * NS_PER_S) if source == "state" else 0
+
+    @property
+    def width(self) -> int:
+        """D, the joints."""
+        return len(self._robot.joints)
 
     @property
     def topics(self) -> tuple[str, ...]:
