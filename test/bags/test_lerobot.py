@@ -13,10 +13,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from bag_files import picture, steady, write_bag
 from PIL import Image
 from std_msgs.msg import String
 
-from test.helpers.bag_files import picture, steady, write_bag
 from vla_ros.bags.episodes import Options
 from vla_ros.bags.export import export
 from vla_ros.core.errors import ConfigError

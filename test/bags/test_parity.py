@@ -12,12 +12,12 @@ from typing import Any, Literal
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+from bag_files import Timed, steady, write_bag
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from std_msgs.msg import String
 
-from test.helpers.bag_files import Timed, steady, write_bag
 from vla_ros.bags.episodes import Frame, Options
 from vla_ros.bags.export import export, frames_of
 from vla_ros.bags.reader import open_bag
@@ -156,8 +156,8 @@ def test_the_files_hold_what_the_callbacks_saw(tmp_path: Path) -> None:
 def test_frames_are_those_that_a_live_node_assembled(rclpy_context: object, tmp_path: Path) -> None:
     """Real messages over DDS into `Inputs`; the bag has each message as the node's callback took it."""
     import rclpy
+    from live_topics import publish_in_time
 
-    from test.helpers.live_topics import publish_in_time
     from vla_ros.ros.ingest import Source
     from vla_ros.ros.inputs import Inputs
 

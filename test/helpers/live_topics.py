@@ -5,7 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from test.helpers.bag_files import Timed
+from bag_files import Timed
+
 from vla_ros.core.robot import RobotSpec
 
 
