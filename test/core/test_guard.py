@@ -158,12 +158,13 @@ def test_a_plan_far_from_the_arm_is_a_fault_but_not_for_the_gripper() -> None:
 
 
 def test_an_arm_that_does_not_follow_is_a_fault() -> None:
-    cell = Cell(GuardSpec(max_jump=0.2)).armed()
+    cell = Cell(GuardSpec(max_following_error=0.2)).armed()
     cell.follows = False
     path = np.linspace([0.15, -0.2, 0.5], [0.8, -0.2, 0.5], 12)
     assert cell.commander.on_chunk(chunk_of(cell.now_ns, path), cell.now_ns) is None
-    verdict = cell.ticks(44)
-    assert "is asked to jump by" in verdict.reason
+    sent = [cell.tick() for _ in range(44)]
+    assert "a is 0.2" in sent[-1].reason and "(limit 0.2): the robot does not follow" in sent[-1].reason
+    assert max(verdict.command[0] for verdict in sent) < HERE[0] + 0.2 + TOP[0]
     assert cell.ticks(20).command == pytest.approx(HERE)
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 
-from vla_ros.core.knots import Knots
+from vla_ros.core.knots import Knots, distinct
 from vla_ros.core.limits import Positions
+
+Moments = NDArray[np.int64]
 
 Blend = Callable[[Knots | None, Knots, int, Positions | None, int], Knots]
 """(old, new, now_ns, last_command (A,), step_ns) -> the knots to execute; the first of them is due at `now_ns`.
@@ -27,16 +30,16 @@ def receding_horizon(old: Knots | None, new: Knots, now_ns: int, last_command: P
     switch_ns = max(now_ns, new.first_ns)
     faded_ns = max(now_ns + step_ns, switch_ns)
     lead = _lead(old, new, now_ns, last_command)
-    change = new.at(switch_ns) - lead(switch_ns)
+    change = (new.all_at(_moments(switch_ns)) - lead(_moments(switch_ns)))[0]
 
-    def faded(t: int) -> float:
-        return min((t - now_ns) / (faded_ns - now_ns), 1.0)
+    def faded(times: Moments) -> Positions:
+        share: Positions = np.minimum((times - now_ns) / (faded_ns - now_ns), 1.0)[:, None]
+        return share
 
-    before = [now_ns, *(old.between(now_ns, switch_ns) if old else [])] if switch_ns > now_ns else []
-    after = np.union1d(new.between(switch_ns), [switch_ns, faded_ns])
-    values = [lead(int(t)) + change * faded(int(t)) for t in before]
-    values += [new.at(int(t)) - change * (1 - faded(int(t))) for t in after]
-    return Knots(np.array([*before, *after], dtype=np.int64), np.array(values))
+    before = _moments(now_ns, *(old.between(now_ns, switch_ns) if old else [])) if switch_ns > now_ns else _moments()
+    after = distinct(np.concatenate([new.between(switch_ns), _moments(switch_ns, faded_ns)]))
+    values = [lead(before) + change * faded(before), new.all_at(after) - change * (1 - faded(after))]
+    return Knots(np.concatenate([before, after]), np.concatenate(values))
 
 
 def real_time_chunking(
@@ -62,7 +65,7 @@ def cross_fade(
     if old is None or faded_ns < switch_ns + step_ns:
         return receding_horizon(old, new, now_ns, last_command, step_ns)
     times = [now_ns, switch_ns, faded_ns, *old.between(now_ns, faded_ns), *new.between(switch_ns)]
-    moments = np.unique(np.array(times, dtype=np.int64))
+    moments = distinct(_moments(*times))
     weight = np.clip((moments - switch_ns) / (faded_ns - switch_ns), 0.0, 1.0)[:, None]
     return Knots(moments, old.all_at(moments) * (1 - weight) + new.all_at(moments) * weight)
 
@@ -72,13 +75,17 @@ def switch(old: Knots | None, new: Knots, now_ns: int, last_command: Positions |
     times = np.append(now_ns, new.between(now_ns))
     values = new.all_at(times)
     if now_ns < new.first_ns:
-        values[0] = _lead(old, new, now_ns, last_command)(now_ns)
+        values[0] = _lead(old, new, now_ns, last_command)(times[:1])[0]
     return Knots(times, values)
 
 
-def _lead(old: Knots | None, new: Knots, now_ns: int, last_command: Positions | None) -> Callable[[int], Positions]:
-    """What would be sent without the new chunk: the old plan, or standing still."""
+def _lead(old: Knots | None, new: Knots, now_ns: int, last_command: Positions | None) -> Callable[[Moments], Positions]:
+    """What would be sent without the new chunk at (T,) moments, (T, A): the old plan, or standing still."""
     if old is not None and old.covers(now_ns):
-        return old.at
+        return old.all_at
     still = new.at(now_ns) if last_command is None else np.asarray(last_command, dtype=np.float64)
-    return lambda t: still
+    return lambda times: np.repeat(still[None], len(times), axis=0)
+
+
+def _moments(*times_ns: int) -> Moments:
+    return np.array(times_ns, dtype=np.int64)

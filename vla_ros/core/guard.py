@@ -92,7 +92,7 @@ class Guard:
             return None
         self.mode, self.reason = Mode.ARMED, ""
         assert self._measured is not None  # else refused
-        if self._last is None or self.limits.far_from(self._last, self._measured):
+        if self._last is None or self.limits.lags(self._last, self._measured):
             self._last = self._measured  # moved by hand meanwhile: start from where the robot is
         self._hold, self._last_ns = self._measured, now_ns - self._period_ns
         self._mover.start(self._last, now_ns)
@@ -139,8 +139,8 @@ class Guard:
         if self.mode is Mode.DISARMED:
             return Verdict(None, self.mode, self.reason)
         if self.mode is Mode.ARMED:
-            assert self._measured is not None  # armed means measured
-            fault = self._faults.of_states(self._measured_ns, now_ns)
+            assert self._measured is not None and self._last is not None  # armed means measured
+            fault = self._faults.of_states(self._measured_ns, now_ns) or self.limits.lags(self._last, self._measured)
             fault = fault or self._faults.of_command(command, plan_ns, self._measured, now_ns)
             if fault is not None:
                 self._fault(fault)

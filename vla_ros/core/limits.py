@@ -28,7 +28,7 @@ class Limits:
         self.max_velocity = robot.limits("max_velocity")
         self._arm = ~robot.is_gripper
         self._tolerance = robot.guard.limit_tolerance
-        self._max_jump = robot.guard.max_jump
+        self._max_jump, self._max_lag = robot.guard.max_jump, robot.guard.max_following_error
 
     def not_finite(self, positions: ArrayLike) -> str | None:
         """What is not finite in (A,) or (H, A) positions. clamp lets NaN through, so this comes first."""
@@ -51,11 +51,20 @@ class Limits:
 
     def far_from(self, target: ArrayLike, measured: ArrayLike) -> str | None:
         """Which arm joint's target lies further from its measured position than motion can explain."""
+        far = self._farther(target, measured, self._max_jump)
+        return far and "{} is asked to jump by {:.3f} (limit {})".format(*far)
+
+    def lags(self, commanded: ArrayLike, measured: ArrayLike) -> str | None:
+        """Which arm joint is further from what it was told than a robot that follows."""
+        far = self._farther(commanded, measured, self._max_lag)
+        return far and "{} is {:.3f} from its command (limit {}): the robot does not follow".format(*far)
+
+    def _farther(self, target: ArrayLike, measured: ArrayLike, limit: float) -> tuple[str, float, float] | None:
         distance = np.where(self._arm, np.abs(np.asarray(target, np.float64) - np.asarray(measured, np.float64)), 0.0)
-        if (distance <= self._max_jump).all():
+        if (distance <= limit).all():
             return None
         worst = int(distance.argmax())
-        return f"{self.names[worst]} is asked to jump by {distance[worst]:.3f} (limit {self._max_jump})"
+        return self.names[worst], float(distance[worst]), limit
 
     def bounded(self, target: ArrayLike, last: Positions, dt_s: float) -> Positions:
         """(A,) float64: `target` clamped into the limits and their margin, then to what `dt_s` of top speed allows.

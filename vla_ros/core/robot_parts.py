@@ -85,7 +85,8 @@ class CommandSpec:
     """Where commands go, as which message, and how often [Hz].
 
     interface: what the numbers of a Float64MultiArray are: positions, or velocities per s. Velocities are those of the
-        commanded motion, and zero in a hold; that the robot keeps up with them is the guard's `max_jump` to watch.
+        commanded motion, and zero in a hold; that the robot keeps up with them is the guard's
+        `max_following_error` to watch.
     """
 
     topic: str
@@ -137,6 +138,7 @@ class GuardSpec:
     position_margin: commands keep this far inside the limits of arm joints.
     limit_tolerance: a plan further outside the limits than this is a fault; below it is clamped.
     max_jump: a plan that starts further from the measured position (arm joints) is a fault.
+    max_following_error: a robot whose arm joints are further from what they were told is a fault: it does not follow.
     gripper_hold: what a stop holds a gripper at; "commanded" keeps its grip on what it carries.
     """
 
@@ -145,10 +147,11 @@ class GuardSpec:
     position_margin: float = 0.0
     limit_tolerance: float = 0.1
     max_jump: float = 0.5
+    max_following_error: float = 0.25
     gripper_hold: Literal["measured", "commanded"] = "measured"
 
     def __post_init__(self) -> None:
-        for name in ("plan_timeout_s", "joint_state_timeout_s", "max_jump"):
+        for name in ("plan_timeout_s", "joint_state_timeout_s", "max_jump", "max_following_error"):
             positive(name, getattr(self, name))
         for name in ("position_margin", "limit_tolerance"):
             if getattr(self, name) < 0:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from vla_ros.core.knots import Knots
+from vla_ros.core.knots import Knots, distinct
 from vla_ros.core.types import NS_PER_S
 
 Floats = NDArray[np.float64]
@@ -50,7 +50,6 @@ class SmoothPath:
     """
 
     def __init__(self, knots: Knots, window_ns: int, now_ns: int) -> None:
-        self.window_ns = window_ns
         self._start_ns, self._knots_ns, self._values = knots.first_ns, knots.times, knots.values
         self._times = (knots.times - knots.first_ns) / NS_PER_S  # (K,) s; from here on in s, exact enough as floats
         lasts = np.diff(self._times)[:, None]
@@ -58,7 +57,17 @@ class SmoothPath:
         self._slopes = np.vstack([slopes, np.zeros((1, knots.values.shape[1]))])  # after the last knot: at rest
         self._once = _summed((knots.values[:-1] + slopes * lasts / 2) * lasts)
         self._twice = _summed((self._once[:-1] + (knots.values[:-1] / 2 + slopes * lasts / 6) * lasts) * lasts)
+        self.round(window_ns, now_ns)
+
+    def round(self, window_ns: int, now_ns: int) -> None:
+        """Average over another window."""
+        self.window_ns = window_ns
         self.peak_acceleration, self.peak_jerk = self._peaks(now_ns)
+
+    def fits(self, limits: MotionLimits) -> bool:
+        """Whether a plan's share of the limits is enough for it."""
+        gentle = (self.peak_acceleration <= PLAN_SHARE * limits.acceleration).all()
+        return bool(gentle and (self.peak_jerk <= PLAN_SHARE * limits.jerk).all())
 
     def at(self, moments_ns: NDArray[np.int64]) -> Motion:
         """The motion at (M,) moments [ns], (M, A) each."""
@@ -71,7 +80,7 @@ class SmoothPath:
     def _peaks(self, now_ns: int) -> tuple[Floats, Floats]:
         corners = np.concatenate([self._knots_ns + shift * self.window_ns for shift in (-1, 0, 1)])
         ends_ns = max(int(self._knots_ns[-1]) - self.window_ns, now_ns)
-        corners = np.unique(np.clip(corners, now_ns, ends_ns))  # between them the jerk is constant
+        corners = distinct(np.clip(corners, now_ns, ends_ns))  # between them the jerk is constant
         acceleration = self.at(corners).acceleration
         jerk = np.diff(acceleration, axis=0) / (np.diff(corners)[:, None] / NS_PER_S)
         return np.abs(acceleration).max(axis=0), np.abs(jerk).max(axis=0, initial=0.0)
@@ -92,12 +101,11 @@ def smooth(knots: Knots, now_ns: int, limits: MotionLimits) -> SmoothPath:
 
     Only acceleration and jerk decide: no rounding makes a plan slower.
     """
-    for window_ns in WINDOWS_NS:
-        path = SmoothPath(knots, window_ns, now_ns)
-        if (path.peak_acceleration <= PLAN_SHARE * limits.acceleration).all() and (
-            path.peak_jerk <= PLAN_SHARE * limits.jerk
-        ).all():
+    path = SmoothPath(knots, WINDOWS_NS[0], now_ns)
+    for window_ns in WINDOWS_NS[1:]:
+        if path.fits(limits):
             break
+        path.round(window_ns, now_ns)
     return path
 
 

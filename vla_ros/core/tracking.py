@@ -83,7 +83,8 @@ class Tracker:
         self._ruckig.calculate(self._returning, self._return)
         off = _state(self._return, dt_s)
         aim = self._slowed(Motion(*(its + distance for its, distance in zip(_row(plan, 1), off, strict=True))))
-        return _chosen(self._reaches(aim, dt_s), aim, self._pushed(aim, dt_s))
+        reaches = self._reaches(aim, dt_s)
+        return aim if reaches.all() else _chosen(reaches, aim, self._pushed(aim, dt_s))
 
     def _off(self, plan: Motion) -> Motion:
         """How far from the plan, and how moving against it, the joints are now."""

@@ -65,18 +65,23 @@ class BenchNode(Node):
 
     def _make_topics(self) -> None:
         robot, rng = self._robot, np.random.default_rng(0)
-        for camera in robot.cameras:
-            frame = rng.integers(0, 256, (camera.height, camera.width, 3), dtype=np.uint8)
-            publisher = self.create_publisher(Image, camera.topic, SENSOR)
-            self.create_timer(1 / camera.rate_hz, self._shows(publisher.publish, frame))
+        self._shots = [
+            (self.create_publisher(Image, camera.topic, SENSOR),
+             rng.integers(0, 256, (camera.height, camera.width, 3), dtype=np.uint8))
+            for camera in robot.cameras
+        ]  # fmt: skip
+        self.create_timer(1 / robot.cameras[0].rate_hz, self._shoot)
         self._states = self.create_publisher(JointState, robot.joint_states_topic, SENSOR)
         self.create_timer(1 / STATES_HZ, self._tell_states)
         self._instruction = self.create_publisher(String, robot.instruction_topic, LATCHED)
         self.create_subscription(Float64MultiArray, robot.command.topic, self._on_command, COMMAND)
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, EVENTS)
 
-    def _shows(self, publish: Callable[[Image], None], frame: np.ndarray) -> Callable[[], None]:
-        return lambda: publish(array_to_image(frame, self._now_ns()))
+    def _shoot(self) -> None:
+        """All cameras at once, as where one trigger serves them: else their phase would count as our delay."""
+        now_ns = self._now_ns()
+        for publisher, frame in self._shots:
+            publisher.publish(array_to_image(frame, now_ns))
 
     def _now_ns(self) -> int:
         return int(self.get_clock().now().nanoseconds)

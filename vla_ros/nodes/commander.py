@@ -31,7 +31,7 @@ from vla_ros.ros.convert import COMMAND_TYPES, command_message, joint_state_to_a
 from vla_ros.ros.diagnostics import ERROR, OK, WARN, Diagnostics, Report, status
 from vla_ros.ros.lifecycle import ManagedNode, spin
 from vla_ros.ros.parameters import declare, parameter
-from vla_ros.ros.qos import COMMAND, EVENTS, SENSOR
+from vla_ros.ros.qos import COMMAND, EVENTS, SENSOR, actuation
 
 # Right after a reader joins, DDS may leave it without best-effort messages for a third of a second.
 AUTO_ARM_AFTER_S = 1.0
@@ -72,8 +72,9 @@ class CommanderNode(ManagedNode):
         self._latency = {name: LatencyStats() for name in ("chunk_ms", "first_command_ms", "period_ms")}
         self._ticked_s, self._load = math.nan, CpuMeter()
         self._refused, self._last_refusal = 0, ""
+        rate_hz = self._robot.command.rate_hz
         self._outputs = [
-            (spec, columns, self.create_publisher(COMMAND_TYPES[spec.type], spec.topic, COMMAND))
+            (spec, columns, self.create_publisher(COMMAND_TYPES[spec.type], spec.topic, actuation(rate_hz)))
             for spec, columns in self._robot.outputs
         ]
         self._timing = self.create_publisher(DiagnosticStatus, "~/timing", EVENTS)
