@@ -40,10 +40,12 @@ ROOMS = {
     "policies": room("core networks", TORCH | {"numpy", "yaml"}),
     "training": room(
         "core networks policies bags sim",
-        TORCH | {"numpy", "yaml", "rich", "tqdm", "tensorboard", "PIL", "imageio", "skimage"},
+        TORCH | {"numpy", "yaml", "rich", "tqdm", "tensorboard", "PIL", "imageio", "skimage", "pyarrow", "av"},
     ),
     "sim": room("core", {"numpy", "yaml", "mujoco", "OpenGL", "PIL"}),
-    "bags": room("core ros.convert", {"numpy", "yaml", "rosbags", "mcap"} | MESSAGES),
+    "bags": room(
+        "core ros.convert ros.ingest", {"numpy", "yaml", "rosbags", "mcap", "pyarrow", "av", "PIL"} | MESSAGES
+    ),
     "monitor": room("core", {"numpy", "yaml", "rich", "PIL", "aiohttp"}),
     "ros": room("core", {"numpy", "PIL"} | ROS),
     "nodes": room(

@@ -1,8 +1,9 @@
-"""`vla-ros eval`: measure a model in the simulator, without ROS.
+"""`vla-ros eval`: measure a model, in the simulator without ROS or on a bag.
 
 `vla-ros eval MODEL` drives episodes closed loop and prints its success. `vla-ros eval modes MODEL` asks it every
 question of a world model about held-out episodes, and prints how close its answers come: forward dynamics and video
-against copying the current frame, inverse dynamics against the policy.
+against copying the current frame, inverse dynamics against the policy. `vla-ros eval bag BAG --policy MODEL` lets it
+plan from a bag's observations, and compares its plans with the recorded chunks and commands.
 """
 
 from __future__ import annotations
@@ -12,22 +13,26 @@ import json
 from pathlib import Path
 from typing import Any
 
+from vla_ros.cli import eval_bag
+
 CLOSED_LOOP = {"execute_steps": None, "time_limit": 12.0, "card": False}  # options of one form and their defaults
 MODES: dict[str, Any] = {"windows": 512, "steps": None, "pictures": None, "compare": [], "compare_episodes": 0}
-EPISODES = {None: 120, "modes": 60}
+EPISODES = {None: 120, "modes": 60, "bag": 0}
+SHARED = {"bag": ("pictures", "execute_steps")}  # options of other forms that this one has, too
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("form", nargs="?", choices=["modes"], metavar="modes", help="measure the modes, not success")
-    parser.add_argument("model", help="a model folder, or its name in models/")
+    parser.add_argument("form", nargs="?", choices=["modes", "bag"], metavar="modes|bag", help="what to measure")
+    parser.add_argument("model", help="a model folder, or its name in models/; of bag, the bag")
     parser.add_argument("--episodes", type=int, help="default 120; of modes 60")
     parser.add_argument("--seed", type=int, default=10000, help="the first episode's seed; training used 0 to 9999")
     parser.add_argument("--held-out", action="store_true", help="use the wordings that training never saw")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads for the network")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
-    parser.set_defaults(**CLOSED_LOOP, **MODES)
+    eval_bag.add_arguments(parser)
+    parser.set_defaults(**CLOSED_LOOP, **MODES, **eval_bag.BAG)
     closed = parser.add_argument_group("closed loop")
     closed.add_argument("--execute-steps", type=int, help="actions to execute of each chunk")
     closed.add_argument("--time-limit", type=float, help="seconds an episode may take")
@@ -44,10 +49,14 @@ def run(args: argparse.Namespace) -> int:
     """Evaluate, and print a table or JSON."""
     from vla_ros.core.errors import ConfigError
 
-    foreign = CLOSED_LOOP if args.form == "modes" else MODES
+    forms = {None: CLOSED_LOOP, "modes": MODES, "bag": eval_bag.BAG}
+    own = {*forms[args.form], *SHARED.get(args.form, ())}
+    foreign = {n: default for options in forms.values() for n, default in options.items() if n not in own}
     if given := [name for name, default in foreign.items() if getattr(args, name) != default]:
         words = ", ".join("--" + name.replace("_", "-") for name in given)
         raise ConfigError(f"{words}: not for 'vla-ros eval {args.form or 'MODEL'}'; see 'vla-ros eval --help'")
+    if args.form == "bag":
+        return eval_bag.run(args)
     args.episodes = EPISODES[args.form] if args.episodes is None else args.episodes
     return run_modes(args) if args.form == "modes" else run_closed_loop(args)
 

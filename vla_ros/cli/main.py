@@ -20,6 +20,7 @@ COMMANDS = {
     "launch": "run a launch file, with `ros2 launch` where that is installed",
     "eval": "run a policy in the simulator, closed loop, without ROS",
     "demos": "write demonstrations of the scripted expert",
+    "export": "episodes of bags as a dataset to train on",
     "train": "train a policy on demonstrations",
     "calibrate": "when a departure from what was imagined is an alarm",
     "bench": "measure a policy's latency on this machine",

@@ -104,9 +104,12 @@ class CommandSpec:
 
 @dataclass(frozen=True, slots=True)
 class SyncSpec:
-    """How streams become one observation.
+    """How streams become one observation, live and from a bag.
 
     tolerance_s: the widest spread of stamps within one observation, and of a frame from its place in the history [s].
+    align: which value of a stream belongs to a moment. nearest: the nearest within the tolerance; one lost frame of the
+        history is bridged by the one before it. hold: the newest that is not later, up to `max_age_s` old. drop: as
+        nearest, and nothing is bridged: without a value within the tolerance there is no observation.
     history, history_step_s: T frames, this far apart [s].
     max_age_s: an older newest stamp is stale [s].
     max_ahead_s: a stamp further in the future is refused [s].
@@ -117,6 +120,7 @@ class SyncSpec:
     history_step_s: float = 0.1
     max_age_s: float = 0.5
     max_ahead_s: float = 0.1
+    align: Literal["nearest", "hold", "drop"] = "nearest"
 
     def __post_init__(self) -> None:
         for name in ("tolerance_s", "history_step_s", "max_age_s", "max_ahead_s"):

@@ -136,16 +136,28 @@ class Synchroniser:
         return min(stamps[:-1])
 
     def _at(self, what: str, stream: StreamBuffer[T], wanted_ns: int, anchor_ns: int) -> T:
-        """The value at a moment. One lost frame of the past is bridged by the one before it, the start by the first."""
+        """The value at a moment, as `sync.align` says. The start of a history is bridged by the first value."""
+        if self.sync.align == "hold":
+            return self._held(what, stream, wanted_ns, anchor_ns)
         nearest = stream.nearest(wanted_ns)
         if nearest is not None and abs(nearest[0] - wanted_ns) <= self._tolerance_ns:
             return nearest[1]
         before = stream.at_or_before(wanted_ns)
-        if before is None or wanted_ns == anchor_ns:
+        if before is None or wanted_ns == anchor_ns or self.sync.align == "drop":
             off_s = math.inf if nearest is None else (nearest[0] - wanted_ns) / NS_PER_S
             raise _NotReady(f"{what}: nearest is {off_s:+.3f} s off the others (tolerance {self.sync.tolerance_s} s)")
         if wanted_ns - before[0] > self.sync.history_step_s * NS_PER_S + self._tolerance_ns:
             raise _NotReady(f"{what}: a gap of {(wanted_ns - before[0]) / NS_PER_S:.2f} s in the history")
+        return before[1]
+
+    def _held(self, what: str, stream: StreamBuffer[T], wanted_ns: int, anchor_ns: int) -> T:
+        before = stream.at_or_before(wanted_ns)
+        if before is None:
+            raise _NotReady(f"{what}: nothing received yet")
+        if wanted_ns - before[0] > self.sync.max_age_s * NS_PER_S:
+            raise _NotReady(f"{what}: {(wanted_ns - before[0]) / NS_PER_S:.2f} s old (limit {self.sync.max_age_s} s)")
+        if wanted_ns == anchor_ns and before[0] - wanted_ns > self._tolerance_ns:
+            raise _NotReady(f"{what}: the first value is {(before[0] - wanted_ns) / NS_PER_S:+.3f} s off the others")
         return before[1]
 
     def _forget_future(self, now_ns: int) -> None:

@@ -15,7 +15,7 @@ from vla_ros.networks.observation import KeypointEncoderConfig
 from vla_ros.networks.text import PADDING, tokenize, words_of
 from vla_ros.networks.uwm import UnifiedWorldModel
 from vla_ros.policies.statistics import Statistics
-from vla_ros.sim.tasks import TASKS, wordings
+from vla_ros.training.data import sentences_of
 from vla_ros.training.dataset import Demonstrations
 
 BATCH = 64  # windows
@@ -54,8 +54,8 @@ def windows_at(
     later = index[:, None] + np.asarray(future_steps)
     future = np.stack([images[later] for images in data.images.values()], axis=1)
     executed = data.executed[index[:, None] + np.arange(horizon)]
-    tasks = (TASKS[data.meta["tasks"][task]] for task in data.task[index].tolist())
-    sentences = tuple(str(rng.choice(wordings(task, held_out=held_out))) for task in tasks)
+    tasks = (data.meta["tasks"][task] for task in data.task[index].tolist())
+    sentences = tuple(str(rng.choice(sentences_of(task, held_out))) for task in tasks)
     return Windows(now, future, data.state[index], executed, data.episode[index], sentences)
 
 

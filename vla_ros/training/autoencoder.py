@@ -15,7 +15,8 @@ from vla_ros.core.config import read_yaml, to_plain
 from vla_ros.networks.autoencoder import AutoencoderConfig, LatentAutoencoder
 from vla_ros.policies.weights import FILE, load_weights, save_weights
 from vla_ros.training.config import AutoencoderTraining
-from vla_ros.training.dataset import Demonstrations, load_demonstrations
+from vla_ros.training.data import load_data
+from vla_ros.training.dataset import Demonstrations
 from vla_ros.training.loop import Trainer
 
 
@@ -68,7 +69,7 @@ def frames_of(data: Demonstrations, index: NDArray[np.int64]) -> Tensor:
 def train_autoencoder(config: AutoencoderTraining, resume: bool) -> dict[str, float]:
     """Train, normalise, and save into the run folder; returns what it reached."""
     torch.manual_seed(config.loop.seed)
-    data = load_demonstrations(config.data)
+    data = load_data(config)
     total = len(data.state) * len(data.images)
     network = LatentAutoencoder(config.network)
     trainer = Trainer(AutoencoderLoss(network, config.kl), config.loop)

@@ -17,9 +17,9 @@ from vla_ros.networks.observation import KeypointEncoderConfig
 from vla_ros.networks.text import tokenize, words_of
 from vla_ros.networks.uwm import UnifiedWorldModel
 from vla_ros.policies.statistics import Statistics
-from vla_ros.sim.tasks import TASKS, wordings
 from vla_ros.training.autoencoder import as_tensor
 from vla_ros.training.config import UWMTraining
+from vla_ros.training.data import sentences_of
 from vla_ros.training.dataset import Demonstrations, labelled
 
 MIN_STD = 1e-3  # below this a column is constant, and dividing by its deviation would only amplify rounding
@@ -85,7 +85,7 @@ class BatchMaker:
     ) -> None:  # fmt: skip
         self.config, self.data, self.statistics, self.latents = config, data, statistics, latents
         self.features = features
-        self.sentences = [[words_of(sentence) for sentence in wordings(TASKS[name])] for name in data.meta["tasks"]]
+        self.sentences = [[words_of(sentence) for sentence in sentences_of(name)] for name in data.meta["tasks"]]
         self.aux_mean = data.aux.mean(0)
         self.aux_std = np.maximum(data.aux.std(0), MIN_STD)
         training, validation = data.split(config.validation_share)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -45,20 +46,42 @@ class LoopConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class Columns:
+    """Which columns of a LeRobotDataset are ours; only needed for datasets made by others.
+
+    cameras: our name -> the dataset's key; without it, what follows `observation.images.`.
+    joints: names of the columns of state and action, as the robot's contract has them; without it, the dataset's.
+    size: pixels along a side that pictures are scaled to; 0 leaves them.
+    """
+
+    cameras: Mapping[str, str] = field(default_factory=dict)
+    state: str = "observation.state"
+    action: str = "action"
+    joints: tuple[str, ...] = ()
+    size: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class AutoencoderTraining:
-    """Training of the frame autoencoder; `kl` weighs the posterior's distance to a unit Gaussian."""
+    """Training of the frame autoencoder; `kl` weighs the posterior's distance to a unit Gaussian.
+
+    data: a folder of `vla-ros demos`, or a LeRobotDataset, whose `columns` may bear other names.
+    """
 
     kind: Literal["autoencoder"]
     data: Path
     loop: LoopConfig
     network: AutoencoderConfig = field(default_factory=AutoencoderConfig)
     kl: float = 1e-5
+    columns: Columns = field(default_factory=Columns)
 
 
 @dataclass(frozen=True, slots=True)
 class UWMTraining:
     """Training of a Unified World Model on demonstrations.
 
+    data: a folder of `vla-ros demos`, or a LeRobotDataset, whose `columns` may bear other names; the latter knows no
+    privileged positions and one plan a frame, so that `auxiliary` must be 0.
     autoencoder: run folder of a trained autoencoder. out: the model folder to write.
     initial: a model folder to start from. initial_part: its observation encoder, or all of it.
     freeze_images: its image networks stay as they are, and see every frame only once.
@@ -99,6 +122,7 @@ class UWMTraining:
     validation_share: float = 0.04
     labelled_share: float = 1.0
     video_rows: int = 0
+    columns: Columns = field(default_factory=Columns)
 
     def __post_init__(self) -> None:
         if self.joint_rows < 1 or self.video_rows < 0 or self.joint_rows + self.video_rows > self.loop.batch:

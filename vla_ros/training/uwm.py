@@ -30,7 +30,8 @@ from vla_ros.training.answers import answer, columns, windows_at
 from vla_ros.training.autoencoder import load_autoencoder
 from vla_ros.training.batches import BatchMaker, cached_features, cached_latents, measure
 from vla_ros.training.config import UWMTraining
-from vla_ros.training.dataset import Demonstrations, labelled, load_demonstrations
+from vla_ros.training.data import load_data
+from vla_ros.training.dataset import Demonstrations, labelled
 from vla_ros.training.loop import Trainer, processes
 from vla_ros.training.pictures import grid
 
@@ -161,7 +162,7 @@ def pictures(module: UWMLoss, batches: BatchMaker) -> dict[str, Tensor]:
 
 def known_statistics(config: UWMTraining, data: Demonstrations) -> Statistics:
     """Statistics of the episodes whose actions are known."""
-    relative = np.array([name != "gripper_joint" for name in data.meta["joints"]])
+    relative = np.array(["gripper" not in name for name in data.meta["joints"]])
     known = labelled(data, config.labelled_share)
     return measure(replace(data, state=data.state[known], plans=data.plans[known]), relative)
 
@@ -169,7 +170,9 @@ def known_statistics(config: UWMTraining, data: Demonstrations) -> Statistics:
 def train_uwm(config: UWMTraining, resume: bool) -> dict[str, float]:
     """Train and write the model folder; returns what it reached on held-out episodes (nothing in other processes)."""
     torch.manual_seed(config.loop.seed)
-    data = load_demonstrations(config.data)
+    data = load_data(config)
+    if config.auxiliary and not data.aux.shape[1]:
+        raise ConfigError(f"{config.data}: holds no privileged positions; right would be auxiliary: 0")
     autoencoder = load_autoencoder(config.autoencoder)
     statistics = known_statistics(config, data)
     module = UWMLoss(config, data.aux.shape[1])

@@ -1,0 +1,107 @@
+"""A bag recorded from a running policy gives that policy's chunks again: the loop is the same code."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from bag_files import Timed, write_bag
+from waiting import until
+
+from vla_ros.cli.main import main
+from vla_ros.core.robot import load_robot
+
+pytestmark = pytest.mark.live
+
+ROBOT = load_robot("ur5e_tabletop")
+SENTENCES = ("push the red block to the left", "lift the blue block")
+
+
+def record(node: Any) -> list[Timed]:
+    """What is said on the demo's topics from now on, as it is received."""
+    from diagnostic_msgs.msg import DiagnosticStatus
+    from sensor_msgs.msg import Image, JointState
+    from std_msgs.msg import Float64MultiArray, String
+    from trajectory_msgs.msg import JointTrajectory
+
+    from vla_ros.ros.qos import COMMAND, EVENTS, LATCHED, SENSOR
+
+    heard: list[Timed] = []
+    topics = [(camera.topic, Image, SENSOR) for camera in ROBOT.cameras]
+    topics += [
+        (ROBOT.joint_states_topic, JointState, SENSOR), (ROBOT.instruction_topic, String, LATCHED),
+        (ROBOT.command.topic, Float64MultiArray, COMMAND), ("/action_chunk", JointTrajectory, COMMAND),
+        ("/policy/timing", DiagnosticStatus, EVENTS),
+    ]  # fmt: skip
+    for topic, kind, qos in topics:
+
+        def take(message: Any, topic: str = topic) -> None:
+            heard.append((time.time_ns(), topic, message))
+
+        node.create_subscription(kind, topic, take, qos)
+    return heard
+
+
+@pytest.fixture
+def bag(world: Any, processes: Any, tiny_model: Path, tmp_path: Path, request: Any) -> Path:
+    """Some seconds of the tabletop under two sentences, with the commander armed."""
+    from std_msgs.msg import String
+
+    from vla_ros.ros.qos import LATCHED
+
+    heard = record(world.node)
+    sentence = world.node.create_publisher(String, "/instruction", LATCHED)
+    processes.start("sim")
+    processes.start("policy", model=tiny_model, execution=request.param)
+    processes.start("commander", execution=request.param)
+    until(lambda: world.says("policy", "waiting for an instruction"), what="the policy")
+    for number, words in enumerate(SENTENCES, 1):
+        sentence.publish(String(data=words))
+        until(lambda: world.says("policy", "planning"), what="plans")
+        until(lambda: world.trigger("commander/arm")[0], what="arming")
+        wanted = 8 * number
+        until(lambda wanted=wanted: sum(t == "/action_chunk" for _, t, _ in heard) >= wanted, what="chunks")
+    processes.close()
+    time.sleep(0.2)
+    return write_bag(tmp_path / "bag", heard)
+
+
+@pytest.mark.parametrize(
+    "bag", ["receding_horizon", pytest.param("real_time_chunking", marks=pytest.mark.slow)], indirect=True
+)
+def test_the_recorded_policy_repeats_itself(
+    bag: Path, tiny_model: Path, tmp_path: Path, capfd: Any, request: Any
+) -> None:
+    execution = request.node.callspec.params["bag"]
+    words = ["eval", "bag", str(bag), "--policy", str(tiny_model), "--execution", execution, "--json",
+             "--pictures", str(tmp_path / "pictures"), "--fail-above", "chunks.max_error=1e-4"]  # fmt: skip
+    code = main(words)
+    told = json.loads(capfd.readouterr().out.splitlines()[-1])
+    assert code == 0, told
+    assert told["chunks"]["compared"] >= 12 and told["chunks_without_observation"] <= 1
+    assert told["chunks"]["max_error"] < 1e-4 and told["chunks"]["gripper_agreement"] > 0.999
+    assert told["commands"]["compared"] > 0 and len(told["chunks"]["mae_per_step"]) == 12
+    assert set(told["chunks"]["mae_per_joint"]) == set(ROBOT.joint_names)
+    assert Path(told["worst"][0]["picture"]).is_file()
+    if execution == "receding_horizon":
+        another_policy_does_not_pass(bag, tiny_model, tmp_path, capfd)
+
+
+def another_policy_does_not_pass(bag: Path, tiny_model: Path, tmp_path: Path, capfd: Any) -> None:
+    from safetensors.numpy import load_file, save_file
+
+    other = tmp_path / "other"
+    other.mkdir()
+    for file in tiny_model.iterdir():
+        (other / file.name).write_bytes(file.read_bytes())
+    weights = load_file(other / "model.safetensors")
+    rng = np.random.default_rng(1)
+    save_file({n: (w + 0.02 * rng.normal(size=w.shape)).astype(w.dtype) for n, w in weights.items()},
+              other / "model.safetensors")  # fmt: skip
+    words = ["eval", "bag", str(bag), "--policy", str(other), "--json", "--fail-above", "chunks.max_error=1e-4"]
+    assert main(words) == 1
+    assert "chunks.max_error is" in capfd.readouterr().err

@@ -1,0 +1,95 @@
+"""What the robot was told to do at a moment of a bag: from its commands, from the policy's chunks, or as it moved."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from vla_ros.core.errors import ConfigError, MessageError
+from vla_ros.core.knots import Knots
+from vla_ros.core.robot import RobotSpec
+from vla_ros.core.streams import StreamBuffer
+from vla_ros.core.types import NS_PER_S, ActionChunk, Vector
+from vla_ros.ros.convert import command_to_array, joint_state_to_array, to_ns, trajectory_to_chunk
+
+ActionSource = Literal["command", "chunk", "state"]
+CHUNK_TOPIC = "/action_chunk"
+KEPT = 4096  # commands; at 1 kHz as long as any observation waits for its action
+ALL = 2**62
+
+
+class Commanded:
+    """The positions commanded at a moment; one owner, no clock of its own.
+
+    source: command: the command in force, as it left the commander (held until the next). chunk: the newest plan that
+    covers the moment, before limits and smoothing. state: where the joints then were, for robots whose commands are
+    not on the bag.
+    """
+
+    def __init__(
+        self, robot: RobotSpec, source: ActionSource, chunk_topic: str = CHUNK_TOPIC, kept: int = KEPT
+    ) -> None:
+        if source not in get_args(ActionSource):
+            raise ConfigError(f"actions: '{source}'; right would be one of {', '.join(get_args(ActionSource))}")
+        if source == "command" and (blind := [o.topic for o, _ in robot.outputs if o.interface == "velocity"]):
+            raise ConfigError(f"{blind[0]} carries velocities; right would be the actions of 'chunk' or 'state'")
+        self._robot, self._source, self._chunk_topic = robot, source, chunk_topic
+        self._max_age_ns = round(robot.sync.max_age_s * NS_PER_S)
+        self._outputs = {spec.topic: (columns, StreamBuffer[Vector](kept)) for spec, columns in robot.outputs}
+        self._states: StreamBuffer[Vector] = StreamBuffer(kept)
+        self._chunk: ActionChunk | None = None
+        self.refused = 0
+        # A state is looked for on both sides of the moment.
+        self.patience_ns = round(robot.sync.tolerance_s * NS_PER_S) if source == "state" else 0
+
+    @property
+    def width(self) -> int:
+        """D, the joints."""
+        return len(self._robot.joints)
+
+    @property
+    def topics(self) -> tuple[str, ...]:
+        """The topics that the actions come from, beside the joint states."""
+        return {"command": tuple(self._outputs), "chunk": (self._chunk_topic,), "state": ()}[self._source]
+
+    def take(self, topic: str, message: Any, now_ns: int) -> None:
+        """A message that was received at `now_ns`: commands bear no stamp, they hold from then on."""
+        try:
+            if topic in self._outputs and self._source == "command":
+                columns, stream = self._outputs[topic]
+                names = [self._robot.joint_names[i] for i in columns]
+                stream.push(now_ns, _finite(command_to_array(message, names)))
+            elif topic == self._chunk_topic and self._source == "chunk":
+                chunk = trajectory_to_chunk(message)
+                if chunk.names == self._robot.joint_names and (
+                    self._chunk is None or chunk.stamp_ns > self._chunk.stamp_ns
+                ):
+                    self._chunk = chunk
+            elif topic == self._robot.joint_states_topic:
+                positions = joint_state_to_array(message, self._robot.joint_names)
+                self._states.push(to_ns(message.header.stamp), _finite(positions))
+        except MessageError:
+            self.refused += 1
+
+    def at(self, moment_ns: int) -> Vector | None:
+        """(D,) positions commanded at a moment; None where nothing was."""
+        if self._source == "chunk":
+            covers = self._chunk is not None and self._chunk.stamp_ns <= moment_ns <= self._chunk.end_ns
+            return Knots.of(self._chunk).at(moment_ns).astype(np.float32) if covers and self._chunk else None
+        if self._source == "state":
+            near = self._states.nearest(moment_ns)
+            return near[1] if near and abs(near[0] - moment_ns) <= self.patience_ns else None
+        action = np.zeros(len(self._robot.joints), dtype=np.float32)
+        for columns, stream in self._outputs.values():
+            before = stream.at_or_before(moment_ns)
+            if before is None or not 0 <= moment_ns - before[0] <= self._max_age_ns:
+                return None
+            action[list(columns)] = before[1]
+        return action
+
+
+def _finite(values: Any) -> Vector:
+    if not np.isfinite(values).all():
+        raise MessageError("the numbers are not finite")
+    return np.asarray(values, dtype=np.float32)

@@ -1,0 +1,82 @@
+"""`vla-ros eval bag`: a policy on a bag's observations, compared with what was recorded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageDraw
+
+from vla_ros.bags.commanded import CHUNK_TOPIC
+from vla_ros.bags.comparison import Comparison
+from vla_ros.bags.export import timed
+from vla_ros.bags.open_loop import Answer, OpenLoop
+from vla_ros.bags.reader import open_bag
+from vla_ros.bags.recorded_plans import read_plans
+from vla_ros.core.errors import ConfigError
+from vla_ros.core.robot import RobotSpec
+from vla_ros.core.streams import Synchroniser
+from vla_ros.ros.ingest import Ingest
+
+TIMING_TOPIC = "/policy/timing"
+
+
+@dataclass(frozen=True, slots=True)
+class EvalOptions:
+    """delay_ms: from stamp to plan, of one's own choice; None takes the recorded one. pictures: where the frames of
+    the worst moments go. sim_time: the nodes lived by /clock."""
+
+    delay_ms: float | None = None
+    execution: str = "receding_horizon"
+    execute_steps: int = 0
+    chunk_topic: str = CHUNK_TOPIC
+    timing_topic: str = TIMING_TOPIC
+    worst: int = 5
+    pictures: Path | None = None
+    sim_time: bool = False
+
+
+def eval_bag(path: Path, robot: RobotSpec, policy: Any, options: EvalOptions) -> dict[str, Any]:
+    """Ask `policy` about the observations on the bag; figures as plain data. ConfigError where nothing came of it."""
+    cameras = tuple(camera.name for camera in policy.contract.cameras)
+    inputs = tuple(source.topic for source in Ingest(robot, Synchroniser(robot, cameras=cameras), cameras).sources)
+    with open_bag(path) as bag:
+        if missing := [topic for topic in inputs if topic not in bag.topics]:
+            raise ConfigError(f"{path}: lacks {', '.join(missing)}; it has {', '.join(sorted(bag.topics))}")
+        said = (options.chunk_topic, options.timing_topic, *(spec.topic for spec, _ in robot.outputs))
+        plans = read_plans(timed(bag, said, options.sim_time), robot, options.chunk_topic, options.timing_topic)
+        delay_ns = None if options.delay_ms is None else round(options.delay_ms * 1e6)
+        loop = OpenLoop(robot, policy, plans, delay_ns, options.execution, options.execute_steps)
+        comparison = Comparison(robot, plans, options.worst)
+        for answer in loop.answers(timed(bag, inputs, options.sim_time)):
+            comparison.add(answer)
+        start_ns = bag.start_ns
+    if not comparison.plans:
+        raise ConfigError(f"{path}: not one observation could be planned from; `vla-ros bag info` says what is there")
+    figures = comparison.figures(start_ns) | {
+        "bag": str(path), "recorded_chunks": len(plans.chunks), "chunks_without_observation": loop.missed,
+        "observations_refused": loop.refused, "delay": "recorded" if delay_ns is None and plans.chunks else "chosen",
+    }  # fmt: skip
+    if options.pictures is not None:
+        for entry, (error, answer) in zip(figures["worst"], comparison.worst, strict=True):
+            entry["picture"] = str(draw(answer, error, options.pictures))
+    return figures
+
+
+def draw(answer: Answer, error: float, folder: Path) -> Path:
+    """The newest frames of all cameras side by side, with what was said and how far the plan was off."""
+    folder.mkdir(parents=True, exist_ok=True)
+    frames = [Image.fromarray(np.ascontiguousarray(images[-1])) for images in answer.observation.images.values()]
+    frames = [frame.resize((max(1, round(frame.width * 256 / frame.height)), 256)) for frame in frames]
+    sheet = Image.new("RGB", (sum(frame.width for frame in frames), 256 + 32))
+    left = 0
+    for frame in frames:
+        sheet.paste(frame, (left, 32))
+        left += frame.width
+    words = f"{answer.observation.instruction}\nlargest error {error:.4g}, stamp {answer.observation.stamp_ns}"
+    ImageDraw.Draw(sheet).multiline_text((4, 2), words, fill="white")
+    path = folder / f"worst_{answer.observation.stamp_ns}.png"
+    sheet.save(path)
+    return path

@@ -1,0 +1,236 @@
+"""LeRobotDataset v3.0: parquet tables, one mp4 a camera for many episodes, statistics and tasks.
+
+`observation.state` (D,) measured positions, `action` (D,) commanded positions one step later, `observation.images.NAME`
+video (or PNG pictures inside the tables, where lossless), `task` the sentence.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from vla_ros.bags.episodes import Frame
+from vla_ros.bags.formats import Layout
+from vla_ros.bags.formats.summary import Summary, image_rows
+from vla_ros.bags.formats.video import CODEC, PIXELS, VideoFile
+from vla_ros.core.errors import ConfigError
+
+CHUNK_SIZE, DATA_MB, VIDEO_MB = 1000, 100, 200
+STATE, ACTION, IMAGES = "observation.state", "action", "observation.images."
+DATA_PATH = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
+VIDEO_PATH = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
+EPISODES_PATH = "meta/episodes/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
+COUNTERS = ("frame_index", "episode_index", "index", "task_index")
+IMAGE_EVERY = 10  # of the frames, one in so many counts for image statistics
+
+
+def open_writer(out: Path, layout: Layout) -> LeRobotWriter:
+    """A writer into `out`."""
+    return LeRobotWriter(out, layout)
+
+
+class LeRobotWriter:
+    """Writes beside `out`, and gives it its name when it is complete."""
+
+    def __init__(self, out: Path, layout: Layout) -> None:
+        self._out, self._layout = out, layout
+        out.parent.mkdir(parents=True, exist_ok=True)
+        self._root = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+        self._keys = {IMAGES + name: name for name in layout.cameras}
+        self._videos: dict[str, VideoFile] = {}
+        self._video_files = dict.fromkeys(self._keys, -1)
+        self._data: pq.ParquetWriter | None = None
+        self._data_file = -1
+        self._tasks: dict[str, int] = {}
+        self._episodes: list[dict[str, Any]] = []
+        self._all = {key: Summary() for key in (STATE, ACTION, *self._keys)}
+        self._rows: list[dict[str, Any]] = []
+        self._own: dict[str, Summary] = {}
+        self._begun: dict[str, tuple[int, int]] = {}  # video key -> file and frame in it where the episode begins
+        self._number: int | None = None
+        self._index = 0
+
+    def add(self, frame: Frame) -> None:
+        """See `Writer`."""
+        if frame.episode != self._number:
+            self._end_episode()
+            self._begin_episode(frame.episode)
+        observation, within = frame.observation, len(self._rows)
+        task = self._tasks.setdefault(observation.instruction, len(self._tasks))
+        row: dict[str, Any] = {
+            STATE: observation.state[-1], ACTION: frame.action,
+            "timestamp": np.float32(within / self._layout.fps), "frame_index": within,
+            "episode_index": len(self._episodes), "index": self._index, "task_index": task,
+        }  # fmt: skip
+        for key, name in self._keys.items():
+            image = observation.images[name][-1]
+            if self._layout.lossless:
+                row[key] = {"bytes": _png(image), "path": None}
+            else:
+                self._videos[key].add(image)
+            if within % IMAGE_EVERY == 0:
+                self._count(key, image_rows(image))
+        self._rows.append(row)
+        self._index += 1
+
+    def close(self) -> dict[str, Any]:
+        """See `Writer`."""
+        self._end_episode()
+        if not self._episodes:
+            self.abandon()
+            raise ConfigError(f"{self._out}: not one episode came of it; nothing was written")
+        for video in self._videos.values():
+            video.close()
+        if self._data is not None:
+            self._data.close()
+        self._write_meta()
+        self._root.chmod(0o755)
+        self._root.rename(self._out)
+        return {"episodes": len(self._episodes), "frames": self._index, "tasks": len(self._tasks)}
+
+    def abandon(self) -> None:
+        """See `Writer`."""
+        shutil.rmtree(self._root, ignore_errors=True)
+
+    def _count(self, key: str, values: Any) -> None:
+        self._all[key].add(values)
+        self._own.setdefault(key, Summary()).add(values)
+
+    def _begin_episode(self, number: int) -> None:
+        self._number, self._rows, self._own = number, [], {}
+        for key, name in self._keys.items() if not self._layout.lossless else ():
+            video = self._videos.get(key)
+            if video is None or video.size() > VIDEO_MB * 1_000_000:
+                if video is not None:
+                    video.close()
+                self._video_files[key] += 1
+                path = self._root / _path(VIDEO_PATH, self._video_files[key], key)
+                video = self._videos[key] = VideoFile(path, self._layout.fps, *self._layout.cameras[name])
+            self._begun[key] = self._video_files[key], video.frames
+
+    def _end_episode(self) -> None:
+        if self._number is None:
+            return
+        for key in (STATE, ACTION):
+            self._count(key, np.stack([row[key] for row in self._rows]))
+        length, fps = len(self._rows), self._layout.fps
+        self._write_rows()
+        chunk, file = divmod_file(self._data_file)
+        episode: dict[str, Any] = {
+            "episode_index": len(self._episodes),
+            "tasks": _in_order(self._tasks, [row["task_index"] for row in self._rows]), "length": length,
+            "data/chunk_index": chunk, "data/file_index": file,
+            "dataset_from_index": self._index - length, "dataset_to_index": self._index,
+            "meta/episodes/chunk_index": 0, "meta/episodes/file_index": 0,
+        }  # fmt: skip
+        for key, (number, first) in self._begun.items():
+            chunk, file = divmod_file(number)
+            episode |= {
+                f"videos/{key}/chunk_index": chunk, f"videos/{key}/file_index": file,
+                f"videos/{key}/from_timestamp": first / fps, f"videos/{key}/to_timestamp": (first + length) / fps,
+            }  # fmt: skip
+        for key, summary in self._own.items():
+            episode |= {f"stats/{key}/{name}": value for name, value in summary.figures().items()}
+        self._episodes.append(episode)
+        self._number = None
+
+    def _write_rows(self) -> None:
+        path = self._root / _path(DATA_PATH, max(self._data_file, 0))
+        if self._data is not None and path.stat().st_size > DATA_MB * 1_000_000:
+            self._data.close()
+            self._data = None
+        if self._data is None:
+            self._data_file += 1
+            path = self._root / _path(DATA_PATH, self._data_file)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._data = pq.ParquetWriter(path, self._schema())
+        columns = {name: [row[name] for row in self._rows] for name in self._schema().names}
+        self._data.write_table(pa.table(columns, schema=self._schema()))
+
+    def _schema(self) -> pa.Schema:
+        vector = pa.list_(pa.float32(), len(self._layout.joints))
+        fields = [(STATE, vector), (ACTION, vector), ("timestamp", pa.float32())]
+        fields += [(name, pa.int64()) for name in COUNTERS]
+        if self._layout.lossless:
+            fields += [(key, pa.struct([("bytes", pa.binary()), ("path", pa.string())])) for key in self._keys]
+        return pa.schema(fields)
+
+    def _write_meta(self) -> None:
+        meta = self._root / "meta"
+        path = self._root / _path(EPISODES_PATH, 0)
+        path.parent.mkdir(parents=True)
+        pq.write_table(pa.Table.from_pylist(self._episodes), path)
+        _write_tasks(meta / "tasks.parquet", self._tasks)
+        stats = {key: summary.figures() for key, summary in self._all.items()}
+        (meta / "stats.json").write_text(json.dumps(stats, indent=1) + "\n")
+        (meta / "info.json").write_text(json.dumps(self._info(), indent=1) + "\n")
+
+    def _info(self) -> dict[str, Any]:
+        lossless, count = self._layout.lossless, len(self._episodes)
+        return {
+            "codebase_version": "v3.0", "robot_type": self._layout.robot, "total_episodes": count,
+            "total_frames": self._index, "total_tasks": len(self._tasks), "chunks_size": CHUNK_SIZE,
+            "data_files_size_in_mb": DATA_MB, "video_files_size_in_mb": VIDEO_MB, "fps": self._layout.fps,
+            "splits": {"train": f"0:{count}"}, "data_path": DATA_PATH,
+            "video_path": None if lossless else VIDEO_PATH, "features": self._features(),
+        }  # fmt: skip
+
+    def _features(self) -> dict[str, Any]:
+        joints, fps = list(self._layout.joints), self._layout.fps
+        features: dict[str, Any] = {
+            key: {"dtype": "float32", "shape": [len(joints)], "names": joints} for key in (STATE, ACTION)
+        }
+        for key, name in self._keys.items():
+            height, width = self._layout.cameras[name]
+            picture = {"shape": [height, width, 3], "names": ["height", "width", "channels"]}
+            features[key] = {"dtype": "image", **picture} if self._layout.lossless else {
+                "dtype": "video", **picture, "info": {
+                    "video.height": height, "video.width": width, "video.codec": CODEC.removeprefix("libsvt"),
+                    "video.pix_fmt": PIXELS, "video.is_depth_map": False, "video.fps": fps, "video.channels": 3,
+                    "has_audio": False,
+                },
+            }  # fmt: skip
+        features["timestamp"] = {"dtype": "float32", "shape": [1], "names": None}
+        return features | {name: {"dtype": "int64", "shape": [1], "names": None} for name in COUNTERS}
+
+
+def divmod_file(number: int) -> tuple[int, int]:
+    """The chunk and the file in it of the n-th file."""
+    return divmod(number, CHUNK_SIZE)
+
+
+def _path(template: str, number: int, video_key: str = "") -> str:
+    chunk, file = divmod_file(number)
+    return template.format(chunk_index=chunk, file_index=file, video_key=video_key)
+
+
+def _in_order(tasks: dict[str, int], used: list[int]) -> list[str]:
+    sentences = list(tasks)
+    return [sentences[index] for index in dict.fromkeys(used)]
+
+
+def _write_tasks(path: Path, tasks: dict[str, int]) -> None:
+    """The sentence is the table's index: LeRobot reads it with pandas, which wants to be told so."""
+    column = {"field_name": "task_index", "name": "task_index", "pandas_type": "int64", "numpy_type": "int64"}
+    index = {"field_name": "task", "name": "task", "pandas_type": "unicode", "numpy_type": "object"}
+    pandas = {
+        "index_columns": ["task"], "column_indexes": [], "pandas_version": "2.0.0",
+        "columns": [{**column, "metadata": None}, {**index, "metadata": None}],
+    }  # fmt: skip
+    schema = pa.schema([("task_index", pa.int64()), ("task", pa.string())], metadata={"pandas": json.dumps(pandas)})
+    pq.write_table(pa.table([list(tasks.values()), list(tasks)], schema=schema), path)
+
+
+def _png(image: Any) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(image)).save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()

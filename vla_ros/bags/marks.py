@@ -1,0 +1,49 @@
+"""Episode marks: what the recorder writes on `/episode` when an episode begins and ends, and what an operator says."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from vla_ros.core.errors import MessageError
+
+EPISODE_TOPIC = "/episode"
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A marked episode, by the times at which its marks were received. success: None where nobody said."""
+
+    start_ns: int
+    end_ns: int
+    success: bool | None = None
+    note: str = ""
+
+
+def parse_mark(text: str) -> dict[str, object]:
+    """`{"event": "start" | "end", "success": true | false | null, "note": "..."}`; other keys are free."""
+    try:
+        mark = json.loads(text)
+    except ValueError as error:
+        raise MessageError(f"episode mark: not JSON: {error}") from None
+    if not isinstance(mark, dict) or mark.get("event") not in ("start", "end"):
+        raise MessageError(f'episode mark: {text[:80]!r}; right would be {{"event": "start"}} or "end"')
+    return mark
+
+
+def spans_of(marks: Iterable[tuple[int, str]], end_ns: int) -> list[Span]:
+    """The episodes between marks (time of reception, text); one that was never ended lasts until `end_ns`."""
+    spans: list[Span] = []
+    started: int | None = None
+    for moment_ns, text in marks:
+        mark = parse_mark(text)
+        if started is not None:
+            success = mark.get("success") if mark["event"] == "end" else None
+            spans.append(Span(started, moment_ns, success if isinstance(success, bool) else None, _note(mark)))
+        started = moment_ns if mark["event"] == "start" else None
+    return spans if started is None else [*spans, Span(started, end_ns)]
+
+
+def _note(mark: dict[str, object]) -> str:
+    return str(mark.get("note") or "") if mark["event"] == "end" else ""

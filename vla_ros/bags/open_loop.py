@@ -1,0 +1,151 @@
+"""A policy judged on a bag: it plans from the bag's observations, nothing moves, and its plans are compared with what
+was recorded.
+
+Observations come through `ros.ingest` and the `Synchroniser`, like the live node's. Where the bag holds chunks, the
+policy is asked at their observations, as complete as they were (`~/timing` says when); with a delay of one's own
+choice, or on a bag without chunks, at the observations that the node's `ReplanClock` would have taken.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from vla_ros.bags.recorded_plans import RecordedPlans
+from vla_ros.core.continuation import Continuation, Continuer, check_can_continue
+from vla_ros.core.errors import MessageError
+from vla_ros.core.prefetch import ReplanClock
+from vla_ros.core.robot import RobotSpec
+from vla_ros.core.streams import Synchroniser
+from vla_ros.core.types import NS_PER_S, ActionChunk, Observation
+from vla_ros.ros.ingest import INSTRUCTION, JOINT_STATES, Ingest
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A plan and what it was made from. delay_ns: from the observation's stamp until the plan would have been there.
+
+    recorded: the chunk on the bag that answers the same observation. inference_ns: as it took here.
+    """
+
+    observation: Observation
+    chunk: ActionChunk
+    recorded: ActionChunk | None
+    delay_ns: int
+    inference_ns: int
+
+
+@dataclass(slots=True)
+class OpenLoop:
+    """Asks a policy about a bag's observations. delay_ns: of one's own choice; None takes the recorded one.
+
+    execution: as the policy node's; with real_time_chunking a chunk continues the recorded one before it.
+    missed: recorded chunks whose observation the bag does not give. refused: observations that cannot be obeyed.
+    """
+
+    robot: RobotSpec
+    policy: Any
+    recorded: RecordedPlans
+    delay_ns: int | None = None
+    execution: str = "receding_horizon"
+    execute_steps: int = 0
+    missed: int = 0
+    refused: int = 0
+    _instruction: str = field(default="", init=False)
+    _replan: ReplanClock = field(init=False)
+    _continuer: Continuer | None = field(default=None, init=False)
+
+    def answers(self, messages: Iterable[tuple[str, Any, int]]) -> Iterator[Answer]:
+        """From (topic, message, time of reception) of the robot's inputs, in order."""
+        contract, robot = self.policy.contract, self.robot
+        cameras = tuple(camera.name for camera in contract.cameras)
+        synchroniser = Synchroniser(
+            robot, cameras=cameras, history=contract.history, history_step_s=contract.step_s
+        )  # fmt: skip
+        steps = self.execute_steps or contract.execute_steps
+        timeout_ns = round(robot.guard.plan_timeout_s * NS_PER_S)
+        self._replan = ReplanClock(steps, contract.horizon, contract.step_ns, timeout_ns)
+        if self.execution == "real_time_chunking":
+            check_can_continue(self.policy, "the policy")
+            self._continuer = Continuer(steps, contract.horizon, ~robot.is_gripper, robot.guard.max_jump / 2)
+        as_recorded = self.delay_ns is None and bool(self.recorded.chunks)
+        chosen = self._as_recorded if as_recorded else self._as_chosen
+        yield from chosen(messages, synchroniser, Ingest(robot, synchroniser, cameras))
+
+    def _as_recorded(
+        self, messages: Iterable[tuple[str, Any, int]], synchroniser: Synchroniser, ingest: Ingest
+    ) -> Iterator[Answer]:
+        """At the observations that were answered then, with all that had been received when they were taken."""
+        sources = {source.topic: source for source in ingest.sources}
+        wanted = dict.fromkeys(sorted(self.recorded.chunks))
+        found: Observation | None = None  # the newest that is wanted; it may still be completed
+        for topic, message, now_ns in messages:
+            if found is not None and now_ns > self._complete_ns(found.stamp_ns, now_ns):
+                yield from self._answer(found, self.recorded.delay_ns(found.stamp_ns))
+                found = None
+            source = sources[topic]
+            if not ingest.take(source, message, now_ns) or source.name == INSTRUCTION:
+                continue
+            if source.name == JOINT_STATES and found is None:
+                continue
+            observation = synchroniser.observe(now_ns, repeat=True)
+            if observation is None or not observation.instruction:
+                continue
+            if found is not None and observation.stamp_ns != found.stamp_ns:
+                yield from self._answer(found, self.recorded.delay_ns(found.stamp_ns))
+                found = None
+            if observation.stamp_ns in wanted:
+                wanted.pop(observation.stamp_ns)
+                found = observation
+            elif found is not None and observation.stamp_ns == found.stamp_ns:
+                found = observation
+        if found is not None:
+            yield from self._answer(found, self.recorded.delay_ns(found.stamp_ns))
+        self.missed = len(wanted)
+
+    def _complete_ns(self, stamp_ns: int, otherwise_ns: int) -> int:
+        timing = self.recorded.timings.get(stamp_ns)
+        return timing.complete_ns if timing else otherwise_ns - 1
+
+    def _as_chosen(
+        self, messages: Iterable[tuple[str, Any, int]], synchroniser: Synchroniser, ingest: Ingest
+    ) -> Iterator[Answer]:
+        """As the node would, were every plan there `delay_ns` after its observation's stamp."""
+        sources = {source.topic: source for source in ingest.sources}
+        delay_ns, busy_until_ns = self.delay_ns or 0, 0
+        for topic, message, now_ns in messages:
+            source = sources[topic]
+            if not ingest.take(source, message, now_ns) or source.name == JOINT_STATES:
+                continue
+            if source.name == INSTRUCTION:
+                self._replan.reset()
+                continue
+            if now_ns < busy_until_ns or not synchroniser.instruction:
+                continue
+            observation = synchroniser.observe(now_ns)
+            if observation is not None and self._replan.is_due(observation.stamp_ns):
+                busy_until_ns = observation.stamp_ns + delay_ns
+                yield from self._answer(observation, delay_ns)
+
+    def _answer(self, observation: Observation, delay_ns: int) -> Iterator[Answer]:
+        """As the node's inference thread does."""
+        if observation.instruction != self._instruction:
+            self.policy.reset()
+            self._instruction = observation.instruction
+        started_ns = time.perf_counter_ns()
+        try:
+            left = Continuation()
+            if self._continuer is not None:
+                left = self._continuer.next(observation, self._replan.delay_ns)
+            chunk = self.policy.infer(observation, left.plan, left.frozen_steps)
+        except MessageError:
+            self.refused += 1
+            return
+        took_ns = time.perf_counter_ns() - started_ns
+        recorded = self.recorded.chunks.get(observation.stamp_ns)
+        if self._continuer is not None:
+            self._continuer.sent(recorded or chunk, observation.instruction)
+        self._replan.planned(observation.stamp_ns, observation.stamp_ns + delay_ns)
+        yield Answer(observation, chunk, recorded, delay_ns, took_ns)
