@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from vla_ros.bags.marks import EPISODE_TOPIC
 from vla_ros.bags.reader import Bag, BagError
 from vla_ros.core.errors import did_you_mean
 from vla_ros.core.robot import RobotSpec
 
-EPISODE_TOPIC = "/episode"
 NODES = ("/policy/timing", "/commander/timing", "/diagnostics", "/action_chunk", EPISODE_TOPIC)
 PREDICTIONS = "/world_model/"
 

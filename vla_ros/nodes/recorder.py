@@ -10,10 +10,11 @@ from typing import Any
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
+from vla_ros.bags.marks import EPISODE_TOPIC
 from vla_ros.bags.qos import qos_of
 from vla_ros.bags.reader import BagError
 from vla_ros.bags.recording import Figures, Recording
-from vla_ros.bags.topics import EPISODE_TOPIC, PREDICTIONS, recorded_topics
+from vla_ros.bags.topics import PREDICTIONS, recorded_topics
 from vla_ros.bags.writer import Channel, Format, fresh_path
 from vla_ros.core.robot import load_robot
 from vla_ros.ros.diagnostics import ERROR, OK, Diagnostics, Report
