@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw
 
 from vla_ros.bags.commanded import CHUNK_TOPIC
 from vla_ros.bags.comparison import Comparison
-from vla_ros.bags.export import timed
+from vla_ros.bags.export import check_inputs, timed
 from vla_ros.bags.open_loop import Answer, OpenLoop
 from vla_ros.bags.reader import open_bag
 from vla_ros.bags.recorded_plans import read_plans
@@ -41,10 +41,10 @@ class EvalOptions:
 def eval_bag(path: Path, robot: RobotSpec, policy: Any, options: EvalOptions) -> dict[str, Any]:
     """Ask `policy` about the observations on the bag; figures as plain data. ConfigError where nothing came of it."""
     cameras = tuple(camera.name for camera in policy.contract.cameras)
-    inputs = tuple(source.topic for source in Ingest(robot, Synchroniser(robot, cameras=cameras), cameras).sources)
+    sources = Ingest(robot, Synchroniser(robot, cameras=cameras), cameras).sources
+    inputs = tuple(source.topic for source in sources)
     with open_bag(path) as bag:
-        if missing := [topic for topic in inputs if topic not in bag.topics]:
-            raise ConfigError(f"{path}: lacks {', '.join(missing)}; it has {', '.join(sorted(bag.topics))}")
+        check_inputs(bag, robot, sources)
         said = (options.chunk_topic, options.timing_topic, *(spec.topic for spec, _ in robot.outputs))
         plans = read_plans(timed(bag, said, options.sim_time), robot, options.chunk_topic, options.timing_topic)
         delay_ns = None if options.delay_ms is None else round(options.delay_ms * 1e6)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from vla_ros.core.errors import ConfigError
 from vla_ros.core.robot import RobotSpec
 from vla_ros.core.types import NS_PER_S
 from vla_ros.ros.convert import to_ns
+from vla_ros.ros.ingest import Source
 
 CLOCK_TOPIC = "/clock"
 
@@ -35,7 +36,7 @@ def timed(bag: Bag, topics: tuple[str, ...], sim_time: bool) -> Iterator[tuple[s
 
     sim_time: the nodes lived by `/clock`; then a message was received at the last time that was said.
     """
-    wanted = [topic for topic in topics if topic in bag.topics]
+    wanted = [topic for topic in topics if topic in names(bag)]
     now_ns: int | None = None
     for recorded in bag.messages(topics=[*wanted, CLOCK_TOPIC] if sim_time else wanted):
         if sim_time and recorded.topic == CLOCK_TOPIC:
@@ -44,6 +45,24 @@ def timed(bag: Bag, topics: tuple[str, ...], sim_time: bool) -> Iterator[tuple[s
             yield recorded.topic, decode(recorded), recorded.receive_ns
         elif now_ns is not None:
             yield recorded.topic, decode(recorded), now_ns
+
+
+def names(bag: Bag) -> list[str]:
+    """The topics on a bag."""
+    return sorted({topic.name for topic in bag.topics})
+
+
+def check_inputs(bag: Bag, robot: RobotSpec, sources: Iterable[Source]) -> None:
+    """ConfigError where a bag lacks what a robot's policy must hear, or has something else under its name."""
+    kinds = {topic.name: topic.type for topic in bag.topics}
+    for source in sources:
+        if source.topic not in kinds:
+            raise ConfigError(
+                f"{bag.path}: lacks {source.topic} of robot '{robot.name}'; it has {', '.join(names(bag)) or 'nothing'}"
+            )
+        right = f"{source.kind.__module__.split('.')[0]}/msg/{source.kind.__name__}"
+        if kinds[source.topic] != right:
+            raise ConfigError(f"{bag.path}: {source.topic} is {kinds[source.topic]}; right would be {right}")
 
 
 def marked_spans(bag: Bag, sim_time: bool) -> list[Span]:
@@ -55,10 +74,7 @@ def marked_spans(bag: Bag, sim_time: bool) -> list[Span]:
 def frames_of(bag: Bag, robot: RobotSpec, options: Options, sim_time: bool, left_out: Counter[str]) -> Iterator[Frame]:
     """The frames of a bag, in order."""
     reader = EpisodeReader(robot, options, marked_spans(bag, sim_time))
-    if missing := [source.topic for source in reader.ingest.sources if source.topic not in bag.topics]:
-        raise ConfigError(
-            f"{bag.path}: lacks {', '.join(missing)} of robot '{robot.name}'; it has {', '.join(sorted(bag.topics))}"
-        )
+    check_inputs(bag, robot, reader.ingest.sources)
     for topic, message, now_ns in timed(bag, reader.topics, sim_time):
         yield from reader.take(topic, message, now_ns)
     yield from reader.close()
