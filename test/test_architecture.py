@@ -44,7 +44,8 @@ ROOMS = {
     ),
     "sim": room("core", {"numpy", "yaml", "mujoco", "OpenGL", "PIL"}),
     "bags": room(
-        "core ros.convert ros.ingest", {"numpy", "yaml", "rosbags", "mcap", "pyarrow", "av", "PIL"} | MESSAGES
+        "core ros.convert ros.ingest",
+        {"numpy", "yaml", "rosbags", "mcap", "pyarrow", "av", "PIL", "ament_index_python"} | MESSAGES,
     ),
     "monitor": room("core", {"numpy", "yaml", "rich", "PIL", "aiohttp"}),
     "ros": room("core", {"numpy", "PIL"} | ROS),
@@ -54,8 +55,13 @@ ROOMS = {
     "launcher": room("core", {"yaml"}),
     "cli": room(" ".join(HOUSE), TORCH | ROS | {"numpy", "yaml", "rich", "mujoco", "PIL"}),
 }
-# The parts of a room's own law that are narrower than the room: core reads YAML, and calls Ruckig, in one file only.
-ONLY_HERE = {("core", "yaml"): {"config.py"}, ("core", "ruckig"): {"tracking.py"}}
+# The parts of a room's own law that are narrower than the room: core reads YAML, and calls Ruckig, in one file only;
+# bags asks where a message package is installed only for its definitions.
+ONLY_HERE = {
+    ("core", "yaml"): {"config.py"},
+    ("core", "ruckig"): {"tracking.py"},
+    ("bags", "ament_index_python"): {"definitions.py"},
+}
 CLI_MAX_LINES = 150
 
 

@@ -6,7 +6,6 @@ What is read is left as it was recorded: bytes, in the order of their receive ti
 from __future__ import annotations
 
 import heapq
-import importlib
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ import yaml
 from rosbags.interfaces import Connection, ConnectionExtRosbag2, QosDurability, QosReliability
 from rosbags.rosbag2 import Reader
 
-from vla_ros.core.errors import VlaRosError
+from vla_ros.core.errors import MessageError, VlaRosError
 
 STORAGES = {".mcap": "mcap", ".db3": "sqlite3"}
 CDR = "cdr"
@@ -134,17 +133,12 @@ def open_bag(path: Path | str) -> Bag:
 
 def decode(recorded: Recorded) -> Any:
     """The message, as a subscriber would get it. BagError for a type that is not installed, or data of another type."""
-    from rclpy.serialization import deserialize_message  # only here: a bag is listed and copied without ROS
+    from vla_ros.ros.convert import deserialize  # only here: a bag is listed and copied without ROS
 
     try:
-        package, kind, name = recorded.type.split("/")
-        message_type = getattr(importlib.import_module(f"{package}.{kind}"), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise BagError(f"{recorded.topic}: the type {recorded.type} is not installed here") from error
-    try:
-        return deserialize_message(recorded.data, message_type)
-    except Exception as error:
-        raise BagError(f"{recorded.topic}: {len(recorded.data)} bytes are no {recorded.type}: {error}") from error
+        return deserialize(recorded.data, recorded.type)
+    except MessageError as error:
+        raise BagError(f"{recorded.topic}: {error}") from error
 
 
 def _compressed(path: Path) -> bool:

@@ -16,9 +16,11 @@ from vla_ros.bags.reader import BagError
 from vla_ros.bags.recording import Figures, Recording
 from vla_ros.bags.topics import PREDICTIONS, recorded_topics
 from vla_ros.bags.writer import Channel, Format, fresh_path
+from vla_ros.core.errors import MessageError
 from vla_ros.core.robot import load_robot
+from vla_ros.ros.convert import message_class
 from vla_ros.ros.diagnostics import ERROR, OK, Diagnostics, Report
-from vla_ros.ros.graph import listening, message_class, offered
+from vla_ros.ros.graph import listening, offered
 from vla_ros.ros.lifecycle import ManagedNode, spin
 from vla_ros.ros.parameters import declare, parameter
 from vla_ros.ros.qos import LATCHED
@@ -114,7 +116,7 @@ class RecorderNode(ManagedNode):
             return
         try:
             kind = message_class(found.type)
-        except (ImportError, AttributeError):
+        except MessageError:
             self._unknown.add(topic)
             self.get_logger().warning(f"{topic} is not recorded: its type {found.type} is not installed here")
             return

@@ -18,10 +18,9 @@ from rosgraph_msgs.msg import Clock
 from vla_ros.bags.reader import Bag, Recorded, Topic, open_bag
 from vla_ros.bags.schedule import Player
 from vla_ros.bags.topics import replayed_topics
-from vla_ros.core.errors import VlaRosError
+from vla_ros.core.errors import MessageError, VlaRosError
 from vla_ros.core.robot import load_robot
-from vla_ros.ros.convert import to_time
-from vla_ros.ros.graph import message_class
+from vla_ros.ros.convert import message_class, to_time
 from vla_ros.ros.lifecycle import spin
 from vla_ros.ros.parameters import declare, parameter
 
@@ -82,7 +81,7 @@ class ReplayNode(Node):
         for topic in (one for one in bag.topics if one.name in wanted):
             try:
                 found[topic.name] = self.create_publisher(message_class(topic.type), topic.name, _quality(topic))
-            except (ImportError, AttributeError, ValueError):
+            except MessageError:
                 self.get_logger().warning(f"{topic.name} is left out: its type {topic.type} is not installed here")
         if not found:
             raise VlaRosError(

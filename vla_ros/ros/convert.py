@@ -6,6 +6,7 @@ Every function from a message raises MessageError where the message does not hol
 from __future__ import annotations
 
 import array
+import importlib
 import io
 from collections.abc import Sequence
 from itertools import pairwise
@@ -16,6 +17,7 @@ from builtin_interfaces.msg import Duration, Time
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image as Pillow
 from PIL import UnidentifiedImageError
+from rclpy.serialization import deserialize_message
 from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
@@ -194,3 +196,21 @@ def command_to_array(message: Any, names: Sequence[str]) -> NDArray[np.float64]:
 def _floats(values: ArrayLike) -> list[float]:
     plain: list[float] = np.asarray(values, dtype=np.float64).tolist()
     return plain
+
+
+def message_class(name: str) -> Any:
+    """The class of a type such as std_msgs/msg/String; MessageError where it is not installed."""
+    try:
+        package, kind, short = name.split("/")
+        return getattr(importlib.import_module(f"{package}.{kind}"), short)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise MessageError(f"the type {name} is not installed here") from error
+
+
+def deserialize(data: bytes, name: str) -> Any:
+    """The message that CDR `data` of a type is; MessageError where it is none."""
+    kind = message_class(name)
+    try:
+        return deserialize_message(data, kind)
+    except Exception as error:
+        raise MessageError(f"{len(data)} bytes are no {name}: {error}") from error

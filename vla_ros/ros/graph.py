@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,12 +39,6 @@ def listening(one: Offered) -> QoSProfile:
         reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
         durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
     )  # fmt: skip
-
-
-def message_class(name: str) -> Any:
-    """The class of a type such as std_msgs/msg/String; ImportError or AttributeError where it is not installed."""
-    package, kind, short = name.split("/")
-    return getattr(importlib.import_module(f"{package}.{kind}"), short)
 
 
 def _hash(found: Any) -> str:
