@@ -56,6 +56,7 @@ setup(
             "sim = vla_ros.nodes.sim:main",
             "demo = vla_ros.nodes.demo:main",
             "bench = vla_ros.nodes.bench:main",
+            "cameras = vla_ros.nodes.cameras:main",
             "recorder = vla_ros.nodes.recorder:main",
             "replay = vla_ros.nodes.replay:main",
             "world_model = vla_ros.nodes.world_model:main",
