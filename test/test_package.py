@@ -26,6 +26,8 @@ ROSDEP = {  # pip name -> rosdep key; None where rosdistro has no key (package.x
     "pytest": "python3-pytest",
     "pyyaml": "python3-yaml",
     "rich": "python3-rich",
+    "mcap": None,
+    "rosbags": None,
     "ruckig": None,
     "safetensors": None,
     "torch": "python3-pytorch-pip",
