@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import signal
 import sys
 import traceback
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NoReturn
 
 import rclpy
 from rclpy.executors import ExternalShutdownException
@@ -92,7 +94,7 @@ def spin(make: Callable[[], Node], start: Callable[[Any], None], stop: Callable[
     that the user can mend, said in one line. After any other error too the node is stopped first, and then reported."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)  # our handlers leave time to stop the robot
-    node, code = None, 0
+    node, executor, code = None, None, 0
     try:
         node = make()
         start(node)
@@ -112,5 +114,20 @@ def spin(make: Callable[[], Node], start: Callable[[Any], None], stop: Callable[
         if node is not None:
             stop(node)
             node.destroy_node()
+        if executor is not None:
+            executor.shutdown()
         rclpy.try_shutdown()
-    sys.exit(code)
+    del node, executor
+    _end(code)
+
+
+def _end(code: int) -> NoReturn:
+    """At once: all is stopped and closed by now, and Python's own end takes torch apart for seconds.
+
+    Only DDS has something to give back first: its shared memory, as soon as nothing holds the context any more.
+    """
+    gc.collect()
+    rclpy.get_default_context().destroy()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
