@@ -38,7 +38,7 @@ ROS_PACKAGES = {
     "ament_index_python", "builtin_interfaces", "diagnostic_msgs", "lifecycle_msgs", "rcl_interfaces", "rclpy",
     "rosgraph_msgs", "sensor_msgs", "std_msgs", "std_srvs", "trajectory_msgs",
 }  # fmt: skip
-NODES = ("policy", "commander", "sim", "demo", "world_model", "dashboard")
+NODES = sorted(path.stem for path in (ROOT / "vla_ros" / "nodes").glob("*.py") if "\ndef main(" in path.read_text())
 
 
 def requirement_lines(file: str) -> list[tuple[str, str]]:
