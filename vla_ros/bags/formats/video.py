@@ -40,8 +40,8 @@ class VideoFile:
         self._container.mux(self._stream.encode(frame))
 
     def size(self) -> int:
-        """Bytes on disk so far."""
-        return self.path.stat().st_size
+        """Bytes on disk so far; none while the first frames are still in the encoder."""
+        return self.path.stat().st_size if self.path.exists() else 0
 
     def close(self) -> None:
         """Write what is still in the encoder."""
