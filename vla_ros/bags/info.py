@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from vla_ros.bags.reader import CDR, Bag, BagError, decode
-from vla_ros.bags.topics import recorded_topics
 from vla_ros.core.robot import RobotSpec
 from vla_ros.core.types import NS_PER_S
 
@@ -58,8 +57,8 @@ def missing_topics(bag: Bag, robot: RobotSpec) -> tuple[str, ...]:
     filled = {topic.name for topic in bag.topics if topic.count}
     cameras = [f"{camera.topic}/compressed" if camera.compressed else camera.topic for camera in robot.cameras]
     needed = [*cameras, robot.joint_states_topic, robot.instruction_topic, *(spec.topic for spec, _ in robot.outputs)]
-    assert set(needed) <= set(recorded_topics(robot))
-    return tuple(topic for topic in needed if topic not in filled)
+    absolute = (f"/{topic.lstrip('/')}" for topic in needed)
+    return tuple(topic for topic in absolute if topic not in filled)
 
 
 def _info(name: str, kind: str, received: list[int], late: list[float], problem: str) -> TopicInfo:
