@@ -135,6 +135,18 @@ def test_an_interrupted_episode_still_stops_the_robot() -> None:
     assert graph.said[-1] == "stop"
 
 
+def test_an_episode_interrupted_before_the_commander_answers_stops_the_robot() -> None:
+    class Interrupted(SmallGraph):
+        def arm(self) -> str | None:
+            super().arm()
+            raise KeyboardInterrupt  # the commander has armed, its answer is still on the way
+
+    graph = Interrupted()
+    with pytest.raises(KeyboardInterrupt):
+        run(graph)
+    assert graph.armed_s is None and graph.said[-1] == "stop"
+
+
 def test_waiting_for_the_nodes_has_an_end() -> None:
     graph = SmallGraph()
     graph.missing = 10_000

@@ -83,12 +83,12 @@ def run_episode(graph: Graph, episode: Episode, pace: Pace, progress: Progress) 
     graph.reset(episode.seed, episode.task)
     graph.take_frames()
     graph.instruct(episode.instruction)
-    refusal = _answered(graph, pace) or _arm(graph, pace)
-    if refusal is not None:
-        return EpisodeResult(episode, _judged(episode, False), 0.0, (), refusal)
-    graph.take_chunks()
-    started_s = graph.now_s()
-    try:
+    try:  # from here: interrupted while it asks, `_arm` may have armed a commander whose answer nobody heard
+        refusal = _answered(graph, pace) or _arm(graph, pace)
+        if refusal is not None:
+            return EpisodeResult(episode, _judged(episode, False), 0.0, (), refusal)
+        graph.take_chunks()
+        started_s = graph.now_s()
         fault = _watch(graph, episode, pace, progress)
         seconds, success = graph.now_s() - started_s, bool(graph.success())
     finally:
