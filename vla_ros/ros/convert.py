@@ -17,7 +17,7 @@ from builtin_interfaces.msg import Duration, Time
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image as Pillow
 from PIL import UnidentifiedImageError
-from rclpy.serialization import deserialize_message
+from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
@@ -214,3 +214,13 @@ def deserialize(data: bytes, name: str) -> Any:
         return deserialize_message(data, kind)
     except Exception as error:
         raise MessageError(f"{len(data)} bytes are no {name}: {error}") from error
+
+
+def serialize(message: Any) -> bytes:
+    """CDR of a message."""
+    return bytes(serialize_message(message))
+
+
+def type_name(message: Any) -> str:
+    """The type of a message, such as std_msgs/msg/String."""
+    return f"{type(message).__module__.split('.')[0]}/msg/{type(message).__name__}"

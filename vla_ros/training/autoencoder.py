@@ -11,8 +11,9 @@ import yaml
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from vla_ros.core.config import read_yaml, to_plain
+from vla_ros.core.config import load_yaml, parse, to_plain
 from vla_ros.networks.autoencoder import AutoencoderConfig, LatentAutoencoder
+from vla_ros.policies.loading import load_policy
 from vla_ros.policies.weights import FILE, load_weights, save_weights
 from vla_ros.training.config import AutoencoderTraining
 from vla_ros.training.data import load_data
@@ -92,8 +93,13 @@ def train_autoencoder(config: AutoencoderTraining, resume: bool) -> dict[str, fl
     return {"psnr_db": psnr(result, held), "steps": trainer.step}
 
 
-def load_autoencoder(run: Path) -> LatentAutoencoder:
-    """The autoencoder that `train_autoencoder` saved in a run folder."""
-    network = LatentAutoencoder(read_yaml(run / "config.yaml", AutoencoderConfig))
-    load_weights(network, run / FILE)
+def load_autoencoder(folder: Path) -> LatentAutoencoder:
+    """The autoencoder that `train_autoencoder` saved in a run folder, or that of a model folder."""
+    config = load_yaml(folder / "config.yaml")
+    if isinstance(config, dict) and "kind" in config:
+        network = load_policy(folder).model.obs_encoder.vae
+        assert isinstance(network, LatentAutoencoder)  # the tabletop preset's; training refuses others
+        return network
+    network = LatentAutoencoder(parse(config, AutoencoderConfig, str(folder / "config.yaml")))
+    load_weights(network, folder / FILE)
     return network.eval()

@@ -82,7 +82,8 @@ class UWMTraining:
 
     data: a folder of `vla-ros demos`, or a LeRobotDataset, whose `columns` may bear other names; the latter knows no
     privileged positions and one plan a frame, so that `auxiliary` must be 0.
-    autoencoder: run folder of a trained autoencoder. out: the model folder to write.
+    autoencoder: run folder of a trained autoencoder, or a model folder that has one. out: the model folder to write.
+    relabelled: learn also from the plans for other tasks that `vla-ros demos` gives each frame; a recording has none.
     initial: a model folder to start from. initial_part: its observation encoder, or all of it.
     freeze_images: its image networks stay as they are, and see every frame only once.
     plan_rows: of the relabelled plans of a frame, how many the diffusion learns from at each visit.
@@ -103,6 +104,7 @@ class UWMTraining:
     out: Path
     loop: LoopConfig
     network: UWMConfig = field(default_factory=UWMConfig)
+    relabelled: bool = True
     initial: Path | None = None
     initial_part: Literal["encoder", "all"] = "encoder"
     freeze_images: bool = False

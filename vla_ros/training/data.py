@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from vla_ros.core.errors import ConfigError
 from vla_ros.sim.tasks import TASKS, instruction_to_task, wordings
 from vla_ros.training.config import AutoencoderTraining, UWMTraining
@@ -17,7 +19,10 @@ def load_data(config: AutoencoderTraining | UWMTraining) -> Demonstrations:
         return load_lerobot(config.data, horizon, config.columns)
     if config.columns != type(config.columns)():
         raise ConfigError(f"columns: {config.data} is no LeRobotDataset (a folder with meta/info.json); leave it out")
-    return load_demonstrations(config.data)
+    data = load_demonstrations(config.data)
+    if isinstance(config, UWMTraining) and not config.relabelled:
+        data = replace(data, plans=data.plans[:, :1], plan_task=data.plan_task[:, :1])
+    return data
 
 
 def sentences_of(task: str, held_out: bool = False) -> list[str]:

@@ -1,0 +1,104 @@
+"""Demonstrations as a bag: what a robot would have published while it was shown a task, at the times it would have.
+
+The counterpart of `export.py`, for demonstrations that were not recorded but computed (`vla-ros demos`): what then goes
+through a bag and back can be compared with what went in.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from std_msgs.msg import String
+
+from vla_ros.bags.commanded import CHUNK_TOPIC
+from vla_ros.bags.marks import EPISODE_TOPIC
+from vla_ros.bags.writer import BagWriter, Channel, Format
+from vla_ros.core.robot import RobotSpec
+from vla_ros.core.types import NS_PER_S, ActionChunk
+from vla_ros.ros.convert import (
+    array_to_image,
+    array_to_joint_state,
+    chunk_to_trajectory,
+    command_message,
+    serialize,
+    type_name,
+)
+
+MS = 1_000_000
+# After the moment that they speak of: the marks and the sentence come before the first frame.
+START_NS, SENTENCE_NS, STATE_NS, IMAGE_NS, CHUNK_NS = -20 * MS, -10 * MS, 1 * MS, 2 * MS, 30 * MS
+PAUSE_NS = NS_PER_S  # between episodes
+
+Timed = tuple[int, str, Any]  # time of reception [ns], topic, message
+
+
+@dataclass(frozen=True, slots=True)
+class Demonstration:
+    """One episode of T frames, a step apart.
+
+    images: camera -> (T, H, W, 3) uint8. state: (T, D) measured positions. executed: (T, D) positions commanded one
+    step later, noise included. plans: (T, H, D) what the demonstrator meant to do from there, the first one step ahead.
+    """
+
+    sentence: str
+    images: Mapping[str, NDArray[np.uint8]]
+    state: NDArray[np.floating]
+    executed: NDArray[np.floating]
+    plans: NDArray[np.floating]
+
+
+def write_demonstrations(
+    path: Path, robot: RobotSpec, episodes: Iterable[Demonstration], step_ns: int, start_ns: int = NS_PER_S
+) -> int:
+    """Write a bag with marks around each episode; returns the number of episodes. BagError where `path` exists."""
+    writer, count = BagWriter(path, Format()), 0
+    for episode in episodes:
+        for receive_ns, topic, message in sorted(_messages(robot, episode, step_ns, start_ns), key=lambda m: m[0]):
+            writer.add(Channel(topic, type_name(message)))
+            writer.write(topic, receive_ns, serialize(message))
+        start_ns += len(episode.state) * step_ns + PAUSE_NS
+        count += 1
+    writer.close()
+    return count
+
+
+def _messages(robot: RobotSpec, episode: Demonstration, step_ns: int, start_ns: int) -> Iterator[Timed]:
+    """An episode's messages, in no order."""
+    end_ns = start_ns + len(episode.state) * step_ns
+    yield start_ns + START_NS, EPISODE_TOPIC, _mark(event="start", instruction=episode.sentence)
+    yield start_ns + SENTENCE_NS, robot.instruction_topic, String(data=episode.sentence)
+    yield end_ns + CHUNK_NS, EPISODE_TOPIC, _mark(event="end", success=True)
+    for frame, state in enumerate(episode.state):
+        now_ns = start_ns + frame * step_ns
+        yield now_ns + STATE_NS, robot.joint_states_topic, array_to_joint_state(robot.joint_names, state, now_ns)
+        for camera, images in episode.images.items():
+            yield now_ns + IMAGE_NS, robot.camera(camera).topic, array_to_image(images[frame], now_ns)
+        chunk = ActionChunk(now_ns, now_ns + step_ns, step_ns, episode.plans[frame], robot.joint_names)
+        yield now_ns + CHUNK_NS, CHUNK_TOPIC, chunk_to_trajectory(chunk)
+    yield from _commands(robot, episode, step_ns, start_ns)
+
+
+def _commands(robot: RobotSpec, episode: Demonstration, step_ns: int, start_ns: int) -> Iterator[Timed]:
+    """Straight from one executed position to the next, at the rate of the robot's commands."""
+    ways = [(spec, list(columns), [robot.joint_names[i] for i in columns]) for spec, columns in robot.outputs]
+    before = episode.state[0]
+    for frame, target in enumerate(episode.executed):
+        for spec, columns, names in ways:
+            substeps = round(spec.rate_hz * step_ns / NS_PER_S)
+            for substep in range(1, substeps + 1):
+                part = substep / substeps
+                values = (1 - part) * before + part * target  # in this form exactly the target, at the end
+                at_ns = start_ns + frame * step_ns + step_ns * substep // substeps
+                message = command_message(spec.type, names, values[columns], at_ns, step_ns // substeps)
+                yield at_ns, spec.topic, message
+        before = target
+
+
+def _mark(**values: Any) -> String:
+    return String(data=json.dumps(values))
