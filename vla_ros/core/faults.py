@@ -48,7 +48,10 @@ class Faults:
     def of_command(
         self, command: ArrayLike | None, plan_ns: int | None, measured: Positions, now_ns: int
     ) -> str | None:
-        """What is wrong with (A,) a command that a plan of the stamp `plan_ns` asks for; None: it asks for nothing."""
+        """What is wrong with (A,) a command that a plan of the stamp `plan_ns` asks for; None: it asks for nothing.
+
+        The workspace is not asked for here but for what is sent (`of_tool`), which is smoother than the plan.
+        """
         if plan_ns is not None:
             age_s = (now_ns - plan_ns) / NS_PER_S
             if age_s > self._spec.plan_timeout_s:
@@ -58,7 +61,7 @@ class Faults:
         broken = self._limits.not_finite(command)
         if broken is not None:
             return f"the command is {broken}"
-        return self.of_place(command) or self._limits.far_from(command, measured)
+        return self._limits.far_outside(command) or self._limits.far_from(command, measured)
 
     def of_plan(self, chunk: ActionChunk, measured: Positions | None, now_ns: int) -> str | None:
         """What is wrong with a chunk: other joints, not finite, out of limits or workspace, far from the robot."""

@@ -57,7 +57,7 @@ class Workspace:
     def __init__(self, spec: WorkspaceSpec, names: Sequence[str]) -> None:
         self._lower, self._upper, self._tool = np.array(spec.lower), np.array(spec.upper), np.array(spec.tool)
         self._columns = [names.index(link.joint) for link in spec.chain]
-        self._origins = np.array([link.xyz for link in spec.chain])  # (J, 3)
+        self._origins = np.array([link.xyz for link in spec.chain])[..., None]  # (J, 3, 1)
         frames = np.stack([rotation(link.rpy) for link in spec.chain])  # (J, 3, 3)
         cross = np.stack([_cross(link.axis) for link in spec.chain])
         # Rodrigues: frame @ (1 + sin(q) cross + (1 - cos(q)) cross^2), sorted by what depends on q.
@@ -71,17 +71,18 @@ class Workspace:
         """(..., A) joint positions -> (..., 3) the tool's place in the base frame [m]."""
         angles = np.asarray(positions, dtype=np.float64)[..., self._columns, None, None]
         rotations = self._still + np.sin(angles) * self._sine + np.cos(angles) * self._cosine  # (..., J, 3, 3)
-        place = np.broadcast_to(self._tool, (*angles.shape[:-3], 3))
+        place = self._tool[:, None]  # as a column, so that one position and many are the same to matmul
         for joint in reversed(range(len(self._columns))):
-            place = (rotations[..., joint, :, :] @ place[..., None])[..., 0] + self._origins[joint]
-        return place
+            place = rotations[..., joint, :, :] @ place + self._origins[joint]
+        return place[..., 0]
 
     def outside(self, positions: ArrayLike) -> str | None:
         """What lies outside the box in (A,) or (H, A) finite joint positions, or None."""
-        places = np.atleast_2d(self.tool(positions))
-        excess = np.maximum(self._lower - places, places - self._upper)
-        if (excess <= 0).all():
+        places = self.tool(positions)
+        if ((self._lower <= places) & (places <= self._upper)).all():
             return None
+        places = np.atleast_2d(places)
+        excess = np.maximum(self._lower - places, places - self._upper)
         row, axis = np.unravel_index(int(excess.argmax()), excess.shape)
         return (
             f"the tool is {excess[row, axis]:.3f} m outside the workspace: {'xyz'[axis]} is {places[row, axis]:.3f}, "

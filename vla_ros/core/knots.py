@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from vla_ros.core.types import ActionChunk
 
+SAME = 1e-6  # positions closer than that differ by the rounding of float32 chunks at the most
+
 
 @dataclass(frozen=True, slots=True)
 class Knots:
@@ -38,16 +40,20 @@ class Knots:
 
     def at(self, now_ns: int) -> NDArray[np.float64]:
         """(A,) the position at a moment; before the first and after the last knot, theirs."""
-        position: NDArray[np.float64] = self.all_at(np.array([now_ns], dtype=np.int64))[0]
+        last = len(self.times) - 1
+        after = min(max(int(self.times.searchsorted(now_ns, side="right")), min(last, 1)), last)
+        start, end = int(self.times[after - 1]), int(self.times[after])
+        weight = min(max((now_ns - start) / (end - start), 0.0), 1.0) if last else 1.0
+        position: NDArray[np.float64] = self.values[after - 1] * (1.0 - weight) + self.values[after] * weight
         return position
 
     def all_at(self, times: NDArray[np.int64]) -> NDArray[np.float64]:
         """(T,) moments -> (T, A) positions, as `at` gives them."""
         if len(self.times) == 1:
             return np.repeat(self.values, len(times), axis=0)
-        after = np.clip(np.searchsorted(self.times, times, side="right"), 1, len(self.times) - 1)
+        after = np.minimum(np.maximum(self.times.searchsorted(times, side="right"), 1), len(self.times) - 1)
         start, end = self.times[after - 1], self.times[after]
-        weight = np.clip((times - start) / (end - start), 0.0, 1.0)[:, None]
+        weight = np.minimum(np.maximum((times - start) / (end - start), 0.0), 1.0)[:, None]
         lines: NDArray[np.float64] = self.values[after - 1] * (1.0 - weight) + self.values[after] * weight
         return lines
 
@@ -61,13 +67,16 @@ class Knots:
 
         A past that does not lead to where these begin is left out: a jump has no shape that could be smoothed.
         """
-        if past is None or past.first_ns >= self.first_ns or not np.allclose(past.at(self.first_ns), self.values[0]):
+        if past is None or past.first_ns >= self.first_ns or not self._goes_on(past):
             return self
         times = past.between(since_ns, self.first_ns)
         return Knots(np.concatenate([times, self.times]), np.concatenate([past.all_at(times), self.values]))
+
+    def _goes_on(self, past: Knots) -> bool:
+        return bool((np.abs(past.at(self.first_ns) - self.values[0]) <= SAME).all())
 
 
 def distinct(times: NDArray[np.int64]) -> NDArray[np.int64]:
     """Moments in order, each once. numpy's own `unique` takes ten times as long, and imports half of numpy first."""
     ordered = np.sort(times)
-    return ordered[np.diff(ordered, prepend=ordered[:1] - 1) > 0]
+    return ordered[np.append(True, ordered[1:] > ordered[:-1])] if len(ordered) else ordered

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vla_ros.core.knots import Knots, distinct
+from vla_ros.core.limits import clamp
 from vla_ros.core.types import NS_PER_S
 
 Floats = NDArray[np.float64]
@@ -45,48 +46,81 @@ class SmoothPath:
 
     knots: before the first it moves as it begins; after the last it stands still.
     window_ns: half the width of what is averaged [ns]. now_ns: what came before does not count in the peaks.
-    peak_acceleration, peak_jerk: (A,) the largest of each joint, in its units per s^2 and s^3. The stop at the last
-        knot is left out, since it comes only where no chunk replaces the plan in time.
+    peak_velocity: (A,) the largest of each joint, in its units per s.
+    peak_acceleration, peak_jerk: (A,) the same, per s^2 and s^3. The stop at the last knot is left out, since it comes
+        only where no chunk replaces the plan in time.
     """
 
     def __init__(self, knots: Knots, window_ns: int, now_ns: int) -> None:
         self._start_ns, self._knots_ns, self._values = knots.first_ns, knots.times, knots.values
         self._times = (knots.times - knots.first_ns) / NS_PER_S  # (K,) s; from here on in s, exact enough as floats
-        lasts = np.diff(self._times)[:, None]
-        slopes = np.diff(knots.values, axis=0) / lasts
+        lasts = (self._times[1:] - self._times[:-1])[:, None]
+        slopes = (knots.values[1:] - knots.values[:-1]) / lasts
         self._slopes = np.vstack([slopes, np.zeros((1, knots.values.shape[1]))])  # after the last knot: at rest
         self._once = _summed((knots.values[:-1] + slopes * lasts / 2) * lasts)
         self._twice = _summed((self._once[:-1] + (knots.values[:-1] / 2 + slopes * lasts / 6) * lasts) * lasts)
+        self.peak_velocity = np.abs(self._slopes).max(axis=0)  # no average is larger
         self.round(window_ns, now_ns)
 
     def round(self, window_ns: int, now_ns: int) -> None:
         """Average over another window."""
         self.window_ns = window_ns
-        self.peak_acceleration, self.peak_jerk = self._peaks(now_ns)
+        shifted = (self._knots_ns + np.array([[-window_ns], [0], [window_ns]])).ravel()
+        corners = distinct(np.append(shifted, self._start_ns - 2 * window_ns))  # between them the jerk is constant
+        self._corners = (corners - self._start_ns) / NS_PER_S  # (C,) s
+        position, velocity, acceleration = self._averaged(self._corners)
+        jerk = np.zeros_like(acceleration)  # after the last corner: at rest
+        jerk[:-1] = (acceleration[1:] - acceleration[:-1]) / (self._corners[1:] - self._corners[:-1])[:, None]
+        self._cubics = np.stack([position, velocity, acceleration, jerk], axis=1)  # (C, 4, A), from each corner on
+        self.peak_acceleration, self.peak_jerk = self._peaks((now_ns - self._start_ns) / NS_PER_S)
 
     def fits(self, limits: MotionLimits) -> bool:
         """Whether a plan's share of the limits is enough for it."""
         gentle = (self.peak_acceleration <= PLAN_SHARE * limits.acceleration).all()
         return bool(gentle and (self.peak_jerk <= PLAN_SHARE * limits.jerk).all())
 
+    def stays_inside(self, lower: Floats, upper: Floats, limits: MotionLimits) -> bool:
+        """Whether it lies within bounds (A,), and can end any acceleration before it is faster than the limits."""
+        stop = np.abs(self._slopes[-2:-1]).max(axis=0, initial=0.0) / (self.window_ns / NS_PER_S)
+        acceleration = np.maximum(self.peak_acceleration, stop)
+        left = limits.velocity - self.peak_velocity
+        slow = (2 * limits.jerk * left >= acceleration**2) & (left >= 0) & (acceleration <= limits.acceleration)
+        return bool((slow & (lower <= self._values.min(axis=0)) & (self._values.max(axis=0) <= upper)).all())
+
     def at(self, moments_ns: NDArray[np.int64]) -> Motion:
         """The motion at (M,) moments [ns], (M, A) each."""
+        # Far from the knots it stands still.
+        moments = clamp((moments_ns - self._start_ns) / NS_PER_S, self._corners[0], self._corners[-1])
+        corner = self._corners.searchsorted(moments, side="right") - 1
+        after = (moments - self._corners[corner])[:, None]
+        cubics = self._cubics[corner]
+        velocity, acceleration, jerk = cubics[:, 1], cubics[:, 2], cubics[:, 3]
+        bent = acceleration + jerk * after
+        return Motion(
+            cubics[:, 0] + (velocity + (acceleration / 2 + jerk * (after / 6)) * after) * after,
+            velocity + (acceleration + bent) * (after / 2),
+            bent,
+        )
+
+    def _peaks(self, now_s: float) -> tuple[Floats, Floats]:
+        """Of acceleration and jerk from `now_s` on, after the first knot, to the last corner before the stop."""
+        now_s = max(now_s, self._corners[0])
+        stop_s = int(self._knots_ns[-1] - self._start_ns - self.window_ns) / NS_PER_S  # to the bit a corner
+        ends_s = max(stop_s, now_s)
+        first = int(self._corners.searchsorted(now_s, side="right")) - 1
+        last = max(int(self._corners.searchsorted(ends_s, side="left")), first)
+        acceleration, jerk = np.abs(self._cubics[first + 1 : last + 1, 2]), np.abs(self._cubics[first:last, 3])
+        present = np.abs(self._cubics[first, 2] + self._cubics[first, 3] * (now_s - self._corners[first]))
+        return np.maximum(acceleration.max(axis=0, initial=0.0), present), jerk.max(axis=0, initial=0.0)
+
+    def _averaged(self, middle: Floats) -> Motion:
+        """(C,) moments [s] -> the lines between the knots averaged twice, (C, A) each."""
         window = self.window_ns / NS_PER_S
-        # Far from the knots it stands still, and integrals over a long time would only round it.
-        middle = np.clip((moments_ns - self._start_ns) / NS_PER_S, -2 * window, self._times[-1] + 2 * window)
         integrals = self._integrals(np.stack([middle - window, middle, middle + window]))
         return Motion(*((i[0] - 2 * i[1] + i[2]) / window**2 for i in integrals))
 
-    def _peaks(self, now_ns: int) -> tuple[Floats, Floats]:
-        corners = np.concatenate([self._knots_ns + shift * self.window_ns for shift in (-1, 0, 1)])
-        ends_ns = max(int(self._knots_ns[-1]) - self.window_ns, now_ns)
-        corners = distinct(np.clip(corners, now_ns, ends_ns))  # between them the jerk is constant
-        acceleration = self.at(corners).acceleration
-        jerk = np.diff(acceleration, axis=0) / (np.diff(corners)[:, None] / NS_PER_S)
-        return np.abs(acceleration).max(axis=0), np.abs(jerk).max(axis=0, initial=0.0)
-
     def _integrals(self, moments_s: Floats) -> tuple[Floats, Floats, Floats]:
-        """(3, M) moments -> the lines integrated twice, once, and as they are, (3, M, A), from the first knot on."""
+        """(3, C) moments -> the lines integrated twice, once, and as they are, (3, C, A), from the first knot on."""
         knot = np.maximum(np.searchsorted(self._times, moments_s, side="right") - 1, 0)
         after = (moments_s - self._times[knot])[..., None]  # negative before the first knot
         value, once = self._values[knot], self._once[knot]

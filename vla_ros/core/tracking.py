@@ -50,11 +50,12 @@ class Tracker:
         still = np.zeros(len(position))
         self.motion = Motion(np.array(position, dtype=np.float64), still, still)
         self._path: SmoothPath | None = None
+        self._kept = False  # whether the path keeps the limits as it is
         self._brake(self.motion, self._stop)
 
     def follow(self, path: SmoothPath, now_ns: int) -> None:
         """Come to `path` and stay on it. now_ns: the moment of the present state."""
-        self._path = path
+        self._path, self._kept = path, path.stays_inside(self._lower, self._upper, self._limits)
         place, speed, change = map(np.abs, self._off(_row(self._feasible(path.at(np.array([now_ns]))), 0)))
         # What a polynomial of least jerk needs to end the distance in time, and about its acceleration.
         jerk = (60 * place / _RETURN_S + 36 * speed) / _RETURN_S**2 + 9 * change / _RETURN_S
@@ -124,6 +125,8 @@ class Tracker:
 
     def _feasible(self, wanted: Motion) -> Motion:
         """The wanted motion, (..., A), within the limits; at rest at the bounds where it lies beyond them."""
+        if self._kept:
+            return wanted
         position = clamp(wanted.position, self._lower, self._upper)
         inside = position == wanted.position
         return self._slowed(Motion(position, wanted.velocity * inside, wanted.acceleration * inside))

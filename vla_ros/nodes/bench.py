@@ -51,6 +51,7 @@ class BenchNode(Node):
         self._timing, self._stages = TimingLog(), StageLog(limit=10_000)
         self._arrivals_s: list[float] = []
         self._load: list[float] = []
+        self._own_p99_ms: list[float] = []
         self._says: dict[str, str] = {}
         self._faults = 0
         middle = [(joint.lower + joint.upper) / 2 for joint in self._robot.joints]
@@ -101,7 +102,9 @@ class BenchNode(Node):
 
     def _hear_commander(self, status: DiagnosticStatus) -> None:
         self._faults += status.level == ERROR
-        self._load += [float(pair.value) for pair in status.values if pair.key == "cpu percent"]
+        said = {pair.key: pair.value for pair in status.values}
+        self._load.append(float(said["cpu percent"]))
+        self._own_p99_ms.append(float(said["period_ms p99"]))
 
     def _measure_and_end(self) -> None:
         """In a thread of its own, beside the executor's."""
@@ -117,16 +120,16 @@ class BenchNode(Node):
 
     def _measure(self) -> None:
         self._timing.take()
-        self._arrivals_s, self._load, self._faults = [], [], 0
+        self._arrivals_s, self._own_p99_ms, self._load, self._faults = [], [], [], 0
         time.sleep(self.parameters.seconds)
-        arrivals_s, load = self._arrivals_s, self._load
+        arrivals_s, own_p99_ms, load = self._arrivals_s, self._own_p99_ms, self._load
         self._stages.add(self._timing.take())
         camera = self._robot.cameras[0]
         conditions = {
             "cameras": f"{len(self._robot.cameras)} of {camera.width}x{camera.height} at {camera.rate_hz:g} Hz",
             "command_rate_hz": self._robot.command.rate_hz, "seconds": self.parameters.seconds,
         }  # fmt: skip
-        report = graph_report(self._stages.stages(), arrivals_s, load, self._says, self._faults, conditions)
+        report = graph_report(self._stages.stages(), arrivals_s, own_p99_ms, load, self._says, self._faults, conditions)
         Path(self.parameters.out).write_text(json.dumps(report), encoding="utf-8")
 
     def _await(self, what: str, done: Callable[[], bool]) -> None:

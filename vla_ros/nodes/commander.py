@@ -7,6 +7,7 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy: its threads would only disturb the control period
 
 import math
+import threading
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -27,11 +28,13 @@ from vla_ros.core.robot import load_robot
 from vla_ros.core.timing import CpuMeter, LatencyStats, RateMeter
 from vla_ros.core.types import NS_PER_S
 from vla_ros.ros.clock_watch import ClockWatch
+from vla_ros.ros.control_loop import ControlLoop
 from vla_ros.ros.convert import COMMAND_TYPES, command_message, joint_state_to_array, to_ns, trajectory_to_chunk
 from vla_ros.ros.diagnostics import ERROR, OK, WARN, Diagnostics, Report, status
 from vla_ros.ros.lifecycle import ManagedNode, spin
 from vla_ros.ros.parameters import declare, parameter
 from vla_ros.ros.qos import COMMAND, EVENTS, SENSOR, actuation
+from vla_ros.ros.scheduling import take_priority
 
 # Right after a reader joins, DDS may leave it without best-effort messages for a third of a second.
 AUTO_ARM_AFTER_S = 1.0
@@ -49,10 +52,13 @@ class Parameters:
     autostart: bool = parameter(True, "configure and activate without a lifecycle manager")
     auto_arm: bool = parameter(False, "arm a second after activation, when joint states are there; for simulation only")
     dry_run: bool = parameter(False, "compute everything, publish no command")
+    priority: int = parameter(
+        50, "real-time priority (SCHED_FIFO), where the system permits it; 0: none", low=0, high=99
+    )
 
 
 class CommanderNode(ManagedNode):
-    """Topics, services and the control timer around `core.commander.Commander`, which decides everything."""
+    """Topics, services and the control loop around `core.commander.Commander`, which decides everything."""
 
     def __init__(self) -> None:
         super().__init__("commander")
@@ -61,11 +67,13 @@ class CommanderNode(ManagedNode):
         self._served: list[Any] = []
         self._outputs: list[Any] = []
         self._diagnostics: Diagnostics | None = None
-        self._timer: Any = None
+        self._loop: ControlLoop | None = None
+        self._lock = threading.RLock()  # over the commander and its figures: the control loop has its own thread
 
     def configure(self) -> None:
         """Read the contract; make publishers, subscriptions and services."""
         self._robot = load_robot(self.parameters.robot)
+        self._scheduling = take_priority(self.parameters.priority)
         self._commander = Commander(self._robot, blend_of(self.parameters.execution))
         self._period_ns = round(NS_PER_S / self._robot.command.rate_hz)
         self._meters = {"joint_states": RateMeter(), "chunk": RateMeter()}
@@ -91,19 +99,20 @@ class CommanderNode(ManagedNode):
         self._served = [serve(Trigger, "~/arm", self._on_arm), serve(Trigger, "~/stop", self._on_stop)]
 
     def activate(self) -> None:
-        """Start the control timer; still disarmed."""
+        """Start the control loop; still disarmed."""
         self._ticked_s = math.nan
         self._activated_s = time.monotonic()
-        self._timer = self.create_timer(self._period_ns / NS_PER_S, self._control)
+        self._loop = ControlLoop(self, self._period_ns / NS_PER_S, self._control)
 
     def deactivate(self) -> None:
         """Send one hold where something was moving, then nothing more."""
-        if self._timer is not None:
-            self.destroy_timer(self._timer)
-            self._timer = None
-            self._commander.stop("the commander is shutting down")
-            self._tick()
-            self._commander.disarm()
+        if self._loop is not None:
+            self._loop.close()
+            self._loop = None
+            with self._lock:
+                self._commander.stop("the commander is shutting down")
+                self._tick()
+                self._commander.disarm()
 
     def cleanup(self) -> None:
         """Remove what `configure` made."""
@@ -124,13 +133,14 @@ class CommanderNode(ManagedNode):
         return int(self.get_clock().now().nanoseconds)
 
     def _control(self) -> None:
-        before_s, self._ticked_s = self._ticked_s, time.monotonic()
-        if not math.isnan(before_s):
-            self._latency["period_ms"].add_ns(round((self._ticked_s - before_s) * NS_PER_S))
-        settled = time.monotonic() - self._activated_s > AUTO_ARM_AFTER_S
-        if self.parameters.auto_arm and settled and self._commander.guard.mode is Mode.DISARMED:
-            self._arm()
-        self._tick()
+        with self._lock:
+            before_s, self._ticked_s = self._ticked_s, time.monotonic()
+            if not math.isnan(before_s):
+                self._latency["period_ms"].add_ns(round((self._ticked_s - before_s) * NS_PER_S))
+            settled = self._ticked_s - self._activated_s > AUTO_ARM_AFTER_S
+            if self.parameters.auto_arm and settled and self._commander.guard.mode is Mode.DISARMED:
+                self._arm()
+            self._tick()
 
     def _tick(self) -> None:
         now_ns = self._now_ns()
@@ -164,25 +174,27 @@ class CommanderNode(ManagedNode):
         except MessageError as error:
             self._refuse(str(error))
             return
-        refusal = self._commander.on_state(to_ns(message.header.stamp), positions, now_ns)
+        with self._lock:
+            refusal = self._commander.on_state(to_ns(message.header.stamp), positions, now_ns)
         if refusal is None:
             self._meters["joint_states"].tick(now_ns)
         else:
             self._refuse(refusal)
 
     def _on_chunk(self, message: JointTrajectory) -> None:
-        now_ns = self._now_ns()
         try:
             chunk = trajectory_to_chunk(message)
         except (MessageError, ContractError) as error:
             self._refuse(f"action chunk: {error}")
             return
-        self._meters["chunk"].tick(now_ns)
-        refusal = self._commander.on_chunk(chunk, now_ns)
-        if refusal is not None:
-            self._last_refusal = f"action chunk refused: {refusal}"
-        if self._timer is not None:
-            self._tick()  # the first command need not wait for the control period
+        with self._lock:
+            now_ns = self._now_ns()
+            self._meters["chunk"].tick(now_ns)
+            refusal = self._commander.on_chunk(chunk, now_ns)
+            if refusal is not None:
+                self._last_refusal = f"action chunk refused: {refusal}"
+            if self._loop is not None:
+                self._tick()  # the first command need not wait for the control period
 
     def _on_stop_topic(self, _: Empty) -> None:
         self._stop("stop requested on the stop topic")
@@ -193,10 +205,11 @@ class CommanderNode(ManagedNode):
         return response
 
     def _stop(self, reason: str) -> None:
-        self._commander.stop(reason)
-        if self._timer is not None:
-            self._tick()
-        self._tell()
+        with self._lock:
+            self._commander.stop(reason)
+            if self._loop is not None:
+                self._tick()
+            self._tell()
 
     def _on_arm(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         refusal = self._arm()
@@ -204,12 +217,13 @@ class CommanderNode(ManagedNode):
         return response
 
     def _arm(self) -> str | None:
-        refusal = self._not_ready() or self._commander.arm(self._now_ns())
-        self._tell()
+        with self._lock:
+            refusal = self._not_ready() or self._commander.arm(self._now_ns())
+            self._tell()
         return refusal
 
     def _not_ready(self) -> str | None:
-        if self._timer is None:
+        if self._loop is None:
             return "not armed: the commander is not active"
         for spec, _, _ in self._outputs:
             if (count := self.count_publishers(spec.topic)) > 1:
@@ -221,8 +235,9 @@ class CommanderNode(ManagedNode):
             self._diagnostics.changed()
 
     def _jumped(self) -> None:
-        self._commander.clock_jumped()
-        self._tell()
+        with self._lock:
+            self._commander.clock_jumped()
+            self._tell()
 
     def _refuse(self, why: str) -> None:
         self._refused += 1
@@ -230,13 +245,17 @@ class CommanderNode(ManagedNode):
         self.get_logger().warning(why, throttle_duration_sec=5.0)
 
     def _report(self) -> Report:
+        with self._lock:
+            return self._state()
+
+    def _state(self) -> Report:
         guard, now_ns = self._commander.guard, self._now_ns()
         level = {Mode.ARMED: OK, Mode.DISARMED: WARN, Mode.FAULT: ERROR}[guard.mode]
         values: dict[str, object] = {
             "mode": guard.mode.value, "reason": guard.reason, "refused": self._refused,
             "last refusal": self._last_refusal, "dry_run": self.parameters.dry_run,
             "execution": self.parameters.execution, "tracking failures": guard.tracking_failures,
-            "cpu percent": 100 * self._load.share(),
+            "cpu percent": 100 * self._load.share(), "scheduling": self._scheduling,
         }  # fmt: skip
         for name, meter in self._meters.items():
             values |= {f"{name} rate_hz": meter.rate_hz(now_ns), f"{name} age_s": meter.age_s(now_ns)}

@@ -193,9 +193,9 @@ def command_to_array(message: Any, names: Sequence[str]) -> NDArray[np.float64]:
     return joint_state_to_array(message, names)
 
 
-def _floats(values: ArrayLike) -> list[float]:
-    plain: list[float] = np.asarray(values, dtype=np.float64).tolist()
-    return plain
+def _floats(values: ArrayLike) -> array.array[float]:
+    """What rclpy takes as it is; of a list it would look at every number."""
+    return array.array("d", np.asarray(values, dtype=np.float64).tobytes())
 
 
 def message_class(name: str) -> Any:

@@ -26,11 +26,13 @@ class ManagedNode(LifecycleNode):
     """A lifecycle node whose steps are `configure`, `activate`, `deactivate` and `cleanup`.
 
     A VlaRosError of `configure` or `activate` becomes one line and a failed transition.
+    broken: an error of a thread of the node's own, which ends `spin`.
     """
 
     def __init__(self, name: str) -> None:
         super().__init__(name)
         self.failure = ""
+        self.broken: Exception | None = None
 
     def configure(self) -> None:
         """Read what is needed; raise VlaRosError where it is wrong."""
@@ -102,6 +104,8 @@ def spin(make: Callable[[], Node], start: Callable[[Any], None], stop: Callable[
         executor.add_node(node)
         while rclpy.ok():
             executor.spin_once(timeout_sec=0.05)
+            if isinstance(node, ManagedNode) and node.broken is not None:
+                raise node.broken
     except VlaRosError as error:
         name = node.get_name() if node is not None else "vla_ros"
         print(f"{name}: error: {error}", file=sys.stderr)

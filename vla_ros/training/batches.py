@@ -77,10 +77,13 @@ def images_of(data: Demonstrations, index: slice | NDArray[np.int64]) -> Tensor:
 
 
 class BatchMaker:
-    """Draws batches of frames as the tensors that `UWMLoss` takes; `features` stand for the images where given."""
+    """Draws batches of frames as the tensors that `UWMLoss` takes; `features` stand for the images where given.
+
+    latents: of every frame; without them only plans can be learned.
+    """
 
     def __init__(
-        self, config: UWMTraining, data: Demonstrations, statistics: Statistics, latents: NDArray[np.float16],
+        self, config: UWMTraining, data: Demonstrations, statistics: Statistics, latents: NDArray[np.float16] | None,
         features: NDArray[np.float16] | None = None,
     ) -> None:  # fmt: skip
         self.config, self.data, self.statistics, self.latents = config, data, statistics, latents
@@ -104,22 +107,30 @@ class BatchMaker:
         plain = config.loop.batch - config.joint_rows - config.video_rows
         index = np.concatenate([window, rng.choice(self.frames[part], plain)])
         state = data.state[index]
-        steps = window[:, None] + np.arange(config.network.action_len)
-        executed = self.statistics.normalise_action(data.executed[steps], data.state[window])
         plans = self.statistics.normalise_action(data.plans[index].swapaxes(0, 1), state).swapaxes(0, 1)
-        future = np.stack([self.latents[window + step] for step in config.future_steps], axis=3)  # (J, V, C, F, h, w)
         seen = {"images": images_of(data, index)} if self.features is None else {
             "visual": torch.from_numpy(self.features[index]).float()
         }  # fmt: skip
-        return seen | {
+        return seen | self._windows(window) | {
             "state": torch.from_numpy(self.statistics.normalise_state(state)),
             "tokens": self._tokens(data.plan_task[index], rng, dropout=part == "training"),
             "plans": torch.from_numpy(np.ascontiguousarray(plans, dtype=np.float32)),
+            "aux": torch.from_numpy(((data.aux[index] - self.aux_mean) / self.aux_std).astype(np.float32)),
+            "known": torch.from_numpy(self.known[index]),
+        }  # fmt: skip
+
+    def _windows(self, window: NDArray[np.int64]) -> dict[str, Tensor]:
+        """What was executed from the frames `window` (J,) on, and what was then seen."""
+        if self.latents is None:
+            return {}
+        config, data = self.config, self.data
+        steps = window[:, None] + np.arange(config.network.action_len)
+        executed = self.statistics.normalise_action(data.executed[steps], data.state[window])
+        future = np.stack([self.latents[window + step] for step in config.future_steps], axis=3)  # (J, V, C, F, h, w)
+        return {
             "executed": torch.from_numpy(executed.astype(np.float32)),
             "future": torch.from_numpy(future).float(),
             "current": torch.from_numpy(self.latents[window]).float(),
-            "aux": torch.from_numpy(((data.aux[index] - self.aux_mean) / self.aux_std).astype(np.float32)),
-            "known": torch.from_numpy(self.known[index]),
         }
 
     def _tokens(self, tasks: NDArray[np.integer], rng: np.random.Generator, dropout: bool) -> Tensor:

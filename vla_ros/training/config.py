@@ -87,7 +87,8 @@ class UWMTraining:
     initial: a model folder to start from. initial_part: its observation encoder, or all of it.
     freeze_images: its image networks stay as they are, and see every frame only once.
     plan_rows: of the relabelled plans of a frame, how many the diffusion learns from at each visit.
-    joint_rows: frames a step that also learn the future (p(a,o'|o) at independent timesteps).
+    joint_rows: frames a step that also learn the future (p(a,o'|o) at independent timesteps). 0: only the policy is
+    learned, which needs no latents and is much faster; the model then has nothing to say of the future.
     edges: share of the joint rows at the timesteps where the questions are asked; 0 is as published.
     future_steps: chunk steps whose frames are predicted. word_dropout: chance that a word of a sentence is left out.
     sentence_dropout, observation_dropout: chance that a joint row knows no sentence; that it has seen nothing.
@@ -127,11 +128,13 @@ class UWMTraining:
     columns: Columns = field(default_factory=Columns)
 
     def __post_init__(self) -> None:
-        if self.joint_rows < 1 or self.video_rows < 0 or self.joint_rows + self.video_rows > self.loop.batch:
+        if min(self.joint_rows, self.video_rows) < 0 or self.joint_rows + self.video_rows > self.loop.batch:
             raise ConfigError(
-                f"joint_rows is {self.joint_rows} and video_rows {self.video_rows}; right would be at least 1 and 0, "
+                f"joint_rows is {self.joint_rows} and video_rows {self.video_rows}; right would be at least 0, "
                 f"and together at most the batch, {self.loop.batch}"
             )
+        if self.video_rows and not self.joint_rows:
+            raise ConfigError("video_rows needs joint_rows above 0: video is learned from beside them")
         if max(self.future_steps) > self.network.action_len:
             raise ConfigError(f"future_steps {self.future_steps} reach beyond the chunk of {self.network.action_len}")
         for name in ("edges", "word_dropout", "sentence_dropout", "observation_dropout"):

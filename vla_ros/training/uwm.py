@@ -32,7 +32,7 @@ from vla_ros.training.batches import BatchMaker, cached_features, cached_latents
 from vla_ros.training.config import UWMTraining
 from vla_ros.training.data import load_data
 from vla_ros.training.dataset import Demonstrations, labelled
-from vla_ros.training.loop import Trainer, processes
+from vla_ros.training.loop import Trainer, keep_freed_memory, processes
 from vla_ros.training.pictures import grid
 
 
@@ -56,20 +56,20 @@ class UWMLoss(nn.Module):
             self.uwm.obs_encoder.img_encoder.requires_grad_(False)
 
     def forward(
-        self, state: Tensor, tokens: Tensor, plans: Tensor, executed: Tensor, future: Tensor, current: Tensor,
-        aux: Tensor, known: Tensor, images: Tensor | None = None, visual: Tensor | None = None,
+        self, state: Tensor, tokens: Tensor, plans: Tensor, aux: Tensor, known: Tensor, images: Tensor | None = None,
+        visual: Tensor | None = None, **windows: Tensor,
     ) -> dict[str, Tensor]:  # fmt: skip
         """Weighted losses by name; shapes as `BatchMaker.draw` gives them."""
         if visual is None:
             assert images is not None  # mypy: one of the two is there
             visual = self.uwm.obs_encoder.see(images)  # (B, V * features)
-        losses = self._joint_losses(visual, state, tokens[:, 0], executed, future, current, known)
+        losses = self._joint_losses(visual, state, tokens[:, 0], known, **windows) if windows else {}
         rows = (visual, state, tokens, plans, aux)
         return losses | self._plan_losses(*(row[known] for row in rows))
 
     def _joint_losses(
-        self, visual: Tensor, state: Tensor, tokens: Tensor, executed: Tensor, future: Tensor, current: Tensor,
-        known: Tensor,
+        self, visual: Tensor, state: Tensor, tokens: Tensor, known: Tensor, executed: Tensor, future: Tensor,
+        current: Tensor,
     ) -> dict[str, Tensor]:  # fmt: skip
         """Both modalities at independent timesteps, of the rows with a window behind them."""
         config, joint = self.config, len(executed)
@@ -108,11 +108,14 @@ def validate(module: UWMLoss, batches: BatchMaker, statistics: Statistics) -> di
     config, uwm, rng = module.config, module.uwm, np.random.default_rng(0)
     batch = batches.draw(rng, "validation")
     std = torch.from_numpy(statistics.action_std)
-    joint, ask = len(batch["executed"]), partial(uwm.sample, steps=config.sampling_steps)
+    joint, ask = config.joint_rows, partial(uwm.sample, steps=config.sampling_steps)
     with torch.no_grad():
         visual = batch["visual"] if "visual" in batch else uwm.obs_encoder.see(batch["images"])
         obs = uwm.obs_encoder(visual, batch["state"], batch["tokens"][:, 0])
         plan, _ = ask(obs, predict=("action",))
+        plan_mae = _error(plan, batch["plans"][:, 0], std)
+        if not joint:
+            return {"plan_mae": plan_mae}
         window = partial(ask, obs[:joint], current=batch["current"])
         _, forward = window(predict=("next_obs",), action=batch["executed"])
         _, video = window(predict=("next_obs",))
@@ -121,13 +124,15 @@ def validate(module: UWMLoss, batches: BatchMaker, statistics: Statistics) -> di
     still = batch["current"][:, :, :, None].expand_as(batch["future"])
     assert forward is not None and video is not None  # mypy: next_obs was predicted
     mse = {"forward": forward, "video": video, "copy": still}
-    mae = {
-        "plan": (plan, batch["plans"][:, 0]), "inverse": (inverse, batch["executed"]),
-        "policy": (plan[:joint], batch["executed"]),
-    }  # fmt: skip
+    mae = {"inverse": inverse, "policy": plan[:joint]}
     figures = {f"{name}_mse": float((latents - batch["future"]).square().mean()) for name, latents in mse.items()}
-    errors = {name: ((got - wanted) * std)[..., :-1].abs() for name, (got, wanted) in mae.items()}
-    return figures | {f"{name}_mae": float(error.mean()) for name, error in errors.items()}
+    errors = {f"{name}_mae": _error(got, batch["executed"], std) for name, got in mae.items()}
+    return {**figures, "plan_mae": plan_mae, **errors}
+
+
+def _error(got: Tensor, wanted: Tensor, std: Tensor) -> float:
+    """Mean absolute error of normalised actions [rad], the gripper left out."""
+    return float(((got - wanted) * std)[..., :-1].abs().mean())
 
 
 def contract_of(config: UWMTraining, data: Demonstrations) -> PolicyContract:
@@ -152,6 +157,8 @@ def initial_weights(module: UWMLoss, folder: Path) -> None:
 def pictures(module: UWMLoss, batches: BatchMaker) -> dict[str, Tensor]:
     """Four held-out windows, a row each, as the first camera sees them: now, then, and what the model foresees."""
     config, known = module.config, batches.windows["validation"]
+    if batches.latents is None:
+        return {}
     index = known[np.linspace(0, len(known) - 1, 4).astype(np.int64)]
     rng = np.random.default_rng(0)
     windows = windows_at(batches.data, index, config.network.action_len, config.future_steps, rng)
@@ -170,6 +177,7 @@ def known_statistics(config: UWMTraining, data: Demonstrations) -> Statistics:
 def train_uwm(config: UWMTraining, resume: bool) -> dict[str, float]:
     """Train and write the model folder; returns what it reached on held-out episodes (nothing in other processes)."""
     torch.manual_seed(config.loop.seed)
+    keep_freed_memory()
     data = load_data(config)
     if config.auxiliary and not data.aux.shape[1]:
         raise ConfigError(f"{config.data}: holds no privileged positions; right would be auxiliary: 0")
@@ -180,7 +188,7 @@ def train_uwm(config: UWMTraining, resume: bool) -> dict[str, float]:
         initial_weights(module, config.initial)
     module.uwm.obs_encoder.vae.load_state_dict(autoencoder.state_dict())
     with processes().main_process_first():  # the others then read what it has written
-        latents = cached_latents(data, autoencoder, config.loop.run)
+        latents = cached_latents(data, autoencoder, config.loop.run) if config.joint_rows else None
         features = cached_features(data, module.uwm, config.loop.run) if config.freeze_images else None
     trainer = Trainer(module, config.loop)
     batches = BatchMaker(config, data, statistics, latents, features)

@@ -1,0 +1,24 @@
+"""Real-time priority for a process that must keep its period beside busy ones, as ros2_control's manager takes it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+
+def take_priority(priority: int) -> str:
+    """Schedule every thread of this process, and those it will start, as SCHED_FIFO of that priority (1 to 99).
+
+    0 leaves all as it is. Returns what came of it, for people: the system grants it to root, and to users with an
+    `rtprio` limit (limits.conf).
+    """
+    if priority == 0:
+        return "ordinary"
+    try:
+        for thread in Path("/proc/self/task").iterdir():
+            os.sched_setscheduler(int(thread.name), os.SCHED_FIFO, os.sched_param(priority))
+    except (PermissionError, ProcessLookupError):
+        return "ordinary: the system does not permit a real-time priority"
+    except (OSError, AttributeError):
+        return "ordinary: this system knows no SCHED_FIFO"
+    return f"real-time, SCHED_FIFO {priority}"
