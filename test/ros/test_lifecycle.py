@@ -29,6 +29,8 @@ class Example(ManagedNode):
     def activate(self):
         print("active", flush=True)
         self.create_timer(0.01, self.work)
+        if FAULT == "thread":
+            self.broken = RuntimeError("a bug of ours")
 
     def work(self):
         if FAULT == "work":
@@ -68,8 +70,9 @@ def test_a_signal_stops_it_and_the_exit_code_is_zero(start, number):
     assert (process.returncode, out, error) == (0, "stopped\n", "")
 
 
-def test_an_exception_that_nobody_expected_still_stops_it(start):
-    process = start("work")
+@pytest.mark.parametrize("place", ["work", "thread"])
+def test_an_exception_that_nobody_expected_still_stops_it(start, place):
+    process = start(place)
     out, error = process.communicate(timeout=20)
     assert (process.returncode, out) == (1, "active\nstopped\n")
     assert "RuntimeError: a bug of ours" in error

@@ -28,10 +28,11 @@ from vla_ros.sim.tabletop import JOINTS
 from vla_ros.sim.tasks import TASKS
 from vla_ros.training.batches import BatchMaker
 from vla_ros.training.config import LoopConfig, UWMTraining
+from vla_ros.training.data import load_data
 from vla_ros.training.dataset import Demonstrations
 from vla_ros.training.demonstrations import collect
 from vla_ros.training.loop import Trainer
-from vla_ros.training.uwm import UWMLoss, initial_weights, known_statistics, pictures, validate
+from vla_ros.training.uwm import UWMLoss, initial_weights, known_statistics, pictures, train_uwm, validate
 
 EPISODES, FRAMES, HORIZON = 8, 16, 12
 ENCODER = KeypointEncoderConfig(7, (8, 8, 8), image_features=16, obs_features=32, text_dim=8)
@@ -76,7 +77,8 @@ def numbered_latents(data: Demonstrations) -> NDArray[np.float16]:
 
 
 def maker(config: UWMTraining, data: Demonstrations) -> BatchMaker:
-    return BatchMaker(config, data, known_statistics(config, data), numbered_latents(data))
+    latents = numbered_latents(data) if config.joint_rows else None
+    return BatchMaker(config, data, known_statistics(config, data), latents)
 
 
 def forget(data: Demonstrations, episodes: range) -> Demonstrations:
@@ -168,12 +170,26 @@ def test_validation_gives_finite_figures_and_a_picture_a_column(tmp_path: Path) 
 
 def test_every_weight_that_can_learn_takes_part_in_every_step(tmp_path: Path) -> None:
     """Several processes wait for the gradient of each; one without would stop them all."""
-    for choices in ({}, {"observation_dropout": 0.5}, {"regression": 0.0, "auxiliary": 0.0}):
+    for choices in ({}, {"observation_dropout": 0.5}, {"regression": 0.0, "auxiliary": 0.0}, {"joint_rows": 0}):
         config = training(tmp_path, **choices)
         module = UWMLoss(config, 15)
         losses = module(**maker(config, demonstrations()).draw(np.random.default_rng(0)))
         sum(losses.values()).backward()
         assert [name for name, p in module.named_parameters() if p.requires_grad and p.grad is None] == [], choices
+
+
+def test_a_policy_alone_is_learned_without_any_latents(prepared: Path) -> None:
+    """Also from an autoencoder that is part of a model folder, and without the plans for other tasks."""
+    first = training(prepared, validation_share=0.25)
+    train_uwm(first, resume=False)
+    config = replace(first, autoencoder=first.out, joint_rows=0, relabelled=False, out=prepared / "policy")
+    config = replace(config, loop=replace(config.loop, run=prepared / "policy_run"))
+    assert load_data(config).plans.shape[1] == 1 and load_data(first).plans.shape[1] == 4
+    figures = train_uwm(config, resume=False)
+    assert set(figures) == {"plan_mae", "steps"}
+    assert not list(config.loop.run.glob("latents_*"))
+    given, kept = (load_policy(folder).model.obs_encoder.vae.state_dict() for folder in (first.out, config.out))
+    assert all(torch.equal(given[name], kept[name]) for name in given)
 
 
 # The command itself, but that each process also keeps what it drew first and where its weights ended.

@@ -200,6 +200,12 @@ class NoisePredictionNet(nn.Module):
             future = future + current[:, :, :, None]  # the network predicts what changes
         return self.action_decoder(x[:, :actions]), future
 
+    def freeze_future(self) -> None:
+        """Leave out of training what only the future needs."""
+        self.obs_patchifier.requires_grad_(False)
+        if self.config.condition_on_current:
+            self.current_encoder.requires_grad_(False)
+
     def future_tokens(self, next_obs: Tensor, current: Tensor | None) -> Tensor:
         """Noisy future (B, V, C, T, h, w), and what is there now (B, V, C, h, w) -> (B, N, dim)."""
         tokens = self.obs_patchifier(next_obs)

@@ -45,8 +45,11 @@ class UWMLoss(nn.Module):
         self.config = config
         self.uwm = UnifiedWorldModel(network)
         self.uwm.obs_encoder.vae.requires_grad_(False)
+        # What takes no part must not wait for a gradient: several processes would wait for it with each other.
         if network.null_observation and not config.observation_dropout:
-            self.uwm.null_obs.requires_grad_(False)  # it takes no part; several processes wait for every gradient
+            self.uwm.null_obs.requires_grad_(False)
+        if not config.joint_rows:
+            self.uwm.noise_pred_net.freeze_future()
         features = network.views * network.encoder.image_features
         if config.regression:
             self.regression = nn.Linear(network.obs_features, network.action_len * network.action_dim)
