@@ -50,6 +50,8 @@ class Stage:
         self.policy.create_subscription(String, "instruction", self.hear, LATCHED)
         self.policy_timing = self.policy.create_publisher(DiagnosticStatus, "policy/timing", 10)
         self.policy.create_timer(0.1, self.think)
+        self.marks: list[dict[str, Any]] = []
+        self.policy.create_subscription(String, "/episode", lambda m: self.marks.append(json.loads(m.data)), 20)
         self.commander_timing = self.commander.create_publisher(DiagnosticStatus, "commander/timing", 10)
         self.commander.create_service(Trigger, "commander/arm", self.arm)
         self.commander.create_service(Trigger, "commander/stop", self.stop)
@@ -136,6 +138,7 @@ def test_a_short_tour_ends_with_table_report_and_pictures(stage: Stage, tmp_path
         f"reset 7 {first['task']}", f"arm for {first['instruction']}",
         f"reset 8 {second['task']}", f"arm for {second['instruction']}",
     ]  # fmt: skip
+    assert stage.marks == 2 * [{"event": "start"}, {"event": "end", "success": True}]
     assert len(list(tmp_path.glob("*.gif"))) == 2 and (tmp_path / "sheet.png").is_file()
     assert "camera to command" in output and "2/2" in output
     assert all(0.5 < row["seconds"] < 2.0 for row in report["results"])

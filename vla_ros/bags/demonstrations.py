@@ -6,7 +6,6 @@ through a bag and back can be compared with what went in.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 from std_msgs.msg import String
 
 from vla_ros.bags.commanded import CHUNK_TOPIC
-from vla_ros.bags.marks import EPISODE_TOPIC
+from vla_ros.bags.marks import EPISODE_TOPIC, mark_text
 from vla_ros.bags.writer import BagWriter, Channel, Format
 from vla_ros.core.robot import RobotSpec
 from vla_ros.core.types import NS_PER_S, ActionChunk
@@ -71,9 +70,9 @@ def write_demonstrations(
 def _messages(robot: RobotSpec, episode: Demonstration, step_ns: int, start_ns: int) -> Iterator[Timed]:
     """An episode's messages, in no order."""
     end_ns = start_ns + len(episode.state) * step_ns
-    yield start_ns + START_NS, EPISODE_TOPIC, _mark(event="start", instruction=episode.sentence)
+    yield start_ns + START_NS, EPISODE_TOPIC, String(data=mark_text("start", instruction=episode.sentence))
     yield start_ns + SENTENCE_NS, robot.instruction_topic, String(data=episode.sentence)
-    yield end_ns + CHUNK_NS, EPISODE_TOPIC, _mark(event="end", success=True)
+    yield end_ns + CHUNK_NS, EPISODE_TOPIC, String(data=mark_text("end", True))
     for frame, state in enumerate(episode.state):
         now_ns = start_ns + frame * step_ns
         yield now_ns + STATE_NS, robot.joint_states_topic, array_to_joint_state(robot.joint_names, state, now_ns)
@@ -98,7 +97,3 @@ def _commands(robot: RobotSpec, episode: Demonstration, step_ns: int, start_ns: 
                 message = command_message(spec.type, names, values[columns], at_ns, step_ns // substeps)
                 yield at_ns, spec.topic, message
         before = target
-
-
-def _mark(**values: Any) -> String:
-    return String(data=json.dumps(values))

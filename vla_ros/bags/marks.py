@@ -21,6 +21,11 @@ class Span:
     note: str = ""
 
 
+def mark_text(event: str, success: bool | None = None, **more: object) -> str:
+    """What `parse_mark` reads."""
+    return json.dumps({"event": event} | ({} if success is None else {"success": success}) | more)
+
+
 def parse_mark(text: str) -> dict[str, object]:
     """`{"event": "start" | "end", "success": true | false | null, "note": "..."}`; other keys are free."""
     try:

@@ -24,6 +24,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Bool, String
 from std_srvs.srv import Trigger
 
+from vla_ros.bags.marks import EPISODE_TOPIC, mark_text
 from vla_ros.core.errors import VlaRosError
 from vla_ros.monitor import report
 from vla_ros.monitor.latency import ChunkLatency, TimingLog
@@ -68,8 +69,10 @@ class DemoNode(Node):
         self._started_s = self.now_s()
         self._success: bool | None = None
         self._fault: str | None = None
+        self._task = ""
         self._reset_s, self._instructed_ns, self._armed_ns = 0.0, 0, 0
         self._instruction = self.create_publisher(String, "instruction", LATCHED)
+        self._marks, self._under_way = self.create_publisher(String, EPISODE_TOPIC, EVENTS), False
         self.create_subscription(Bool, "sim/success", self._on_success, 10)
         listen_timing(self, self._timing)
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, EVENTS)
@@ -105,7 +108,7 @@ class DemoNode(Node):
         done, message = self._calls.trigger("sim/reset")
         if not done:
             raise VlaRosError(f"sim/reset with seed {seed} and task '{task}': {message}")
-        self._success, self._reset_s = None, self.now_s()
+        self._success, self._reset_s, self._task = None, self.now_s(), task
 
     def instruct(self, sentence: str) -> None:
         """See `Graph`."""
@@ -122,10 +125,16 @@ class DemoNode(Node):
             self._calls.change_state("commander", Transition.TRANSITION_ACTIVATE)
         self._fault, self._armed_ns = None, self.get_clock().now().nanoseconds
         done, message = self._calls.trigger("commander/arm")
+        if done:  # for whoever records this
+            self._marks.publish(String(data=mark_text("start")))
+            self._under_way = True
         return None if done else message
 
     def stop(self) -> None:
         """See `Graph`. A stopped commander holds where it stopped, against the next reset; an inactive one not."""
+        if self._under_way:
+            self._marks.publish(String(data=mark_text("end", self._success if self._task else None)))
+            self._under_way = False
         self._calls.trigger("commander/stop", STOP_TIMEOUT_S)
         if self._calls.is_active("commander", STOP_TIMEOUT_S):
             self._calls.change_state("commander", Transition.TRANSITION_DEACTIVATE)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
-from vla_ros.bags.marks import EPISODE_TOPIC
+from vla_ros.bags.marks import EPISODE_TOPIC, mark_text
 from vla_ros.bags.qos import qos_of
 from vla_ros.bags.reader import BagError
 from vla_ros.bags.recording import Figures, Recording
@@ -146,8 +145,7 @@ class RecorderNode(ManagedNode):
 
     def _marks_episode(self, event: str, success: bool | None) -> Any:
         def on_mark(_: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-            mark = {"event": event} | ({} if success is None else {"success": success})
-            self._marks.publish(String(data=json.dumps(mark)))
+            self._marks.publish(String(data=mark_text(event, success)))
             response.success, response.message = self._recording is not None, event
             return response
 
