@@ -12,7 +12,8 @@ from vla_ros.launcher.evaluation import ProcessSpec
 from vla_ros.launcher.output import Screen
 from vla_ros.launcher.process import ChildProcess
 
-GRACE_S = 2.0
+GRACE_S = 5.0
+AGAIN_S = 0.5  # a terminal and a wrapper may both pass on one Ctrl-C; a second that is meant comes later
 POLL_S = 0.02
 LABEL = "launch"
 
@@ -25,7 +26,7 @@ class Supervisor:
         self._screen = screen
         self._grace_s = grace_s
         self._running: list[ChildProcess] = []
-        self._signals: list[int] = []
+        self._signals: list[tuple[int, float]] = []  # and when they came [s]
         self._exit_code = 0
 
     def run(self) -> int:
@@ -52,7 +53,7 @@ class Supervisor:
         """Wait until it is time to end; returns the signal to end with."""
         while self._running:
             if self._signals:
-                return self._signals[0]
+                return self._signals[0][0]
             for child in self._ended():
                 if self._note_end(child):
                     return signal.SIGTERM
@@ -73,15 +74,17 @@ class Supervisor:
         """Ask all to end, then insist: after the grace, or at once on a second signal."""
         for child in self._running:
             child.signal(number)
-        asked = len(self._signals)
-        deadline = time.monotonic() + self._grace_s
-        while self._running and time.monotonic() < deadline and len(self._signals) <= max(asked, 1):
+        began_s = time.monotonic()
+        while self._running and time.monotonic() < began_s + self._grace_s and not self._insisted(began_s):
             self._ended()
             time.sleep(POLL_S)
         for child in self._running:
-            self._screen.line(LABEL, f"{child.spec.label} did not end within {self._grace_s:g} s: killed")
+            self._screen.line(LABEL, f"{child.spec.label} did not end in time: killed")
             child.signal(signal.SIGKILL)
             child.join(1.0)
+
+    def _insisted(self, began_s: float) -> bool:
+        return any(moment_s > began_s + AGAIN_S for _, moment_s in self._signals)
 
     def _ended(self) -> list[ChildProcess]:
         """Take out the processes that have ended, with all that they started."""
@@ -95,7 +98,7 @@ class Supervisor:
     @contextmanager
     def _signals_caught(self) -> Iterator[None]:
         def note(number: int, _frame: FrameType | None) -> None:
-            self._signals.append(number)
+            self._signals.append((number, time.monotonic()))
 
         before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
         try:

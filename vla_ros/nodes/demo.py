@@ -72,7 +72,7 @@ class DemoNode(Node):
         self._task = ""
         self._reset_s, self._instructed_ns, self._armed_ns = 0.0, 0, 0
         self._instruction = self.create_publisher(String, "instruction", LATCHED)
-        self._marks, self._under_way = self.create_publisher(String, EPISODE_TOPIC, EVENTS), False
+        self._marks, self._under_way = self.create_publisher(String, EPISODE_TOPIC, LATCHED), False
         self.create_subscription(Bool, "sim/success", self._on_success, 10)
         listen_timing(self, self._timing)
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, EVENTS)
