@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import random
 import struct
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -147,8 +149,6 @@ def opens_elsewhere(path: Path, storage: str, count: int) -> None:
 
 
 def test_a_replay_sends_every_message_in_time_and_in_order(processes: Processes, world: World, tmp_path: Path) -> None:
-    import json
-
     from bag_files import write_bag
     from rosgraph_msgs.msg import Clock
     from sensor_msgs.msg import JointState
@@ -175,6 +175,30 @@ def test_a_replay_sends_every_message_in_time_and_in_order(processes: Processes,
     assert heard[-1][0] - heard[0][0] == pytest.approx(399 * 0.005 / 2, abs=0.3)
     assert json.loads(report.read_text())["messages"] == 400
     assert clocks and set(clocks) <= {10**9, 10**9 + 1, 10**9 + 2, 10**9 + 3, 10**9 + 4}
+
+
+def test_a_loop_begins_again_and_its_clock_with_it(processes: Processes, world: World, tmp_path: Path) -> None:
+    from bag_files import write_bag
+    from rosgraph_msgs.msg import Clock
+    from sensor_msgs.msg import JointState
+
+    from vla_ros.ros.convert import array_to_joint_state, to_ns
+
+    heard: list[float] = []
+    clocks: list[int] = []
+    states = [(10**18 + k * 10_000_000, array_to_joint_state(["count"], [float(k)], k)) for k in range(60)]
+    bag = write_bag(tmp_path / "bag", [(moment_ns, "/joint_states", state) for moment_ns, state in states])
+    world.node.create_subscription(JointState, "/joint_states", lambda m: heard.append(m.position[0]), 400)
+    world.node.create_subscription(Clock, "/clock", lambda m: clocks.append(to_ns(m.clock)), 100)
+    report = tmp_path / "report.json"
+    replay = processes.start("replay", bag=bag, loop=True, report=report)
+    until(lambda: len(heard) > 150, 20, f"the third time: {len(heard)}")
+    replay.terminate()
+    assert replay.wait(10) == 0, processes.output("replay")
+    assert heard[:120] == [*map(float, range(60))] * 2
+    assert min(b - a for a, b in pairwise(clocks)) < -400_000_000
+    figures = json.loads(report.read_text())
+    assert figures["messages"] > 120 and figures["late_ms_p50"] < 50
 
 
 def test_commands_are_replayed_only_where_they_are_asked_for(tmp_path: Path) -> None:

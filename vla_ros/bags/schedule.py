@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -19,27 +20,31 @@ SPIN_S = 0.0005  # the operating system wakes a sleeper that much too late
 
 @dataclass
 class Lateness:
-    """How late messages left, against the schedule [ms]."""
+    """How late messages left, against the schedule [ms]; of the last million."""
 
-    late_ms: list[float] = field(default_factory=list)
+    late_ms: deque[float] = field(default_factory=lambda: deque(maxlen=1_000_000))
 
-    def quantile_ms(self, share: float) -> float:
-        """NaN before the first message."""
-        return float(np.quantile(self.late_ms, share)) if self.late_ms else float("nan")
+    def quantile_ms(self, share: float) -> float | None:
+        """None before the first message."""
+        return float(np.quantile(self.late_ms, share)) if self.late_ms else None
 
 
 class Player:
     """Sends a bag's messages when they are due; `stop` from any thread ends it.
 
     rate: of the time of the bag to that of the world. start_s: where in the bag to begin [s].
+    lateness: where to go on counting, when the bag is played again.
     """
 
-    def __init__(self, bag: Bag, topics: Iterable[str], rate: float = 1.0, start_s: float = 0.0) -> None:
+    def __init__(
+        self, bag: Bag, topics: Iterable[str], rate: float = 1.0, start_s: float = 0.0,
+        lateness: Lateness | None = None,
+    ) -> None:  # fmt: skip
         self._bag, self._topics, self._rate = bag, tuple(topics), rate
         self._from_ns = bag.start_ns + round(start_s * NS_PER_S)
         self._began_s: float | None = None
         self._stopped = threading.Event()
-        self.lateness = Lateness()
+        self.lateness = lateness or Lateness()
 
     def now_ns(self) -> int:
         """The bag's time; before it plays, that of its beginning."""

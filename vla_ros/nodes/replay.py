@@ -16,7 +16,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
 
 from vla_ros.bags.reader import Bag, Recorded, Topic, open_bag
-from vla_ros.bags.schedule import Player
+from vla_ros.bags.schedule import Lateness, Player
 from vla_ros.bags.topics import replayed_topics
 from vla_ros.core.errors import MessageError, VlaRosError
 from vla_ros.core.robot import load_robot
@@ -89,8 +89,8 @@ class ReplayNode(Node):
             )
         return found
 
-    def _new_player(self) -> Player:
-        return Player(self._bag, self._outputs, self.parameters.rate, self.parameters.start_s)
+    def _new_player(self, lateness: Lateness | None = None) -> Player:
+        return Player(self._bag, self._outputs, self.parameters.rate, self.parameters.start_s, lateness)
 
     def _tell_time(self) -> None:
         self._clock_topic.publish(Clock(clock=to_time(self._player.now_ns())))
@@ -103,7 +103,7 @@ class ReplayNode(Node):
         self._await_listeners()
         try:
             while self._player.play(self._send) and self.parameters.loop and not self._closed:
-                self._player = self._new_player()
+                self._player = self._new_player(self._player.lateness)
             self._tell_end()
         except VlaRosError as error:
             self.get_logger().error(str(error))
