@@ -5,6 +5,7 @@ vla-ros bench uwm --preset NAME   the plain sampler against the fast one, in tur
 vla-ros bench chunking MODEL      every execution mode under injected inference delays: success and smoothness
 vla-ros bench graph --size 224    camera to command through the ROS graph, stage by stage, and the commander's period
 vla-ros bench bags                how many pictures of three raw 640x480 cameras at 30 Hz the recorder loses
+vla-ros bench export --size 224   how many times faster than real time a bag becomes a dataset
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from vla_ros.core.execution import EXECUTIONS
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("what", choices=["chunk", "chunking", "uwm", "graph", "bags"])
+    parser.add_argument("what", choices=["chunk", "chunking", "uwm", "graph", "bags", "export"])
     parser.add_argument(
         "model", nargs="?", default="uwm_tabletop", help="chunk, chunking: a model folder, or a name in models/"
     )
@@ -32,9 +33,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--rounds", type=int, default=12, help="uwm: how often each is timed")
     parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"], choices=["float32", "bfloat16"])
     parser.add_argument("--threads", type=int, default=None, help="CPU threads; chunk: 1, uwm: 2")
-    parser.add_argument("--size", type=int, default=224, help="graph: pixels along a side of both cameras")
+    parser.add_argument("--size", type=int, default=224, help="graph, export: pixels along a side of both cameras")
     parser.add_argument("--rate", type=float, default=200.0, help="graph: commands a second")
-    parser.add_argument("--seconds", type=float, default=20.0, help="graph, bags: how long to measure")
+    parser.add_argument("--seconds", type=float, default=20.0, help="graph, bags, export: how long, or how much")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
 
@@ -58,6 +59,10 @@ def run(args: argparse.Namespace) -> int:
         from vla_ros.cli.bench_bags import bench_bags
 
         result = bench_bags(3, 640, 480, args.seconds)
+    elif args.what == "export":
+        from vla_ros.training.bench_export import bench_export
+
+        result = bench_export(args.size, args.seconds)
     else:
         from vla_ros.training.bench import bench_chunks
 
