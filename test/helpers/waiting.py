@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 
-def until(condition: Callable[[], Any], limit_s: float = 30.0, what: str = "") -> Any:
+def until(condition: Callable[[], Any], limit_s: float = 60.0, what: str = "") -> Any:
     """Wait for `condition`; its value, or a failed test."""
     deadline = time.monotonic() + limit_s
     while not (value := condition()):
