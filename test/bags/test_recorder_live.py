@@ -6,14 +6,12 @@ import json
 import random
 import struct
 import time
-from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
-import rclpy
-from live_nodes import PROFILE, Processes, World, live_processes, live_world, new_domain
+from live_nodes import Processes, World
 from waiting import until
 
 from vla_ros.bags.definitions import definition_of
@@ -23,26 +21,6 @@ from vla_ros.bags.repair import repair
 pytestmark = pytest.mark.live
 
 RATE_S, LOST_S = 0.01, 1.0
-
-
-@pytest.fixture
-def processes(tmp_path: Path) -> Iterator[Processes]:
-    with pytest.MonkeyPatch.context() as patch:
-        domain = new_domain()
-        patch.setenv("ROS_DOMAIN_ID", str(domain))
-        patch.setenv("FASTDDS_DEFAULT_PROFILES_FILE", str(PROFILE))
-        rclpy.init(domain_id=domain)
-        try:
-            with live_processes(tmp_path) as found:
-                yield found
-        finally:
-            rclpy.try_shutdown()
-
-
-@pytest.fixture
-def world(processes: Processes) -> Iterator[World]:
-    with live_world() as found:
-        yield found
 
 
 class Source:

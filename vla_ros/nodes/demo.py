@@ -132,10 +132,10 @@ class DemoNode(Node):
 
     def stop(self) -> None:
         """See `Graph`. A stopped commander holds where it stopped, against the next reset; an inactive one not."""
+        self._calls.trigger("commander/stop", STOP_TIMEOUT_S)
         if self._under_way:
             self._marks.publish(String(data=mark_text("end", self._success if self._task else None)))
             self._under_way = False
-        self._calls.trigger("commander/stop", STOP_TIMEOUT_S)
         if self._calls.is_active("commander", STOP_TIMEOUT_S):
             self._calls.change_state("commander", Transition.TRANSITION_DEACTIVATE)
 

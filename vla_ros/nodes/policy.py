@@ -26,7 +26,7 @@ from vla_ros.ros.convert import chunk_to_trajectory
 from vla_ros.ros.diagnostics import ERROR, OK, WARN, Diagnostics, Report, status
 from vla_ros.ros.inputs import Inputs
 from vla_ros.ros.lifecycle import ManagedNode, spin
-from vla_ros.ros.parameters import declare, parameter
+from vla_ros.ros.parameters import ModelParameters, declare, parameter
 from vla_ros.ros.qos import COMMAND, EVENTS
 from vla_ros.ros.worker import Worker
 
@@ -34,18 +34,13 @@ FAILURES, WITHIN_S = 3, 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Parameters:
+class Parameters(ModelParameters):
     """The policy node's parameters."""
 
-    robot: str = parameter("ur5e_tabletop", "robot contract: a YAML file, or a name in config/robots")
-    model: str = parameter("uwm_tabletop", "model folder, or its name in models")
-    device: str = parameter("cpu", "torch device, such as cpu or cuda:0")
-    threads: int = parameter(1, "CPU threads for the network", low=1, high=64)
     execute_steps: int = parameter(0, "actions to execute before the next chunk; 0: the model's own", low=0, high=1000)
     execution: str = parameter(
         "receding_horizon", "as the commander's; with real_time_chunking each chunk continues the last one"
     )
-    autostart: bool = parameter(True, "configure and activate without a lifecycle manager")
 
 
 @dataclass(frozen=True, slots=True)

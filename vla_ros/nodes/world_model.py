@@ -38,7 +38,7 @@ from vla_ros.ros.convert import array_to_image, trajectory_to_chunk
 from vla_ros.ros.diagnostics import ERROR, OK, WARN, Diagnostics, Report
 from vla_ros.ros.inputs import Inputs
 from vla_ros.ros.lifecycle import ManagedNode, spin
-from vla_ros.ros.parameters import declare, parameter
+from vla_ros.ros.parameters import ModelParameters, declare, parameter
 from vla_ros.ros.qos import COMMAND
 from vla_ros.ros.worker import Worker
 
@@ -49,20 +49,15 @@ CHUNK_MAX_AGE_S = 1.0  # an older plan is not what the robot does now
 
 
 @dataclass(frozen=True, slots=True)
-class Parameters:
+class Parameters(ModelParameters):
     """The world-model node's parameters; `mode`, `rate_hz` and `samples` may be set while it runs."""
 
-    robot: str = parameter("ur5e_tabletop", "robot contract: a YAML file, or a name in config/robots")
-    model: str = parameter("uwm_tabletop", "model folder, or its name in models")
-    device: str = parameter("cpu", "torch device, such as cpu or cuda:0")
-    threads: int = parameter(1, "CPU threads for the network", low=1, high=64)
     nice: int = parameter(10, "how far it stands back behind other processes", low=0, high=19)
     mode: str = parameter(FORWARD, "forward: imagine the newest chunk; video: what comes anyway", read_only=False)
     rate_hz: float = parameter(2.0, "predictions per second, at most", low=0.01, high=30.0, read_only=False)
     samples: int = parameter(2, "answers drawn for each prediction", low=1, high=16, read_only=False)
     stop_on_error: bool = parameter(False, "ask the commander to stop where surprise reaches ERROR")
     out: str = parameter("out/world_model", "folder for what ~/save writes")
-    autostart: bool = parameter(True, "configure and activate without a lifecycle manager")
 
 
 class WorldModelNode(ManagedNode):

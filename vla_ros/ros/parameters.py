@@ -25,6 +25,17 @@ def parameter(
     return dataclasses.field(default=default, metadata=about)
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class ModelParameters:
+    """What every node that runs a model has."""
+
+    robot: str = parameter("ur5e_tabletop", "robot contract: a YAML file, or a name in config/robots")
+    model: str = parameter("uwm_tabletop", "model folder, or its name in models")
+    device: str = parameter("cpu", "torch device, such as cpu or cuda:0")
+    threads: int = parameter(1, "CPU threads for the network", low=1, high=64)
+    autostart: bool = parameter(True, "configure and activate without a lifecycle manager")
+
+
 def declare(node: Node, kind: type[T]) -> T:
     """Declare every field of `kind` as a parameter of `node`, and return their values. Wrong types and values outside
     their range are a ConfigError."""

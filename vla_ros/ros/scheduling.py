@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 
@@ -16,8 +17,9 @@ def take_priority(priority: int) -> str:
         return "ordinary"
     try:
         for thread in Path("/proc/self/task").iterdir():
-            os.sched_setscheduler(int(thread.name), os.SCHED_FIFO, os.sched_param(priority))
-    except (PermissionError, ProcessLookupError):
+            with suppress(ProcessLookupError):  # it has ended meanwhile
+                os.sched_setscheduler(int(thread.name), os.SCHED_FIFO, os.sched_param(priority))
+    except PermissionError:
         return "ordinary: the system does not permit a real-time priority"
     except (OSError, AttributeError):
         return "ordinary: this system knows no SCHED_FIFO"
