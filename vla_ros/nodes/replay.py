@@ -23,6 +23,7 @@ from vla_ros.core.robot import load_robot
 from vla_ros.ros.convert import message_class, to_time
 from vla_ros.ros.lifecycle import spin
 from vla_ros.ros.parameters import declare, parameter
+from vla_ros.ros.scheduling import take_priority
 
 CLOCK_PERIOD_S, MATCH_S, FIND_S = 0.005, 0.5, 3.0
 DEPTH = 1000  # every message is to arrive, also where the listener is held up for a while
@@ -40,6 +41,12 @@ class Parameters:
     topics: str = parameter("", "topics, separated by blanks; empty: the robot's inputs; all: everything but commands")
     commands: bool = parameter(False, "publish the recorded commands too: a robot that listens will move")
     clock: bool = parameter(True, "publish the bag's time on /clock")
+    priority: int = parameter(
+        40,
+        "real-time priority (SCHED_FIFO), below the commander's, where the system permits it; 0: none",
+        low=0,
+        high=99,
+    )
     report: str = parameter("", "file for the count and the lateness, as JSON")
 
 
@@ -51,6 +58,7 @@ class ReplayNode(Node):
         self.parameters = declare(self, Parameters)
         if not self.parameters.bag:
             raise VlaRosError("parameter 'bag' is empty; right would be a rosbag2 folder")
+        take_priority(self.parameters.priority)  # every message is to leave when it is due, whoever computes beside
         self._bag = open_bag(self.parameters.bag).__enter__()
         self._outputs = self._make_publishers(self._bag)
         self._player = self._new_player()
