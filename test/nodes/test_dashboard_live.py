@@ -101,7 +101,7 @@ def test_twenty_clients_and_a_stalled_one_block_nobody(world, processes):
     processes.start("sim")
     dashboard = processes.start("dashboard", port=port)
     url = f"http://127.0.0.1:{port}"
-    until(lambda: get(f"{url}/frame/front") == 200, what="a picture")
+    until(lambda: get(f"{url}/frame/front") == get(f"{url}/frame/wrist") == 200, what="a picture of each camera")
     assert get(f"{url}/frame/nobody") == 404
 
     def memory_kb() -> int:

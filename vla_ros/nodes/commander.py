@@ -53,7 +53,7 @@ class Parameters:
     auto_arm: bool = parameter(False, "arm a second after activation, when joint states are there; for simulation only")
     dry_run: bool = parameter(False, "compute everything, publish no command")
     priority: int = parameter(
-        50, "real-time priority (SCHED_FIFO), where the system permits it; 0: none", low=0, high=99
+        0, "real-time priority (SCHED_FIFO), where the system permits it; 0: none", low=0, high=99
     )
 
 

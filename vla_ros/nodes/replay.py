@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import threading
 import time
 from dataclasses import dataclass
@@ -42,10 +43,7 @@ class Parameters:
     commands: bool = parameter(False, "publish the recorded commands too: a robot that listens will move")
     clock: bool = parameter(True, "publish the bag's time on /clock")
     priority: int = parameter(
-        40,
-        "real-time priority (SCHED_FIFO), below the commander's, where the system permits it; 0: none",
-        low=0,
-        high=99,
+        0, "real-time priority (SCHED_FIFO), where the system permits it; 0: none", low=0, high=99
     )
     report: str = parameter("", "file for the count and the lateness, as JSON")
 
@@ -58,7 +56,7 @@ class ReplayNode(Node):
         self.parameters = declare(self, Parameters)
         if not self.parameters.bag:
             raise VlaRosError("parameter 'bag' is empty; right would be a rosbag2 folder")
-        take_priority(self.parameters.priority)  # every message is to leave when it is due, whoever computes beside
+        take_priority(self.parameters.priority)
         self._bag = open_bag(self.parameters.bag).__enter__()
         self._outputs = self._make_publishers(self._bag)
         self._player = self._new_player()
@@ -117,7 +115,7 @@ class ReplayNode(Node):
             self.get_logger().error(str(error))
         if not self._closed:
             threading.Event().wait(MATCH_S)  # what was sent last is still on its way
-            self.context.try_shutdown()
+            signal.raise_signal(signal.SIGTERM)  # the main thread ends it: a timer of its executor may be publishing
 
     def _await_listeners(self) -> None:
         """Until every topic has one, or after a while; DDS finds them one after the other."""

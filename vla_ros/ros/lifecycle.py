@@ -94,7 +94,8 @@ class ManagedNode(LifecycleNode):
 def spin(make: Callable[[], Node], start: Callable[[Any], None], stop: Callable[[Any], None]) -> None:
     """Run one node until SIGINT, SIGTERM or `rclpy.shutdown`, then `stop` it. Ends the process: 0, or 2 for an error
     that the user can mend, said in one line. After any other error too the node is stopped first, and then reported."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGINT):  # a shell's background jobs are born deaf to SIGINT
+        signal.signal(number, signal.default_int_handler)
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)  # our handlers leave time to stop the robot
     node, executor, code = None, None, 0
     try:
