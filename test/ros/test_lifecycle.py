@@ -35,6 +35,9 @@ class Example(ManagedNode):
     def work(self):
         if FAULT == "work":
             raise RuntimeError("a bug of ours")
+        if FAULT == "busy":
+            print("busy", flush=True)
+            sum(n for n in range(300_000))
 
     def deactivate(self):
         print("stopped", flush=True)
@@ -62,12 +65,15 @@ def start(ros_domain: int, tmp_path: Path):
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_stops_it_and_the_exit_code_is_zero(start, number):
-    process = start("none")
+@pytest.mark.parametrize("doing", ["none", "busy"])
+def test_a_signal_stops_it_and_the_exit_code_is_zero(start, number, doing):
+    process = start(doing)
     assert process.stdout.readline() == "active\n"
+    if doing == "busy":
+        assert process.stdout.readline() == "busy\n"  # it comes in the middle of a callback
     process.send_signal(number)
     out, error = process.communicate(timeout=5)
-    assert (process.returncode, out, error) == (0, "stopped\n", "")
+    assert (process.returncode, out.replace("busy\n", ""), error) == (0, "stopped\n", "")
 
 
 @pytest.mark.parametrize("place", ["work", "thread"])

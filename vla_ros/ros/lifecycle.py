@@ -91,6 +91,14 @@ class ManagedNode(LifecycleNode):
         return TransitionCallbackReturn.SUCCESS
 
 
+def signals_ask() -> list[int]:
+    """From now on SIGINT and SIGTERM raise nothing; a list that their numbers are added to."""
+    asked: list[int] = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda given, _: asked.append(given))
+    return asked
+
+
 def spin(make: Callable[[], Node], start: Callable[[Any], None], stop: Callable[[Any], None]) -> None:
     """Run one node until SIGINT, SIGTERM or `rclpy.shutdown`, then `stop` it. Ends the process: 0, or 2 for an error
     that the user can mend, said in one line. After any other error too the node is stopped first, and then reported."""
@@ -103,7 +111,8 @@ def spin(make: Callable[[], Node], start: Callable[[Any], None], stop: Callable[
         start(node)
         executor = EventsExecutor()
         executor.add_node(node)
-        while rclpy.ok():
+        asked = signals_ask()  # one that is raised within the executor's own code comes out of it as another error
+        while rclpy.ok() and not asked:
             executor.spin_once(timeout_sec=0.05)
             if isinstance(node, ManagedNode) and node.broken is not None:
                 raise node.broken

@@ -24,3 +24,15 @@ def take_priority(priority: int) -> str:
     except (OSError, AttributeError):
         return "ordinary: this system knows no SCHED_FIFO"
     return f"real-time, SCHED_FIFO {priority}"
+
+
+def stand_back(nice: int) -> None:
+    """Let this process, and the threads it will start, yield to those that move the robot.
+
+    Linux weighs a session against other sessions before it looks at nice values (autogroup, sched(7)). A node that our
+    launcher started has a session of its own: it lowers that, too. One that shares a session must not.
+    """
+    os.nice(max(nice - os.nice(0), 0))
+    if os.getsid(0) == os.getpid():
+        with suppress(OSError):
+            Path("/proc/self/autogroup").write_text(str(nice))
