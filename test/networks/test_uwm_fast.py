@@ -77,6 +77,19 @@ def test_with_a_prefix_too(model):
     assert torch.allclose(fast[:, :3], prefix.actions[:, :3], atol=1e-4)
 
 
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_it_lets_others_go_first_between_its_blocks_and_answers_the_same(model, question):
+    predict, given = QUESTIONS[question]
+    calls: list[int] = []
+    x = inputs(model, 2)
+    answers = [
+        FastSampler(model, predict=predict, given=given, steps=5, batch=2, **options)(**x)
+        for options in ({}, {"between": lambda: calls.append(1)})
+    ]
+    assert all(torch.equal(a, b) for a, b in zip(*answers, strict=True) if a is not None)
+    assert len(calls) == 5 * model.config.depth
+
+
 def test_the_test_can_fail(model):
     """Another observation is another answer, by far more than the tolerance."""
     predict, _ = QUESTIONS["policy"]

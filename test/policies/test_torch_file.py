@@ -78,7 +78,11 @@ HOSTILE = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("function", "args"), [(call[0], call[1:]) for call in HOSTILE], ids=str)
+@pytest.mark.parametrize(
+    ("function", "args"),
+    [(call[0], call[1:]) for call in HOSTILE],
+    ids=lambda value: getattr(value, "__name__", str(value)),
+)
 def test_a_call_is_refused_by_name_and_leaves_no_trace(tmp_path: Path, function, args) -> None:
     mark = tmp_path / "mark"
     call = Calls(function, *(arg.format(mark=mark) if isinstance(arg, str) else arg for arg in args))

@@ -62,6 +62,24 @@ def test_imagine_and_explain(policy):
     assert policy.explain(observation(), observation(frames=2)).actions.shape == (12, 7)
 
 
+def test_it_breathes_and_answers_the_same(tiny_model):
+    """Bit for bit, whatever is asked; `breathe` anew takes the place of what was called before."""
+    policy, old, calls = load_policy(tiny_model, threads=1), [], []
+    chunk, later = policy.infer(observation()), observation(frames=2)
+
+    def answers() -> list[np.ndarray]:
+        torch.manual_seed(0)
+        found = policy.imagine(observation(), chunk, samples=3)
+        explained = policy.explain(observation(), later).actions
+        return [*found.latents.values(), *found.images.values(), explained, policy.latents(later.images["front"])]
+
+    before = answers()
+    policy.breathe(lambda: old.append(1))
+    policy.breathe(lambda: calls.append(1))
+    assert all(np.array_equal(a, b) for a, b in zip(before, answers(), strict=True))
+    assert len(calls) > 50 and not old
+
+
 @pytest.mark.parametrize(
     ("sentence", "message"),
     [("", "instruction is empty"), ("?!", "instruction is empty"), ("x" * 10_000, "10000 characters; right would be")],
@@ -120,8 +138,8 @@ def test_an_unknown_key_in_the_config(folder):
 
 
 def test_an_unknown_kind(folder):
-    edit(folder / "config.yaml", "kind: uwm", "kind: uvm")
-    with pytest.raises(ConfigError, match=r"kind is 'uvm'; did you mean 'uwm'\?"):
+    edit(folder / "config.yaml", "kind: uwm", "kind: uwn")
+    with pytest.raises(ConfigError, match=r"kind is 'uwn'; did you mean 'uwm'\?"):
         load_policy(folder)
 
 

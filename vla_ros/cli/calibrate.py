@@ -1,45 +1,60 @@
-"""`vla-ros calibrate surprise`: from where on a departure from what was imagined is an alarm, from successful runs.
+"""`vla-ros calibrate surprise [BAGS...]`: from where on something is not as usual, from successful runs.
 
-The thresholds go into the model folder, as surprise.json; the world-model node reads them there.
+Without bags the runs are closed-loop episodes in the simulator. Bags hold what the robot did, as `vla-ros record` keeps
+it: cameras, joint states, instruction, chunks and commands; their episodes must be normal ones. The thresholds go into
+the model folder, as surprise.json; the world-model node reads them there.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import asdict
+from pathlib import Path
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("what", choices=("surprise",), help="what to calibrate")
+    parser.add_argument("bags", nargs="*", type=Path, help="bags of normal runs; none: episodes in the simulator")
     parser.add_argument("--model", default="uwm_tabletop", help="model folder, or its name in models")
-    parser.add_argument("--episodes", type=int, default=60, help="closed-loop episodes in the simulator")
-    parser.add_argument("--seed", type=int, default=40000, help="seed of the first; training used those below 10000")
-    parser.add_argument("--samples", type=int, default=2, help="answers for each prediction, as the node will draw")
+    parser.add_argument("--robot", default="ur5e_tabletop", help="bags: robot contract, a YAML file or a name")
+    parser.add_argument("--sim-time", action="store_true", help="bags: the nodes lived by /clock, which is on them")
+    parser.add_argument("--episodes", type=int, default=120, help="closed-loop episodes in the simulator")
+    parser.add_argument("--seed", type=int, default=140000, help="seed of the first; training used those below 10000")
+    parser.add_argument("--samples", type=int, default=4, help="answers for each prediction, as the node will draw")
     parser.add_argument("--warn-rate", type=float, default=0.2, help="share of normal episodes that may reach WARN")
     parser.add_argument("--error-rate", type=float, default=0.05, help="share of normal episodes that may reach ERROR")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads for the network")
+    parser.add_argument("--processes", type=int, default=1, help="episodes of the simulator at a time")
+    parser.add_argument("--runs", type=Path, help="keep the simulator's episodes here, and take those that are here")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Run the episodes, write the file, say what it holds."""
+    """Watch the runs, write the file, say what it holds."""
     from rich.progress import track
 
-    from vla_ros.policies.loading import find_model, load_policy
-    from vla_ros.training.surprise import calibrate, watch
+    from vla_ros.core.surprise import calibrate_apart
+    from vla_ros.policies.loading import find_model
+    from vla_ros.training.surprise import normal_episodes, watch
 
     folder = find_model(args.model)
-    policy = load_policy(folder, threads=args.threads)
-    runs = watch(
-        policy, episodes=args.episodes, seed=args.seed, samples=args.samples,
-        progress=lambda seeds: iter(track(seeds, "episodes", disable=args.json)),
-    )  # fmt: skip
-    found = calibrate(runs, args.warn_rate, args.error_rate)
+    if args.bags:
+        from vla_ros.training.surprise_bags import watch_bags
+
+        episodes = watch_bags(args.bags, args.robot, folder, args.samples, args.threads, args.sim_time)
+        total = len(episodes)
+    else:
+        jobs = [(args.seed + i, "") for i in range(args.episodes)]
+        runs = watch(str(folder), jobs, samples=args.samples, threads=args.threads, processes=args.processes,
+                     kept=args.runs)  # fmt: skip
+        seen = list(track(runs, "episodes", len(jobs), disable=args.json))
+        episodes, total = normal_episodes(seen), len(seen)
+    found = calibrate_apart(episodes, args.warn_rate, args.error_rate)
     path = found.save(folder)
-    good = sum(run.success for run in runs)
-    print(json.dumps(asdict(found) | {"successful": good, "runs": len(runs)}) if args.json else
-          f"{path}: WARN from {found.warn:.2f}, ERROR from {found.error:.2f} "
-          f"({good} of {len(runs)} runs succeeded, {found.episodes} of them set the thresholds)")  # fmt: skip
+    figures = {"file": str(path), "runs": total, "successful": len(episodes), "set_thresholds": found.episodes,
+               "warn": found.warn, "warn_rate": found.warn_rate, "error_rate": found.error_rate}  # fmt: skip
+    print(json.dumps(figures) if args.json else
+          f"{path}: of {total} runs {len(episodes)} are normal, {found.episodes} of them set the thresholds: "
+          f"WARN from {found.warn:.2f}, ERROR from 1")  # fmt: skip
     return 0

@@ -78,3 +78,10 @@ class StreamBuffer(Generic[T]):
                 return None
             index = max(bisect.bisect_right(self._stamps, stamp_ns) - 1, 0)
             return self._stamps[index], self._values[index]
+
+    def between(self, start_ns: int, end_ns: int) -> list[tuple[int, T]]:
+        """What held from `start_ns` to `end_ns`: the value in force at the start, where it is kept, and those since."""
+        with self._lock:
+            first = max(bisect.bisect_right(self._stamps, start_ns) - 1, 0)
+            last = bisect.bisect_right(self._stamps, end_ns)
+            return list(zip(self._stamps[first:last], self._values[first:last], strict=True))

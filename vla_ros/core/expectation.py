@@ -14,25 +14,16 @@ from vla_ros.core.types import ActionChunk, Observation, Prediction
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """What a world model expects of one observation: some samples, all for the same moments.
-
-    chunk: the plan it was told to imagine; None in video mode.
-    """
+    """What a world model expects of one observation. chunk: the plan it was told to imagine; None in video mode."""
 
     observation: Observation
-    samples: tuple[Prediction, ...]
+    prediction: Prediction
     chunk: ActionChunk | None = None
 
     @property
     def due_ns(self) -> NDArray[np.int64]:
         """(F,) the moments it speaks of [ns]."""
-        return self.samples[0].due_ns
-
-    def frames(self, camera: str) -> NDArray[np.uint8]:
-        """(F, H, W, 3): the mean over the samples, which is what to expect where they disagree."""
-        stack = np.stack([sample.images[camera] for sample in self.samples])
-        mean: NDArray[np.uint8] = stack.mean(axis=0).round().astype(np.uint8)
-        return mean
+        return self.prediction.due_ns
 
 
 class Recent:

@@ -1,80 +1,128 @@
-"""How far what came is from what was imagined, where the world model was sure; and from where on that is an alarm."""
+"""How unusual the signs are: 0 is as usual, 1 is an alarm that an episode of the same kind rarely gives.
+
+Every normal run is held against what was usual in runs of other folds. That says how far each sign strays beyond the
+usual, and where the alarm begins: at the conformal quantile, over whole runs, of the sign that strays farthest for its
+kind (cross-conformal, Vovk 2015; `vla-ros bench surprise` counts false alarms in runs that had no part in it).
+"""
 
 from __future__ import annotations
 
 import json
 import math
+import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vla_ros.core.config import parse
 from vla_ros.core.errors import ConfigError
-from vla_ros.core.expectation import Expectation
-from vla_ros.core.types import Observation
+from vla_ros.core.signs import Reading, Vector, beyond_appearance
+from vla_ros.core.types import NS_PER_S
 
 FILE = "surprise.json"
-CELL_PX = 4  # pixels are compared in cells of this side, so that an edge off by one pixel is no surprise
-WORST_SHARE = 0.05  # an anomaly is small in the picture: the mean over the worst cells, not over all
-LATENT, PIXEL = "latent", "pixel"
-Map = NDArray[np.float32]
-Encode = Callable[[NDArray[np.uint8]], Map]  # (N, H, W, 3) frames -> (N, C, h, w) latents
-
-
-@dataclass(frozen=True, slots=True)
-class Departure:
-    """Of one camera in one space. error, spread: (F, h, w) squared distance of what came from the samples' mean, and
-    the samples' own variance, summed over channels."""
-
-    error: Map
-    spread: Map
-
-    def score(self, floor: float) -> float:
-        """1 is what is usual: error over spread and `floor`, the mean square error of normal runs, in the worst
-        cells of the worst frame."""
-        ratio = np.sqrt(self.error / (self.spread + floor)).reshape(len(self.error), -1)
-        worst = max(1, round(WORST_SHARE * ratio.shape[1]))
-        return float(np.sort(ratio, axis=1)[:, -worst:].mean(axis=1).max())
-
-
-Departures = Mapping[str, Departure]  # by "camera space", such as "front latent"
+FOLDS = 5
+# Less than this is nothing, whatever the runs were like: latents squared, and rad of the arm or share of the gripper.
+LEAST = {
+    "imagined": 0.02,
+    "whole": 0.01,
+    "came": 0.05,
+    "went": 0.05,
+    "still": 0.05,
+    "arm follows": 0.006,  # a bump at the wrist is no weak shoulder
+    "gripper follows": 0.05,
+    "inverse arm": 0.01,
+    "inverse gripper": 0.3,  # when fingers close is not known to a step
+    "seen": 5e-4,
+}
+LEAST_SPREAD = 0.05  # of the logarithm of an excess
+INVERSE = "inverse"  # how the names of the signs of inverse dynamics begin
+VERSION = 2  # of the signs; another once what one of them means has changed
+SEEN = "seen"  # colours, whose limits are the extremes of all normal runs
+USUAL = 0.95  # of normal runs stay within the limits of every other sign
+TABLES = ("imagined", "whole")  # by imagined motion: where more is imagined, no less is forgiven
+HOLD_S = 1.0  # a sign is heard for so long
+Chosen = Callable[[str], bool]
 
 
 @dataclass(frozen=True, slots=True)
 class Calibration:
-    """`surprise.json` of a model folder. warn, error: scores that a normal episode passes with at most these rates.
+    """`surprise.json` of a model folder; 1 is ERROR.
 
-    floors: mean square error of normal runs, by camera and space. inverse_*: the same for inverse dynamics [rad].
+    warn: from here on WARN. warn_rate, error_rate: the shares of normal episodes that may reach them. episodes: how
+    many set the thresholds. usual: what each number of each sign rarely exceeds in normal runs. spread: the logarithm
+    of the excess over it that is an alarm. signs: which signs they are; others cannot be held against them.
     """
 
     warn: float
-    error: float
     warn_rate: float
     error_rate: float
     episodes: int
-    floors: Mapping[str, float]
-    inverse_warn_rad: float
-    inverse_error_rad: float
+    usual: Mapping[str, tuple[float, ...]]
+    spread: Mapping[str, float]
+    signs: int = VERSION
 
-    def score(self, departures: Departures) -> float:
-        """The worst camera, latents and pixels weighing the same."""
-        cameras = {name.rpartition(" ")[0] for name in departures}
-        return max(float(np.mean([self._score(departures, f"{camera} {space}") for space in (LATENT, PIXEL)]))
-                   for camera in cameras)  # fmt: skip
-
-    def _score(self, departures: Departures, name: str) -> float:
-        if name not in self.floors:
-            raise ConfigError(f"{FILE}: floors lack '{name}'; calibrate this model again")
-        return departures[name].score(self.floors[name])
+    def scores(self, reading: Reading) -> dict[str, float]:
+        """Each sign's surprise; those that were not calibrated are left out."""
+        known = {name: values for name, values in reading.items() if name in self.usual}
+        return {name: _excess(name, values, self.usual[name]) / self.spread[name] for name, values in known.items()}
 
     def save(self, folder: Path) -> Path:
         """Write into the model folder."""
         path = folder / FILE
-        path.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
+        path.write_text(json.dumps(asdict(self)) + "\n", encoding="utf-8")
         return path
+
+
+class Surprise:
+    """The signs heard lately, and the greatest of them. Any thread may call."""
+
+    def __init__(self, calibration: Calibration) -> None:
+        self.calibration = calibration
+        self._lock = threading.Lock()
+        self._heard: dict[str, tuple[int, float]] = {}
+
+    def hear(self, now_ns: int, reading: Reading) -> float:
+        """Take a reading; how surprising it is all in all."""
+        scores = self.calibration.scores(reading)
+        with self._lock:
+            heard = self._heard | {name: (now_ns, score) for name, score in scores.items()}
+            self._heard = {name: item for name, item in heard.items() if 0 <= now_ns - item[0] <= HOLD_S * NS_PER_S}
+        return self.value
+
+    @property
+    def signs(self) -> dict[str, float]:
+        """The surprise of each sign that was heard lately."""
+        return {name: score for name, (_, score) in self._heard.items()}
+
+    @property
+    def value(self) -> float:
+        """The greatest of them but for inverse dynamics; NaN where none was heard."""
+        return max((score for name, score in self.signs.items() if not is_inverse(name)), default=math.nan)
+
+    @property
+    def inverse(self) -> float:
+        """What inverse dynamics alone says; NaN where it said nothing."""
+        return max((score for name, score in self.signs.items() if is_inverse(name)), default=math.nan)
+
+    @property
+    def reason(self) -> str:
+        """The sign that `value` is of; empty where none is more than usual."""
+        signs = {name: score for name, score in self.signs.items() if not is_inverse(name)}
+        found = max(signs, key=signs.__getitem__, default="")
+        return found if found and signs[found] > 0 else ""
+
+    def clear(self) -> None:
+        """Forget all."""
+        with self._lock:
+            self._heard = {}
+
+
+def is_inverse(sign: str) -> bool:
+    """Whether it is one of inverse dynamics. These are told beside the others: they found nothing that the others did
+    not (`vla-ros bench surprise`), and their false alarms would cost the others sharpness."""
+    return sign.startswith(INVERSE)
 
 
 def load_calibration(folder: Path) -> Calibration | None:
@@ -83,42 +131,88 @@ def load_calibration(folder: Path) -> Calibration | None:
     if not path.is_file():
         return None
     try:
-        return parse(json.loads(path.read_text(encoding="utf-8")), Calibration, str(path))
+        plain = json.loads(path.read_text(encoding="utf-8"))
+        found = parse({"signs": 0, **plain} if isinstance(plain, dict) else plain, Calibration, str(path))
     except json.JSONDecodeError as error:
         raise ConfigError(f"{path}: {error}; right would be what `vla-ros calibrate surprise` writes") from None
-
-
-def depart(expectation: Expectation, came: Observation, encode: Encode) -> dict[str, Departure]:
-    """Compare what came with every sample, for each camera in latents and in pixels."""
-    found = {}
-    for camera, frames in came.images.items():
-        samples = [sample.images[camera] for sample in expectation.samples]
-        latents = encode(np.concatenate([frames, *samples]))
-        split = latents.reshape(len(samples) + 1, len(frames), *latents.shape[1:])
-        found[f"{camera} {LATENT}"] = _departure(split[0], split[1:])
-        cells = [_cells(part) for part in (frames, *samples)]
-        found[f"{camera} {PIXEL}"] = _departure(cells[0], np.stack(cells[1:]))
+    if found.signs != VERSION:
+        raise ConfigError(f"{path}: made for signs that are no longer read; run `vla-ros calibrate surprise` again")
     return found
 
 
-def _departure(came: Map, samples: Map) -> Departure:
-    """(F, C, h, w), (K, F, C, h, w)."""
-    spread = samples.var(axis=0, ddof=1) if len(samples) > 1 else np.zeros_like(came)
-    return Departure(((came - samples.mean(axis=0)) ** 2).sum(axis=1), spread.sum(axis=1))
+def calibrate_apart(episodes: Sequence[Sequence[Reading]], warn_rate: float, error_rate: float) -> Calibration:
+    """As `calibrate`, with the rates once for inverse dynamics and once for all other signs."""
+    others = calibrate(episodes, warn_rate, error_rate, lambda sign: not is_inverse(sign))
+    inverse = calibrate(episodes, warn_rate, error_rate, is_inverse)
+    return replace(
+        others, usual={**others.usual, **inverse.usual}, spread={**others.spread, **inverse.spread}
+    )  # fmt: skip
 
 
-def _cells(frames: NDArray[np.uint8]) -> Map:
-    """(F, H, W, 3) uint8 -> (F, 3, H / CELL_PX, W / CELL_PX) in [0, 1], what is left over at the edges cut off."""
-    count, height, width, _ = frames.shape
-    rows, columns = height // CELL_PX, width // CELL_PX
-    cut = frames[:, : rows * CELL_PX, : columns * CELL_PX].astype(np.float32) / 255
-    means: Map = cut.reshape(count, rows, CELL_PX, columns, CELL_PX, 3).mean(axis=(2, 4)).transpose(0, 3, 1, 2)
-    return means
+def calibrate(
+    episodes: Sequence[Sequence[Reading]], warn_rate: float, error_rate: float, chosen: Chosen = lambda sign: True
+) -> Calibration:
+    """From the readings of normal episodes; `chosen` says which signs count."""
+    runs = [[{k: v for k, v in r.items() if chosen(k)} for r in episode] for episode in episodes]
+    conformal([0.0] * len(runs), error_rate)  # refuses what so few runs cannot promise
+    usual = _usual_of_runs(runs)
+    excesses = [excess for fold in range(FOLDS) for excess in _excesses(runs, fold)]
+    spread = {name: max(LEAST_SPREAD, math.sqrt(np.mean([excess.get(name, 0.0) ** 2 for excess in excesses])))
+              for name in usual}  # fmt: skip
+    scores = [max((value / spread[name] for name, value in excess.items()), default=0.0) for excess in excesses]
+    alarm = max(conformal(scores, error_rate), 1.0)
+    warn = min(max(conformal(scores, warn_rate), 0.5) / alarm, 1.0)
+    return Calibration(warn, warn_rate, error_rate, len(runs), usual, {k: v * alarm for k, v in spread.items()})
 
 
-def floors_of(runs: Sequence[Departures]) -> dict[str, float]:
-    """Mean square error of normal runs, by camera and space."""
-    return {name: float(np.mean([run[name].error.mean() for run in runs])) for name in runs[0]}
+def _excesses(runs: Sequence[Sequence[Reading]], fold: int) -> list[dict[str, float]]:
+    """By how much each sign of the runs of a fold exceeds what is usual in the other runs."""
+    usual = _usual_of_runs([run for i, run in enumerate(runs) if i % FOLDS != fold])
+    plain = Calibration(0, 0, 0, 0, usual, dict.fromkeys(usual, 1.0))
+    return [_largest(plain, run) for run in runs[fold::FOLDS]]
+
+
+def _usual_of_runs(runs: Sequence[Sequence[Reading]]) -> dict[str, tuple[float, ...]]:
+    """What USUAL of the runs stay within, so that one odd run does not blind a sign."""
+    each = [usual_of(run) for run in runs]
+    found: dict[str, tuple[float, ...]] = {}
+    for name in sorted({name for run in each for name in run}):
+        share = 1.0 if name.endswith(SEEN) else USUAL
+        values = np.quantile([run[name] for run in each if name in run], share, axis=0, method="higher")
+        found[name] = tuple(np.maximum.accumulate(values).tolist() if name.endswith(TABLES) else values.tolist())
+    return found
+
+
+def usual_of(readings: Sequence[Reading]) -> dict[str, tuple[float, ...]]:
+    """The largest value of each number of each sign."""
+    found: dict[str, tuple[float, ...]] = {}
+    for name in sorted({name for reading in readings for name in reading}):
+        values = np.max([reading[name] for reading in readings if name in reading], axis=0)
+        values = np.maximum.accumulate(values) if name.endswith(TABLES) else values
+        values = values if name.endswith(SEEN) else np.maximum(values, _least(name))
+        found[name] = tuple(float(f"{value:.4g}") for value in values)
+    return found
+
+
+def _largest(calibration: Calibration, run: Sequence[Reading]) -> dict[str, float]:
+    """The greatest surprise of each sign in an episode."""
+    found: dict[str, float] = {}
+    for reading in run:
+        for name, score in calibration.scores(reading).items():
+            found[name] = max(found.get(name, 0.0), score)
+    return found
+
+
+def _excess(name: str, values: Vector, usual: Sequence[float]) -> float:
+    """The logarithm of how often a sign's worst number is what is usual; 0 within."""
+    limits = np.asarray(usual)
+    seen = name.endswith(SEEN)
+    times = beyond_appearance(values, limits) / _least(name) if seen else float((values / limits).max())
+    return math.log(max(1.0, times))
+
+
+def _least(name: str) -> float:
+    return next(value for part, value in LEAST.items() if part in name)
 
 
 def conformal(scores: Sequence[float], rate: float) -> float:
@@ -130,8 +224,3 @@ def conformal(scores: Sequence[float], rate: float) -> float:
             f"right would be at least {math.ceil(1 / rate) - 1}"
         )
     return float(np.sort(np.asarray(scores, dtype=np.float64))[rank - 1])
-
-
-def inverse_error_rad(inferred: Map, done: Map) -> float:
-    """(F, J), (F, J) arm joints: the largest difference between what the frames tell of and what was done."""
-    return float(np.abs(inferred - done).max())

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Protocol, runtime_checkable
 
 import numpy as np
@@ -98,11 +98,13 @@ class Prediction:
     stamp_ns: the stamp of the observation it started from.
     due_ns: (F,) int64, the moments that the frames speak of [ns].
     images: camera name -> (F, H, W, 3) uint8 RGB.
+    latents: camera name -> (K, F, C, h, w), every sample as the model has it; empty where it has none.
     """
 
     stamp_ns: int
     due_ns: NDArray[np.int64]
     images: Mapping[str, Frames]
+    latents: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
 
 
 @runtime_checkable
@@ -129,8 +131,20 @@ class Policy(Protocol):
 class WorldModel(Protocol):
     """What a unified world model answers beside the policy's question."""
 
-    def imagine(self, observation: Observation, chunk: ActionChunk | None = None) -> Prediction:
-        """Video prediction p(o'|o) without a chunk, forward dynamics p(o'|o,a) with one."""
+    def imagine(self, observation: Observation, chunk: ActionChunk | None = None, samples: int = 1) -> Prediction:
+        """Video prediction p(o'|o) without a chunk, forward dynamics p(o'|o,a) with one; frames and latents."""
+
+    def foresee(self, observation: Observation, chunk: ActionChunk | None = None, samples: int = 1) -> Prediction:
+        """As `imagine`, without the frames."""
+
+    def show(self, prediction: Prediction) -> Prediction:
+        """A prediction with its frames."""
+
+    def latents(self, frames: Frames) -> NDArray[np.float32]:
+        """(N, H, W, 3) frames -> (N, C, h, w), in the space of a prediction's latents."""
 
     def explain(self, observation: Observation, future: Observation) -> ActionChunk:
         """Inverse dynamics p(a|o,o'): the actions that lead from `observation` to `future`."""
+
+    def breathe(self, between: Callable[[], None]) -> None:
+        """From now on call `between` between the parts of an answer, which stays the same: for who shares a machine."""

@@ -12,7 +12,7 @@ What is moved out of the loop over the steps, or left out because nobody reads i
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -106,6 +106,7 @@ class FastSampler:
     predict, given: as in `UnifiedWorldModel.sample`, by name.
     dtype: of the matrix products; norms, the residual stream and the sample stay float32.
     graph: capture the sampler as a CUDA graph; None: where the model is on a GPU.
+    between: called before each block of each step, for who shares the machine; a replayed graph calls nothing.
     The weights are read once: make a new object after changing them.
     """
 
@@ -113,8 +114,10 @@ class FastSampler:
     def __init__(
         self, model: UnifiedWorldModel, *, predict: tuple[Modality, ...], given: tuple[Modality, ...] = (), steps: int,
         batch: int = 1, dtype: torch.dtype = torch.float32, graph: bool | None = None,
+        between: Callable[[], None] = lambda: None,
     ) -> None:  # fmt: skip
         self.config, self.predict, self.given, self.batch, self.dtype = model.config, predict, given, batch, dtype
+        self.between = between
         config, net = model.config, model.noise_pred_net
         self.device = net.pos_embed.device
         self.drop = config.drop_ignored_future and "next_obs" not in (*predict, *given)
@@ -181,6 +184,7 @@ class FastSampler:
             tokens = [constant[n] if n in constant else self._tokens(n, x[n], current) for n in x]
             h = (torch.cat([*tokens, registers], dim=1) + self.position).float()
             for i, block in enumerate(self.blocks):
+                self.between()
                 h = block(h, modulation[6 * i : 6 * i + 6])
             h = self.head(modulated_norm(h, modulation[-1], modulation[-2]).to(self.dtype))
             for name, out in self._decoded(h, given.get("current")).items():

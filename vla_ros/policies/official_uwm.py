@@ -6,8 +6,6 @@ code, we write into the folder: cameras, time base, and the scale of the SDXL au
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +24,7 @@ from vla_ros.policies.statistics import Statistics
 from vla_ros.policies.torch_file import Attributes, DictAttributes, PickledArray, StoredTensor, TorchFile
 from vla_ros.policies.uwm import UWMFolder
 from vla_ros.policies.weights import FILE, check_weights, save_weights
+from vla_ros.policies.whole_folder import whole_folder
 
 NORMALISERS: dict[str, type] = {
     "datasets.utils.normalizer.LinearNormalizer": Attributes,
@@ -145,18 +144,11 @@ def _folder(preset: str, network: UWMConfig, provenance: dict[str, Any]) -> UWMF
 
 def _write(out: Path, folder: UWMFolder, model: UnifiedWorldModel, statistics: Statistics) -> None:
     """All of the folder, or none of it."""
-    out.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    try:
+    with whole_folder(out) as part:
         (part / "config.yaml").write_text(yaml.safe_dump(to_plain(folder), sort_keys=False))
         save_weights(model, part / FILE)
         statistics.save(part)
         (part / "README.md").write_text(_card(out.name, folder))
-        part.chmod(0o755)
-        part.rename(out)
-    except BaseException:
-        shutil.rmtree(part, ignore_errors=True)
-        raise
 
 
 def _card(name: str, folder: UWMFolder) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,6 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils.hooks import RemovableHandle
 
 from vla_ros.core.config import read_yaml
 from vla_ros.core.errors import ConfigError, ContractError, MessageError
@@ -18,7 +20,7 @@ from vla_ros.core.types import ActionChunk, Observation, Prediction
 from vla_ros.networks.guidance import Prefix, soft_mask
 from vla_ros.networks.observation import KeypointEncoderConfig, ResNetEncoderConfig
 from vla_ros.networks.text import tokenize, words_of
-from vla_ros.networks.uwm import UnifiedWorldModel, UWMConfig
+from vla_ros.networks.uwm import Modality, UnifiedWorldModel, UWMConfig
 from vla_ros.networks.uwm_fast import FastSampler
 from vla_ros.policies.contract import PolicyContract, check_observation
 from vla_ros.policies.statistics import Statistics, load_statistics
@@ -85,6 +87,9 @@ class UWMPolicy:
         self.statistics = statistics
         self._device = next(model.parameters()).device
         self._plan = FastSampler(model, predict=("action",), steps=folder.sampling_steps)
+        self._samplers: dict[tuple[Modality, tuple[Modality, ...], int], FastSampler] = {}
+        self._between: Callable[[], None] = lambda: None
+        self._hooks: list[RemovableHandle] = []
         self.reset()
 
     def reset(self) -> None:
@@ -98,6 +103,28 @@ class UWMPolicy:
         network, self._ignored = self.folder.network, None
         if not network.drop_ignored_future:
             self._ignored = torch.randn(1, *network.latent_shape, generator=draw).to(self._device)
+
+    def breathe(self, between: Callable[[], None]) -> None:
+        """Call `between` between the layers of the networks from now on: on a CPU every few ms, for who shares it.
+
+        The answers stay the same. For one that imagines: `infer` and `propose` breathe in parts only.
+        """
+        for hook in self._hooks:
+            hook.remove()
+        layers = [module for module in self.model.modules() if any(True for _ in module.parameters(recurse=False))]
+        self._hooks = [layer.register_forward_pre_hook(lambda *_: between()) for layer in layers]
+        self._between = between
+        self._samplers.clear()
+
+    def propose(
+        self, observation: Observation, count: int, plan: ActionChunk | None = None, frozen_steps: int = 0
+    ) -> list[ActionChunk]:
+        """`count` chunks from p(a|o) beside the one of `infer`, each from noise of its own."""
+        prefix = None if plan is None else self._prefix(observation, plan, frozen_steps)
+        seen, draw = self._encode(observation), torch.Generator().manual_seed(NOISE_SEED + 1)
+        others = [torch.randn(self._noise.shape, generator=draw).to(self._device) for _ in range(count)]
+        answers = [self._plan(seen, action=noise, next_obs=self._ignored, prefix=prefix)[0] for noise in others]
+        return [self._chunk(observation, actions) for actions in answers]
 
     def infer(self, observation: Observation, plan: ActionChunk | None = None, frozen_steps: int = 0) -> ActionChunk:
         """Sample a chunk from p(a|o). Raises ContractError or MessageError on an observation that does not fit.
@@ -125,22 +152,36 @@ class UWMPolicy:
         weights = soft_mask(horizon, frozen_steps, covered).to(self._device)
         return Prefix(target.float().to(self._device)[None], weights)
 
-    def imagine(self, observation: Observation, chunk: ActionChunk | None = None) -> Prediction:
-        """Predict the frames at `future_steps`: p(o'|o), or p(o'|o,a) where `chunk` says what will be done."""
-        action = None if chunk is None else self._normalised(chunk, observation)
+    def imagine(self, observation: Observation, chunk: ActionChunk | None = None, samples: int = 1) -> Prediction:
+        """Predict the frames at `future_steps`: p(o'|o), or p(o'|o,a) where `chunk` says what will be done.
+
+        Of several samples the latents are kept each; the frames are those of their mean.
+        """
+        return self.show(self.foresee(observation, chunk, samples))
+
+    def foresee(self, observation: Observation, chunk: ActionChunk | None = None, samples: int = 1) -> Prediction:
+        """As `imagine`, in latents only: the decoder costs more than half of a prediction."""
+        action = None if chunk is None else self._normalised(chunk, observation).expand(samples, -1, -1)
+        given: tuple[Modality, ...] = () if chunk is None else ("action",)
+        sampler = self._sampler("next_obs", given, samples)
         with torch.no_grad():
-            current = self._current(observation)
-            _, latents = self.model.sample(
-                self._encode(observation), predict=("next_obs",), steps=self.folder.sampling_steps,
-                action=action, current=current,
-            )  # fmt: skip
-            assert latents is not None  # mypy: next_obs was predicted
-            frames = self.model.obs_encoder.vae.decode(latents[0].transpose(1, 2).flatten(0, 1))  # (V F, 3, H, W)
-        pixels = (frames * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
-        views = pixels.reshape(len(self.contract.cameras), len(self.folder.future_steps), *pixels.shape[1:])
+            current = self._current(observation).expand(samples, -1, -1, -1, -1)
+            seen = self._encode(observation).expand(samples, -1)
+            _, future = sampler(seen, action=action, current=current)
+        assert future is not None  # mypy: next_obs was predicted
+        views = future.permute(1, 0, 3, 2, 4, 5).cpu().numpy()  # (V, K, F, C, h, w)
         due_ns = observation.stamp_ns + self.contract.step_ns * np.asarray(self.folder.future_steps, dtype=np.int64)
-        images = {camera.name: view for camera, view in zip(self.contract.cameras, views, strict=True)}
-        return Prediction(observation.stamp_ns, due_ns, images)
+        latents = {camera.name: view for camera, view in zip(self.contract.cameras, views, strict=True)}
+        return Prediction(observation.stamp_ns, due_ns, {}, latents)
+
+    def show(self, prediction: Prediction) -> Prediction:
+        """The same prediction with its frames decoded."""
+        means = np.concatenate([samples.mean(axis=0) for samples in prediction.latents.values()])  # (V F, C, h, w)
+        with torch.no_grad():
+            frames = self.model.obs_encoder.vae.decode(torch.from_numpy(means).to(self._device))
+        pixels = (frames * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()
+        views = pixels.reshape(len(prediction.latents), len(self.folder.future_steps), *pixels.shape[1:])
+        return replace(prediction, images=dict(zip(prediction.latents, views, strict=True)))
 
     def explain(self, observation: Observation, future: Observation) -> ActionChunk:
         """Infer the actions p(a|o,o') between `observation` and the last frames of `future`, at `future_steps`."""
@@ -156,10 +197,8 @@ class UWMPolicy:
         with torch.no_grad():
             current = self._current(observation)
             latents = torch.stack([self.model.latents(view[None])[0].transpose(0, 1) for view in views])[None]
-            actions, _ = self.model.sample(
-                self._encode(observation), predict=("action",), steps=self.folder.sampling_steps,
-                next_obs=latents, current=current, action_noise=self._noise,
-            )  # fmt: skip
+            sampler = self._sampler("action", ("next_obs",), 1)
+            actions, _ = sampler(self._encode(observation), action=self._noise, next_obs=latents, current=current)
         return self._chunk(observation, actions)
 
     def latents(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -167,6 +206,16 @@ class UWMPolicy:
         with torch.no_grad():
             found: NDArray[np.float32] = self.model.latents(self._tensor(frames)[None])[0].cpu().numpy()
         return found
+
+    def _sampler(self, predict: Modality, given: tuple[Modality, ...], batch: int) -> FastSampler:
+        """The sampler of one question; made when it is first asked, for a policy node never asks."""
+        key = (predict, given, batch)
+        if key not in self._samplers:
+            self._samplers[key] = FastSampler(
+                self.model, predict=(predict,), given=given, steps=self.folder.sampling_steps, batch=batch,
+                between=self._between,
+            )  # fmt: skip
+        return self._samplers[key]
 
     def _encode(self, observation: Observation) -> Tensor:
         check_observation(self.contract, observation)

@@ -1,105 +1,189 @@
-"""Surprise of closed-loop episodes in the simulator, and the thresholds that follow from those that succeed."""
+"""Closed-loop episodes in the simulator with a witness beside them, normal ones and ones with an anomaly."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+import json
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from multiprocessing import get_context
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from vla_ros.core.chunking import Plan
 from vla_ros.core.errors import ConfigError
-from vla_ros.core.expectation import Expectation, Recent, what_came
-from vla_ros.core.surprise import Calibration, Departures, conformal, depart, floors_of, inverse_error_rad
-from vla_ros.core.types import NS_PER_S
+from vla_ros.core.expectation import Expectation
+from vla_ros.core.robot import load_robot
+from vla_ros.core.signs import Reading
+from vla_ros.core.surprise import Calibration, calibrate, is_inverse
+from vla_ros.core.types import NS_PER_S, Observation
+from vla_ros.core.witness import Witness
+from vla_ros.policies.loading import load_policy
+from vla_ros.sim.anomalies import Anomaly, named
 from vla_ros.sim.tabletop import Tabletop
+from vla_ros.sim.tasks import TASKS
 from vla_ros.training.evaluation import CONTROL_NS, choose, observe
 
-PREDICT_EVERY = 2  # chunks
-LIMIT_S = 4.0  # most tasks are done by then; an episode goes on after success, as a robot does
-ARM = 6  # joints; the gripper's column is no angle
+ROBOT = "ur5e_tabletop"
+PREDICT_EVERY = 2  # chunks: as often as the node on one core
+LIMIT_S = 5.0  # most tasks are done by then; an episode goes on after success, as a robot does
+LEAST_EPISODES = 60
+ONSET_S = (0.3, 1.5)  # an anomaly waits for its chance from a moment in here on
+SEEN_S = 2.0  # for so long after its onset an anomaly may be noticed
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One episode: whether it succeeded; for each prediction when it was judged [s], and how reality departed."""
+    """One episode: whether it succeeded, when its anomaly set in [s], and every reading with its moment [s].
 
-    success: bool
-    times_s: tuple[float, ...]
-    departures: tuple[Departures, ...]
-    inverse_rad: tuple[float, ...]
-
-
-def watch_episode(
-    tabletop: Tabletop, policy: Any, seed: int, *, samples: int, limit_s: float,
-    disturb: Callable[[Tabletop, float], None] = lambda tabletop, time_s: None, explain: bool = True,
-) -> Run:  # fmt: skip
-    """Drive one episode as `vla-ros eval` does, to its limit, and imagine every other chunk.
-
-    disturb: called with the time [s] before each chunk.
+    camera: where the anomaly is one camera's.
     """
-    task, instruction = choose(seed, held_out=False)
-    tabletop.reset(seed, task)
-    policy.reset()
-    contract = policy.contract
-    plan, command, now_ns = Plan(), tabletop.joint_positions(), 0
-    recent, waiting = Recent(64, contract.step_ns // 2), []
-    times_s: list[float] = []
-    departures: list[Departures] = []
-    inverse: list[float] = []
-    replan_ns, count, success = contract.execute_steps * contract.step_ns, 0, False
-    while now_ns < limit_s * NS_PER_S:
-        if now_ns % replan_ns == 0:
-            disturb(tabletop, now_ns / NS_PER_S)
-            seen = observe(tabletop, policy, now_ns, instruction)
-            recent.add(seen)
-            chunk = policy.infer(seen)
-            plan.accept(chunk, now_ns, command)
-            if count % PREDICT_EVERY == 0:
-                waiting.append(Expectation(seen, tuple(policy.imagine(seen, chunk) for _ in range(samples)), chunk))
-            count += 1
-            if waiting and (came := what_came(waiting[0], recent)) is not None:
-                expectation = waiting.pop(0)
-                times_s.append(now_ns / NS_PER_S)
-                departures.append(depart(expectation, came, policy.latents))
-                if explain:
-                    inferred = policy.explain(expectation.observation, came).actions
-                    steps = list(policy.folder.future_steps)
-                    inverse.append(inverse_error_rad(inferred[np.array(steps) - 1, :ARM], came.state[:, :ARM]))
-        now_ns += CONTROL_NS
-        due = plan.command(now_ns)
-        command = command if due is None else due
-        tabletop.command(command)
-        tabletop.advance(CONTROL_NS / NS_PER_S)
-        success = success or tabletop.success()
-    return Run(success, tuple(times_s), tuple(departures), tuple(inverse))
+
+    seed: int
+    success: bool
+    anomaly: str
+    camera: str
+    onset_s: float | None
+    readings: tuple[tuple[float, Reading], ...]
+
+
+class Episode:
+    """One closed-loop episode, driven as `vla-ros eval` does, without delay."""
+
+    def __init__(self, policy: Any, seed: int, samples: int, anomaly: Anomaly | None) -> None:
+        self.policy, self.seed, self.samples, self.anomaly = policy, seed, samples, anomaly
+        self._rng = np.random.default_rng([seed, 1])
+        torch.manual_seed(seed)
+        task, self.instruction = choose(_seed_of_task(seed, anomaly), held_out=False)
+        self.tabletop = Tabletop()
+        self.tabletop.reset(seed, task)
+        policy.reset()
+        self.witness = Witness(policy, load_robot(ROBOT).is_gripper.tolist(), policy.contract.step_ns)
+        self.camera = str(self._rng.choice([camera.name for camera in policy.contract.cameras]))
+        self._from_s = float(self._rng.uniform(*ONSET_S))
+        self.onset_s: float | None = None
+        self._frozen: dict[str, Any] = {}
+        self.readings: list[tuple[float, Reading]] = []
+
+    def run(self, limit_s: float) -> Run:
+        """Drive it to its limit."""
+        contract, success, now_ns, count = self.policy.contract, False, 0, 0
+        plan, command = Plan(), self.tabletop.joint_positions()
+        while now_ns < limit_s * NS_PER_S:
+            self._disturb(command, now_ns / NS_PER_S)
+            if now_ns % contract.step_ns == 0:
+                seen = self._observe(now_ns)
+                self._note(now_ns, self.witness.observe(seen))
+                if now_ns % (contract.execute_steps * contract.step_ns) == 0:
+                    chunk = self.policy.infer(seen)
+                    plan.accept(chunk, now_ns, command)
+                    if count % PREDICT_EVERY == 0:
+                        foreseen = self.policy.show(self.policy.foresee(seen, chunk, self.samples))
+                        self.witness.expect(Expectation(seen, foreseen, chunk))
+                    count += 1
+                for judged in self.witness.judge():
+                    self._note(now_ns, judged.reading)
+            now_ns += CONTROL_NS
+            due = plan.command(now_ns)
+            command = command if due is None else due
+            self.witness.command(now_ns - CONTROL_NS, np.asarray(command, dtype=np.float64))
+            self.tabletop.command(command)
+            self.tabletop.advance(CONTROL_NS / NS_PER_S)
+            success = success or self.tabletop.success()
+        self.tabletop.close()
+        name, readings = self.anomaly.name if self.anomaly else "", tuple(self.readings)
+        return Run(self.seed, success, name, self.camera, self.onset_s, readings)
+
+    def _note(self, now_ns: int, reading: Reading) -> None:
+        if reading:
+            self.readings.append((now_ns / NS_PER_S, reading))
+
+    def _disturb(self, command: Any, now_s: float) -> None:
+        anomaly = self.anomaly
+        if anomaly is None or self.onset_s is not None or not anomaly.shows(self.tabletop, command):
+            return
+        if now_s < self._from_s and not anomaly.closing:  # most tasks close the gripper at once, and once
+            return
+        self.onset_s = now_s
+        if anomaly.disturb is None:
+            self._frozen = {self.camera: self._observe(0).images[self.camera]}
+        else:
+            anomaly.disturb(self.tabletop, self._rng, self.camera)
+
+    def _observe(self, now_ns: int) -> Observation:
+        seen = observe(self.tabletop, self.policy, now_ns, self.instruction)
+        return Observation(now_ns, {**seen.images, **self._frozen}, seen.state, seen.instruction)
+
+
+def _seed_of_task(seed: int, anomaly: Anomaly | None) -> int:
+    """The task's seed: the episode's own, or the next whose task closes the gripper where the anomaly wants that."""
+    while anomaly is not None and anomaly.closing and TASKS[choose(seed, held_out=False)[0]].family == "reach":
+        seed += 1
+    return seed
+
+
+Job = tuple[int, str]  # a seed, and an anomaly's name or nothing
 
 
 def watch(
-    policy: Any, *, episodes: int, seed: int, samples: int, limit_s: float = LIMIT_S,
-    progress: Callable[[range], Iterator[int]] = iter,
-) -> list[Run]:  # fmt: skip
-    """Episodes with the seeds `seed`, `seed + 1`, ..."""
-    tabletop = Tabletop()
+    model: str, jobs: Sequence[Job], *, samples: int, threads: int = 1, processes: int = 1, kept: Path | None = None
+) -> Iterator[Run]:
+    """Run the episodes, in order, `processes` at a time. kept: a folder for those that are done; they are not run
+    again, so that a long bench may be broken off and go on. It must hold episodes of the same model and samples."""
+    missing = [job for job in jobs if kept is None or not _path(kept, job).is_file()]
+    with ProcessPoolExecutor(processes, get_context("spawn"), _begin, (model, threads)) as pool:
+        fresh = dict(zip(missing, (pool.submit(_run, job, samples) for job in missing), strict=True))
+        for job in jobs:
+            run = fresh.pop(job).result() if job in fresh else _load(_path(kept or Path(), job))
+            if kept is not None:
+                _save(run, _path(kept, job))
+            yield run
+
+
+_policy: Any = None  # of a worker process
+
+
+def _begin(model: str, threads: int) -> None:
+    global _policy
+    _policy = load_policy(model, threads=threads)
+
+
+def _run(job: Job, samples: int) -> Run:
+    seed, name = job
+    return Episode(_policy, seed, samples, named(name) if name else None).run(LIMIT_S)
+
+
+def _path(folder: Path, job: Job) -> Path:
+    return folder / f"{job[1].replace(' ', '_') or 'normal'}_{job[0]}.json"
+
+
+def _save(run: Run, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    plain = asdict(run) | {"readings": [[time_s, {k: [float(f"{x:.5g}") for x in v] for k, v in reading.items()}]
+                                        for time_s, reading in run.readings]}  # fmt: skip
+    path.write_text(json.dumps(plain), encoding="utf-8")
+
+
+def _load(path: Path) -> Run:
     try:
-        return [watch_episode(tabletop, policy, s, samples=samples, limit_s=limit_s)
-                for s in progress(range(seed, seed + episodes))]  # fmt: skip
-    finally:
-        tabletop.close()
+        plain = json.loads(path.read_text(encoding="utf-8"))
+        readings = [(time_s, {k: np.asarray(v) for k, v in reading.items()}) for time_s, reading in plain["readings"]]
+        return Run(**plain | {"readings": tuple(readings)})
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(f"{path}: {error}; right would be an episode of `--runs`, or no such file") from None
 
 
-def calibrate(runs: list[Run], warn_rate: float, error_rate: float) -> Calibration:
-    """Split conformal: one third of the successful runs says what is usual, the others where an alarm begins."""
-    good = [run for run in runs if run.success and run.departures]
-    third = len(good) // 3
-    if third == 0:
-        raise ConfigError(f"{len(good)} of {len(runs)} runs succeeded and were long enough; right would be 60 or more")
-    floors = floors_of([item for run in good[:third] for item in run.departures])
-    blank = Calibration(0, 0, warn_rate, error_rate, 0, floors, 0, 0)
-    scores = [max(blank.score(item) for item in run.departures) for run in good[third:]]
-    inverse = [max(run.inverse_rad) for run in good[third:]]
-    return Calibration(
-        conformal(scores, warn_rate), conformal(scores, error_rate), warn_rate, error_rate, len(scores), floors,
-        conformal(inverse, warn_rate), conformal(inverse, error_rate),
-    )  # fmt: skip
+def normal_episodes(runs: Sequence[Run]) -> list[list[Reading]]:
+    """The readings of those that succeeded; ConfigError where they are too few to say what is normal."""
+    good = [[reading for _, reading in run.readings] for run in runs if run.success]
+    if len(good) < LEAST_EPISODES:
+        raise ConfigError(f"{len(good)} of {len(runs)} runs succeeded; right would be {LEAST_EPISODES} or more")
+    return good
+
+
+def calibrate_runs(runs: Sequence[Run], warn_rate: float, error_rate: float, inverse: bool = True) -> Calibration:
+    """From those that succeeded. inverse: whether inverse dynamics counts."""
+    return calibrate(normal_episodes(runs), warn_rate, error_rate, lambda sign: inverse or not is_inverse(sign))

@@ -1,0 +1,106 @@
+"""Imagine before acting: what the world model expects of several candidate chunks, and which of them is sent."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from vla_ros.core.errors import ConfigError, VlaRosError, did_you_mean
+from vla_ros.core.robot import RobotSpec
+from vla_ros.core.types import ActionChunk, Observation, Prediction
+
+
+class Vetoed(VlaRosError):
+    """No candidate may be sent: the robot goes on with its plan, and holds when that ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A chunk, what it was planned from, and what the model imagines of it, in latents."""
+
+    robot: RobotSpec
+    observation: Observation
+    chunk: ActionChunk
+    prediction: Prediction
+
+
+Scorer = Callable[[Candidate], float]  # the lower the better
+
+
+def spread(candidate: Candidate) -> float:
+    """How much the imagined samples disagree: the variance of their latents, over all cameras and frames."""
+    parts = [samples.var(axis=0, ddof=1).mean() for samples in candidate.prediction.latents.values()]
+    return float(np.mean(parts))
+
+
+def limits(candidate: Candidate) -> float:
+    """How near any joint but a gripper comes to a limit of its position: 0 in the middle of its range, 1 at its end."""
+    found = [0.0]
+    for joint, is_gripper in zip(candidate.robot.joints, candidate.robot.is_gripper.tolist(), strict=True):
+        if joint.name in candidate.chunk.names and not is_gripper:
+            values = candidate.chunk.actions[:, candidate.chunk.names.index(joint.name)]
+            middle, half = (joint.lower + joint.upper) / 2, (joint.upper - joint.lower) / 2
+            found.append(float(np.abs(values - middle).max()) / half)
+    return max(found)
+
+
+SCORERS: dict[str, Scorer] = {"spread": spread, "limits": limits}
+
+
+def scorer_of(name: str) -> Scorer:
+    """One of ours by its name, or anyone's as `package.module:function`."""
+    if name in SCORERS:
+        return SCORERS[name]
+    module, colon, function = name.partition(":")
+    if not colon:
+        raise ConfigError(f"scorer '{name}' is not known{did_you_mean(name, SCORERS)}; right would be one of "
+                          f"{', '.join(SCORERS)}, or package.module:function")  # fmt: skip
+    try:
+        found: Scorer = getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise ConfigError(f"scorer '{name}': {error}; right would be package.module:function") from None
+    return found
+
+
+class Proposer(Protocol):
+    """A policy that has more than one answer, and imagines what comes of each."""
+
+    def propose(
+        self, observation: Observation, count: int, plan: ActionChunk | None = None, frozen_steps: int = 0
+    ) -> list[ActionChunk]:
+        """`count` chunks beside the one of `infer`."""
+
+    def foresee(self, observation: Observation, chunk: ActionChunk | None = None, samples: int = 1) -> Prediction:
+        """What comes of a chunk, in latents."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chooser:
+    """Draws candidates, has them imagined and scored, and takes the best. veto_above: a score that may not be sent.
+
+    samples: imagined futures of each candidate; two at least tell how far they disagree.
+    """
+
+    policy: Proposer
+    robot: RobotSpec
+    scorer: Scorer
+    candidates: int
+    samples: int
+    veto_above: float
+
+    def choose(
+        self, observation: Observation, first: ActionChunk, plan: ActionChunk | None = None, frozen_steps: int = 0
+    ) -> ActionChunk:
+        """The best of `first`, which the policy would send, and others like it; Vetoed where even that is above the
+        limit, or its score is no number."""
+        chunks = [first, *self.policy.propose(observation, self.candidates - 1, plan, frozen_steps)]
+        scores = [self.scorer(Candidate(self.robot, observation, chunk, self.policy.foresee(
+            observation, chunk, self.samples))) for chunk in chunks]  # fmt: skip
+        best = int(np.argmin(np.where(np.isnan(scores), np.inf, scores)))
+        if not scores[best] <= self.veto_above:
+            raise Vetoed(f"the best of {len(chunks)} chunks scores {scores[best]:.3g}, above {self.veto_above:g}")
+        return chunks[best]

@@ -1,0 +1,137 @@
+"""`vla-ros bench surprise`: anomalies in otherwise normal episodes of the simulator: how many are noticed, and when.
+
+Calibration, held-out normal episodes and disturbed ones have seeds of their own. An anomaly counts as noticed where
+surprise reaches 1, which is ERROR, within two seconds of its onset; what comes later, or before it, does not count.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vla_ros.core.signs import Reading
+from vla_ros.core.surprise import Calibration
+from vla_ros.sim.anomalies import ANOMALIES
+from vla_ros.training.evaluation import wilson
+from vla_ros.training.surprise import LIMIT_S, ONSET_S, SEEN_S, Job, Run, calibrate_runs, watch
+
+CALIBRATION_SEED, NORMAL_SEED, ANOMALY_SEED = 140000, 250000, 260000
+CONDITIONS = {"all signs": True, "without inverse dynamics": False}  # the node's one number is the latter
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """calibration, normal, anomalies: episodes to calibrate with, to count false alarms in, of each anomaly.
+
+    kept: a folder for the episodes, see `watch`.
+    """
+
+    calibration: int = 120
+    normal: int = 100
+    anomalies: int = 30
+    samples: int = 4
+    warn_rate: float = 0.2
+    error_rate: float = 0.05
+    processes: int = 1
+    kept: Path | None = None
+
+
+def bench_surprise(
+    model: str, options: Options, progress: Callable[[Iterator[Run], int], Iterator[Run]] = lambda runs, _: runs
+) -> dict[str, Any]:
+    """Run all episodes, calibrate on the first, report on the others, with and without inverse dynamics."""
+    jobs = [*_normal(CALIBRATION_SEED, options.calibration), *_normal(NORMAL_SEED, options.normal)]
+    jobs += [(ANOMALY_SEED + i, anomaly.name) for i in range(options.anomalies) for anomaly in ANOMALIES]
+    runs = list(
+        progress(watch(model, jobs, samples=options.samples, processes=options.processes, kept=options.kept), len(jobs))
+    )
+    calibration, normal = runs[: options.calibration], runs[options.calibration :][: options.normal]
+    disturbed = runs[options.calibration + options.normal :]
+    found: dict[str, Any] = {
+        "model": model, "seconds": LIMIT_S, "within_s": SEEN_S, "error_rate": options.error_rate,
+        "calibration_episodes": sum(run.success for run in calibration), "normal_episodes": len(normal),
+        "no_onset": sum(run.onset_s is None for run in disturbed),
+    }  # fmt: skip
+    for name, inverse in CONDITIONS.items():
+        limits = calibrate_runs(calibration, options.warn_rate, options.error_rate, inverse)
+        found[name] = report(limits, normal, [run for run in disturbed if run.onset_s is not None])
+    return found
+
+
+def _normal(seed: int, count: int) -> list[Job]:
+    return [(seed + i, "") for i in range(count)]
+
+
+def report(limits: Calibration, normal: Sequence[Run], disturbed: Sequence[Run]) -> dict[str, Any]:
+    """False alarms of whole normal episodes; of each anomaly, and of each camera, rate, delay and area under ROC."""
+    alarms = sum(greatest(limits, run.readings) >= 1 for run in normal)
+    draw = np.random.default_rng(0)
+    windows = [(run, float(draw.uniform(*ONSET_S))) for run in normal]
+    quiet = [greatest(limits, _while(run, start_s)) for run, start_s in windows]
+    groups: dict[str, list[Run]] = defaultdict(list)
+    for run in disturbed:
+        groups[run.anomaly].append(run)
+        if run.anomaly.startswith("camera"):
+            groups[f"{run.anomaly}, {run.camera}"].append(run)
+    return {
+        "false_alarms": f"{alarms}/{len(normal)}", "false_alarm_rate": round(alarms / max(len(normal), 1), 3),
+        "false_alarm_confidence_95": [round(x, 3) for x in wilson(alarms, len(normal))],
+        "anomalies": {name: _detection(limits, group, quiet) for name, group in sorted(groups.items())},
+    }  # fmt: skip
+
+
+def _detection(limits: Calibration, runs: Sequence[Run], quiet: Sequence[float]) -> dict[str, Any]:
+    delays = [found for run in runs if (found := noticed_s(limits, run)) is not None]
+    scores = [greatest(limits, _while(run, run.onset_s or 0.0)) for run in runs]
+    return {
+        "episodes": len(runs), "detected": len(delays), "rate": round(len(delays) / len(runs), 3),
+        "confidence_95": [round(x, 3) for x in wilson(len(delays), len(runs))],
+        "delay_s_p50": round(float(np.median(delays)), 2) if delays else None,
+        "delay_s_max": round(max(delays), 2) if delays else None, "roc_area": round(roc_area(quiet, scores), 3),
+    }  # fmt: skip
+
+
+def noticed_s(limits: Calibration, run: Run) -> float | None:
+    """How long after the onset surprise reached 1; None where it did not in time."""
+    for time_s, reading in _while(run, run.onset_s or 0.0):
+        if max(limits.scores(reading).values(), default=0.0) >= 1:
+            return time_s - (run.onset_s or 0.0)
+    return None
+
+
+def greatest(limits: Calibration, readings: Sequence[tuple[float, Reading]]) -> float:
+    """The greatest surprise of any moment."""
+    return max((score for _, reading in readings for score in limits.scores(reading).values()), default=0.0)
+
+
+def _while(run: Run, start_s: float) -> list[tuple[float, Reading]]:
+    return [(time_s, reading) for time_s, reading in run.readings if start_s <= time_s <= start_s + SEEN_S]
+
+
+def roc_area(quiet: Sequence[float], scores: Sequence[float]) -> float:
+    """The chance that a disturbed window scores higher than a quiet one; a tie is half a chance (Mann-Whitney)."""
+    lower = np.sort(np.asarray(quiet))
+    below, up_to = np.searchsorted(lower, scores, "left"), np.searchsorted(lower, scores, "right")
+    return float((below + up_to).mean() / 2 / len(lower))
+
+
+def table(found: dict[str, Any]) -> str:
+    """For people."""
+    lines = []
+    for name in CONDITIONS:
+        part = found[name]
+        low, high = part["false_alarm_confidence_95"]
+        lines.append(f"{name}: false alarms in {part['false_alarms']} normal episodes ({low:.1%} to {high:.1%})")
+        lines.append(f"{'anomaly':<26}{'noticed':>9}{'rate':>8}{'delay p50':>11}{'max':>7}{'ROC area':>10}")
+        for anomaly, row in part["anomalies"].items():
+            delays = [f"{v:.2f} s" if v is not None else "-" for v in (row["delay_s_p50"], row["delay_s_max"])]
+            noticed = f"{row['detected']}/{row['episodes']}"
+            lines.append(
+                f"{anomaly:<26}{noticed:>9}{row['rate']:>8.1%}{delays[0]:>11}{delays[1]:>7}{row['roc_area']:>10.3f}"
+            )
+    return "\n".join(lines)

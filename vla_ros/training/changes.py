@@ -1,0 +1,66 @@
+"""Questions about what has changed between two moments: how a model judges whether a task is done, as `sim.tasks` does.
+
+What lies between done and clearly not done is not asked in training; the simulator's word decides where it is measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from vla_ros.sim.scene import COLOURS
+from vla_ros.sim.tasks import (
+    DRAWER_OPENING_M,
+    LIFT_HEIGHT_M,
+    PUSH_DISTANCE_M,
+    REACH_HEIGHT_M,
+    REACH_TOLERANCE_M,
+    Task,
+)  # fmt: skip
+from vla_ros.training.questions import Question, Scene
+
+SHORT_M = 0.015  # a block or drawer that lacks more than this of its goal has clearly not come there
+MOVED_M, STAYED_M = 0.03, 0.01  # what is further from where it was has moved; what is nearer has not
+SIDES = {"left": 1.0, "right": -1.0}
+
+# What tells that a task is done, by its verb.
+CHECKS = {
+    "reach": "is the gripper above the {c} block", "lift": "was the {c} block lifted",
+    "push_left": "was the {c} block pushed to the left", "push_right": "was the {c} block pushed to the right",
+    "open_drawer": "was the drawer opened",
+}  # fmt: skip
+
+
+def check_of(task: Task) -> str:
+    """The question whose answer is yes when the task is done."""
+    return CHECKS[task.verb].format(c=task.colour)
+
+
+def judged(text: str, value: float, goal: float, about: str, short: float = SHORT_M) -> Iterator[Question]:
+    """Whether `value` has come to `goal`; nothing where that is close."""
+    if value >= goal or value <= goal - short:
+        yield Question(text, "yes" if value >= goal else "no", about)
+
+
+def about_changes(then: Scene, now: Scene) -> Iterator[Question]:
+    """What was done since, and where things are against where they were."""
+    yield from judged(CHECKS["open_drawer"], now.drawer, DRAWER_OPENING_M, "opened")
+    for colour in COLOURS:
+        moved = now.blocks[colour] - then.blocks[colour]
+        yield from judged(CHECKS["lift"].format(c=colour), float(moved[2]), LIFT_HEIGHT_M, "lifted")
+        above = now.blocks[colour] + np.array([0, 0, REACH_HEIGHT_M]) - now.tip
+        near = -float(np.linalg.norm(above))
+        yield from judged(CHECKS["reach"].format(c=colour), near, -REACH_TOLERANCE_M, "reached")
+        for side, sign in SIDES.items():
+            way = sign * float(moved[1])
+            yield from judged(CHECKS[f"push_{side}"].format(c=colour), way, PUSH_DISTANCE_M, "pushed")
+            where = f"is the {colour} block {side} of where it was"
+            yield from judged(where, way, MOVED_M, "moved", MOVED_M - STAYED_M)
+
+
+def every_change() -> Iterator[str]:
+    """All that may be asked of two moments, for its words."""
+    for colour in COLOURS:
+        yield from (text.format(c=colour) for text in CHECKS.values())
+        yield from (f"is the {colour} block {side} of where it was" for side in SIDES)
