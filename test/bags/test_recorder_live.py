@@ -56,7 +56,8 @@ def test_what_is_published_is_recorded_with_its_quality_of_service(
     source, path = Source(world.node), tmp_path / "bag"
     recorder = processes.start("recorder", bag=path, split_s=0.5, compress=True)
     until(lambda: world.says("recorder", f"recording {path}"), 20, "the recorder")
-    until(lambda: source.sent > 150, 20, "messages")
+    before = source.sent
+    until(lambda: source.sent > before + 150, 20, "messages")
     assert world.trigger("recorder/begin_episode")[0] and world.trigger("recorder/end_success")[0]
     time.sleep(0.3)
     success, said = world.trigger("recorder/stop")

@@ -23,6 +23,7 @@ values = [node.get_parameter(name).value for name in ('sentence', 'count', 'spee
 publisher = node.create_publisher(String, 'said', 1)
 text = f'{{node.get_fully_qualified_name()}} {{values!r}}'
 node.create_timer(0.05, lambda: publisher.publish(String(data=text)))
+print('talker ready', flush=True)
 try:
     rclpy.spin(node)
 except (KeyboardInterrupt, ExternalShutdownException):
@@ -38,6 +39,7 @@ def hear(message):
 rclpy.init()
 node = rclpy.create_node('listener')
 node.create_subscription(String, 'heard', hear, 1)
+print('listener ready', flush=True)
 rclpy.spin(node)
 """
 LAUNCH = """launch:
@@ -99,11 +101,12 @@ def test_sigterm_ends_everything_within_two_seconds(file: Path) -> None:
     file.write_text(LAUNCH.replace("to: /air", "to: /wall", 1), encoding="utf-8")
     process = start(file, "sentence:=hello")
     assert process.stdout is not None
-    pids = []
-    while len(pids) < 2:
+    pids, ready = [], 0
+    while ready < 2:  # rclpy may lose a signal that comes while it starts
         line = process.stdout.readline()
+        assert line, "the launch ended by itself"
         pids += [int(line.split()[-1])] if "started, pid" in line else []
-    time.sleep(1.5)
+        ready += "ready" in line
     began = time.monotonic()
     process.send_signal(signal.SIGTERM)
     output, _ = process.communicate(timeout=10)

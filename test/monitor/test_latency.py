@@ -71,6 +71,17 @@ def test_the_stages_add_up_to_the_whole_way() -> None:
     assert sum(chunk.stages_ms.values()) == pytest.approx(chunk.first_command_ms)
 
 
+def test_choosing_is_a_stage_of_its_own_where_it_is_on() -> None:
+    log, stages = TimingLog(), StageLog(limit=2)
+    log.add_policy(policy(1) | {"received_ms": "5", "decode_ms": "0.5", "choice_ms": "2.5"})
+    log.add_commander(commander(1))
+    chunks = log.take()
+    assert chunks[0].stages_ms["imagine and choose"] == 2.5 and chunks[0].stages_ms["publish"] == 1.0
+    assert sum(chunks[0].stages_ms.values()) == pytest.approx(chunks[0].first_command_ms)
+    stages.add(chunks)
+    assert stages.stages()["imagine and choose"].p50 == 2.5
+
+
 def test_top_shows_stages_and_words() -> None:
     log = StageLog(limit=2)
     log.add(ChunkLatency(i, 1.0, 10.0 * i, 20.0 * i) for i in range(1, 4))

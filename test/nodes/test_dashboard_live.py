@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import socket
 import time
 import urllib.error
@@ -92,6 +93,17 @@ def test_a_person_instructs_watches_and_stops_the_robot(world, processes, browse
     after = [values for at_s, values in commands if at_s > pressed + 0.5]
     moved = max((abs(values[0] - after[0][0]) for values in after), default=0.0)
     assert moved < 1e-3, f"commands moved {moved:.4f} rad more than 0.5 s after the space key"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_it_ends_without_a_word_of_complaint(world, processes, number):
+    port = free_port()
+    processes.start("sim")
+    dashboard = processes.start("dashboard", port=port)
+    until(lambda: get(f"http://127.0.0.1:{port}/frame/front") == 200, what="a picture")
+    dashboard.send_signal(number)
+    assert dashboard.wait(5) == 0
+    assert "Traceback" not in processes.output("dashboard")
 
 
 def test_twenty_clients_and_a_stalled_one_block_nobody(world, processes):

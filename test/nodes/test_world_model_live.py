@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 from PIL import Image as Pillow
@@ -40,7 +41,7 @@ def test_frames_are_predicted_compared_saved_and_paused(world, processes, seen, 
     processes.start("sim")
     processes.start("policy")
     processes.start("world_model", out=tmp_path / "saved", rate_hz=4.0)
-    until(lambda: world.says("world_model", "waiting for an instruction"), 60, "the node")
+    until(lambda: world.says("world_model", "waiting for an instruction"), 120, "the node")
     caller = ServiceCaller(world.node)
     assert caller.trigger("world_model/save") == (False, "nothing has been predicted yet")
     sentence = world.node.create_publisher(String, "/instruction", LATCHED)
@@ -51,12 +52,20 @@ def test_frames_are_predicted_compared_saved_and_paused(world, processes, seen, 
     frame = image_to_array(seen["predicted"][0])
     assert frame.shape == (64, 64, 3) and frame.std() > 10, "an imagined table is not one grey"
     until(lambda: seen["comparison"], what="a comparison once the moment has come")
+    until(lambda: figure(world, "turns") == "listens to the policy", what="turns with the policy")
+    # In all: on a fast machine most predictions end before the policy's next turn.
+    until(lambda: float(figure(world, "waited_s")) > 0, what="a pause while the policy inferred")
     parts = np.split(image_to_array(seen["comparison"][-1])[18:, : 4 * 196 - 4], [196, 392, 588], axis=1)
     assert all(part[:, :192].std() > 1 for part in parts), "now, expected, what came, difference"
 
-    until(lambda: figure(world, "surprise") not in ("", "nan"), what="a score of what came")
     done, path = caller.trigger("world_model/save")
     assert done and Pillow.open(Path(path)).size[0] == 3 * 196 - 4
+    done, path = caller.trigger("world_model/save_video")
+    assert done, path
+    with av.open(path) as video:
+        frames = [frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)]
+    assert len(frames) == 18 and frames[0].shape == (192, 384, 3), "now until +0.6 s, then two frames of 0.6 s"
+    assert frames[0].std() > 10
     pause = SetBool.Request(data=True)
     assert caller._call(SetBool, "world_model/pause", pause).message == "paused"
     until(lambda: world.says("world_model", "paused"), what="the pause")
@@ -72,3 +81,29 @@ def test_frames_are_predicted_compared_saved_and_paused(world, processes, seen, 
     caller.set_parameters("world_model", {"mode": "video"})
     assert caller._call(SetBool, "world_model/pause", SetBool.Request(data=False)).success
     until(lambda: figure(world, "mode") == "video" and int(figure(world, "predictions")) > before + 3, what="video")
+
+
+def test_a_jammed_joint_is_a_surprise_that_names_its_sign(world, processes):
+    """The commander's orders go unheard: what follows is published, warned of, and said to come from the joints."""
+    from std_msgs.msg import Float32, Float64MultiArray, String
+
+    from vla_ros.ros.qos import COMMAND, LATCHED
+
+    scores: list[float] = []
+    world.node.create_subscription(Float32, "/world_model/surprise", lambda m: scores.append(m.data), 10)
+    processes.start("sim")
+    processes.start("world_model")
+    until(lambda: world.says("world_model", "waiting for an instruction"), 120, "the node")
+    world.node.create_publisher(String, "/instruction", LATCHED).publish(String(data="push the red block to the left"))
+    until(lambda: scores, what="a score")
+    quiet = max(scores)
+    assert quiet < 1, f"a robot at rest surprises by {quiet}"
+    orders = world.node.create_publisher(Float64MultiArray, "/joint_commands", COMMAND)
+    target = [9.0, -9.0, 9.0, 0.0, 0.0, 0.0, 1.0]  # beyond every stop: the servos push, and nothing follows
+
+    def surprised() -> bool:
+        orders.publish(Float64MultiArray(data=target))
+        return world.says("world_model", "surprised: arm follows")
+
+    until(surprised, 10, "the surprise")
+    assert max(scores) >= 1

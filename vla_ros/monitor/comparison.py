@@ -51,3 +51,17 @@ def grid(rows: Mapping[str, Sequence[Frame]]) -> Image.Image:
         for column, frame in enumerate(frames):
             sheet.paste(Image.fromarray(frame).resize(cell), (column * (CELL_PX + GAP_PX), top + BAR_PX))
     return sheet
+
+
+def clip(rows: Sequence[Sequence[Frame]], steps: Sequence[int]) -> list[Frame]:
+    """Frames to play, one a step: the rows' pictures beside each other, each kept until the next is due, the last one
+    for as long as the one before. steps: when each column is due."""
+    ends = [*steps[1:], 2 * steps[-1] - steps[-2]]
+    columns = [np.concatenate([_enlarged(p) for p in column], axis=1) for column in zip(*rows, strict=True)]
+    counts = [end - start for start, end in zip(steps, ends, strict=True)]
+    return [column for column, count in zip(columns, counts, strict=True) for _ in range(count)]
+
+
+def _enlarged(picture: Frame) -> Frame:
+    height = 2 * round(CELL_PX * picture.shape[0] / picture.shape[1] / 2)  # video wants even sides
+    return np.asarray(Image.fromarray(picture).resize((CELL_PX, height)))

@@ -1,7 +1,7 @@
 """The dashboard's server: one page, the robot's state as JSON, pictures as JPEG. Neither ROS nor the robot in here.
 
 A browser asks for each picture when it has drawn the last, so that a slow or stalled one costs nobody anything: no
-queue grows for it. A picture is encoded once for all who ask, at most `FRAMES_HZ` times a second.
+queue grows for it. A picture, or the state, is made once for all who ask, at most `REFRESH_HZ` times a second.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from PIL import Image
 from vla_ros.core.errors import ConfigError
 
 PAGE = Path(__file__).parent / "page" / "index.html"
-FRAMES_HZ, QUALITY = 10.0, 80
+REFRESH_HZ, QUALITY = 10.0, 80
 MAX_REQUEST_BYTES = 4096
 MARK = "X-Vla-Ros"  # a foreign page in the same browser cannot set it: no cross-site request moves the robot
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -49,33 +49,34 @@ class Robot(Protocol):
         """Whether the robot was stopped."""
 
 
-class Pictures:
-    """The newest JPEG of each picture."""
+class Shared:
+    """What `make` gives for a name, made once for all who ask, and at most `REFRESH_HZ` times a second."""
 
-    def __init__(self, robot: Robot) -> None:
-        self._robot = robot
-        self._known: dict[str, tuple[float, bytes | None]] = {}
+    def __init__(self, make: Callable[[str], bytes | None]) -> None:
+        self._make = make
+        self._made: dict[str, tuple[float, asyncio.Future[bytes | None]]] = {}
 
     async def get(self, name: str) -> bytes | None:
-        """One that is at most 1 / FRAMES_HZ old."""
-        made_s, data = self._known.get(name, (-1e9, None))
-        if time.monotonic() - made_s < 1 / FRAMES_HZ:
-            return data
-        self._known[name] = time.monotonic(), data  # whoever asks meanwhile gets the last one
-        data = await asyncio.to_thread(self._encode, name)
-        if data is None:
-            del self._known[name]  # names that nobody knows must not pile up
-        else:
-            self._known[name] = time.monotonic(), data
-        return data
+        """What is at most 1 / REFRESH_HZ old; whoever asks while it is being made waits for the same."""
+        now_s = time.monotonic()
+        if name not in self._made or self._old(name, now_s):
+            for known in [known for known in self._made if self._old(known, now_s)]:
+                del self._made[known]  # names that nobody asks for any more must not pile up
+            self._made[name] = now_s, asyncio.ensure_future(asyncio.to_thread(self._make, name))
+        return await asyncio.shield(self._made[name][1])  # one who leaves takes nothing from the others
 
-    def _encode(self, name: str) -> bytes | None:
-        frame = self._robot.frame(name)
-        if frame is None:
-            return None
-        buffer = io.BytesIO()
-        Image.fromarray(np.ascontiguousarray(frame)).save(buffer, "JPEG", quality=QUALITY)
-        return buffer.getvalue()
+    def _old(self, name: str, now_s: float) -> bool:
+        began_s, making = self._made[name]
+        return making.done() and now_s - began_s >= 1 / REFRESH_HZ
+
+
+def jpeg(frame: NDArray[np.uint8] | None) -> bytes | None:
+    """(H, W, 3) RGB, encoded."""
+    if frame is None:
+        return None
+    buffer = io.BytesIO()
+    Image.fromarray(np.ascontiguousarray(frame)).save(buffer, "JPEG", quality=QUALITY)
+    return buffer.getvalue()
 
 
 def is_local(host: str) -> bool:
@@ -90,13 +91,14 @@ def application(robot: Robot, host: str = "127.0.0.1", token: str = "") -> web.A
     """The server; ConfigError where it would be open to the network without a token."""
     if not is_local(host) and len(token) < 8:
         raise ConfigError(f"host {host} can be reached from elsewhere; right would be a token of 8 characters or more")
-    pictures = Pictures(robot)
+    pictures = Shared(lambda name: jpeg(robot.frame(name)))
+    states = Shared(lambda _: json.dumps(robot.state()).encode())
 
     async def page(_: web.Request) -> web.StreamResponse:
         return web.FileResponse(PAGE, headers={"Cache-Control": "no-store"})
 
     async def state(_: web.Request) -> web.StreamResponse:
-        return web.json_response(await asyncio.to_thread(robot.state))
+        return web.Response(body=await states.get(""), content_type="application/json")
 
     async def frame(request: web.Request) -> web.StreamResponse:
         data = await pictures.get(request.match_info["name"])

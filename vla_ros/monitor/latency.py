@@ -16,6 +16,7 @@ class ChunkLatency:
 
     wait_ms: between all inputs at hand and the start of inference.
     inference_ms: in the network.
+    choice_ms: for drawing further candidates, imagining and scoring them; 0 where that is off.
     first_command_ms: from the camera's stamp to the first command of the chunk, all in all.
     received_ms, published_ms, chunk_ms: from the camera's stamp until all inputs were at hand, decoded; until the chunk
         was sent; until the commander had it.
@@ -30,11 +31,12 @@ class ChunkLatency:
     decode_ms: float = math.nan
     published_ms: float = math.nan
     chunk_ms: float = math.nan
+    choice_ms: float = 0.0
 
     @property
     def transport_ms(self) -> float:
-        """The way from camera to command without inference: messages, conversion, scheduling, waiting."""
-        return self.first_command_ms - self.inference_ms
+        """The way from camera to command without inference and choice: messages, conversion, scheduling, waiting."""
+        return self.first_command_ms - self.inference_ms - self.choice_ms
 
     @property
     def stages_ms(self) -> dict[str, float]:
@@ -44,7 +46,8 @@ class ChunkLatency:
             "decode": self.decode_ms,
             "wait": self.wait_ms,
             "inference": self.inference_ms,
-            "publish": self.published_ms - self.received_ms - self.wait_ms - self.inference_ms,
+            **({"imagine and choose": self.choice_ms} if self.choice_ms else {}),
+            "publish": self.published_ms - self.received_ms - self.wait_ms - self.inference_ms - self.choice_ms,
             "policy to commander": self.chunk_ms - self.published_ms,
             "first command": self.first_command_ms - self.chunk_ms,
         }
@@ -106,7 +109,8 @@ def _joined(
 ) -> ChunkLatency:
     known = {**policy[stamp_ns], **commander[stamp_ns]}
     names = (field.name for field in fields(ChunkLatency) if field.name != "stamp_ns")
-    return ChunkLatency(stamp_ns, **{name: known.get(name, math.nan) for name in names})
+    unknown = {"choice_ms": 0.0}  # a policy that does not choose does not say so
+    return ChunkLatency(stamp_ns, **{name: known.get(name, unknown.get(name, math.nan)) for name in names})
 
 
 def percentiles(values: Iterable[float]) -> Percentiles:

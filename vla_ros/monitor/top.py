@@ -24,7 +24,8 @@ class StageLog:
     def stages(self) -> dict[str, Percentiles]:
         """Percentiles of every stage [ms], then of the whole way."""
         rows = [chunk.stages_ms for chunk in self._chunks]
-        found = {name: percentiles(row[name] for row in rows) for name in (rows[0] if rows else ())}
+        names = max(rows, key=len, default={})  # a stage that is off is not in its row
+        found = {name: percentiles(row.get(name, 0.0) for row in rows) for name in names}
         return found | {
             TOTAL: percentiles(chunk.first_command_ms for chunk in self._chunks),
             WITHOUT_INFERENCE: percentiles(chunk.transport_ms for chunk in self._chunks),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -116,7 +118,7 @@ class BenchNode(Node):
             self._measure()
         except VlaRosError as error:
             self.get_logger().error(str(error))
-        self.context.shutdown()
+        os.kill(os.getpid(), signal.SIGTERM)  # `spin` ends it; a shutdown from here may come amid a timer's publishing
 
     def _measure(self) -> None:
         self._timing.take()

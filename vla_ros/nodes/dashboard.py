@@ -15,8 +15,8 @@ import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from numpy.typing import NDArray
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
+from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import String
 from trajectory_msgs.msg import JointTrajectory
@@ -29,11 +29,15 @@ from vla_ros.monitor.latency import TimingLog
 from vla_ros.monitor.top import StageLog
 from vla_ros.ros.clients import ServiceCaller
 from vla_ros.ros.convert import COMMAND_TYPES, compressed_to_array, image_to_array
+from vla_ros.ros.lifecycle import signals_ask
 from vla_ros.ros.parameters import declare, parameter
 from vla_ros.ros.qos import COMMAND, EVENTS, LATCHED, SENSOR
+from vla_ros.ros.scheduling import stand_back
+from vla_ros.ros.spinning import spinning
 from vla_ros.ros.timing import listen_timing
 
 STOP_TIMEOUT_S = 1.0
+NICE = 10  # those who watch stand back behind those who move the robot
 LEVELS = {b"\x00": "ok", b"\x01": "warn", b"\x02": "error", b"\x03": "stale"}
 
 
@@ -158,29 +162,18 @@ def _plain(value: Any) -> float | None:
 
 def main() -> None:
     """Entry point."""
-    rclpy.init()
-    node = None
+    stand_back(NICE)
+    asked = signals_ask()
+    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     try:
         node = DashboardNode()
-        executor = SingleThreadedExecutor()
-        executor.add_node(node)
-        thread = threading.Thread(target=_spin, args=(executor,), name="ros", daemon=True)
-        thread.start()
         wanted = node.parameters
-        asyncio.run(serve(node, wanted.host, wanted.port, wanted.token, rclpy.ok))
+        with spinning(node):
+            asyncio.run(serve(node, wanted.host, wanted.port, wanted.token, lambda: not asked))
     except VlaRosError as error:
         raise SystemExit(f"dashboard: error: {error}") from None
-    except (KeyboardInterrupt, ExternalShutdownException):
-        pass
     finally:
         rclpy.try_shutdown()
-
-
-def _spin(executor: SingleThreadedExecutor) -> None:
-    try:
-        executor.spin()
-    except ExternalShutdownException:
-        return
 
 
 if __name__ == "__main__":

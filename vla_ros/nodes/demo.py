@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import signal
 import sys
-import threading
 import time
 from collections import deque
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -17,7 +14,7 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from lifecycle_msgs.msg import Transition
 from numpy.typing import NDArray
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import Image
@@ -33,6 +30,7 @@ from vla_ros.ros.clients import ServiceCaller
 from vla_ros.ros.convert import image_to_array, to_ns
 from vla_ros.ros.parameters import declare, parameter
 from vla_ros.ros.qos import EVENTS, LATCHED, SENSOR
+from vla_ros.ros.spinning import spinning
 from vla_ros.ros.timing import listen_timing
 from vla_ros.sim.tasks import TASKS, instruction_to_task, wordings
 
@@ -185,7 +183,8 @@ def main() -> None:
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     code = 0
     try:
-        with _spinning(DemoNode()) as node:
+        node = DemoNode()
+        with spinning(node):
             run(node)
     except VlaRosError as error:
         print(f"demo: error: {error}", file=sys.stderr)
@@ -195,21 +194,6 @@ def main() -> None:
     finally:
         rclpy.try_shutdown()
     sys.exit(code)
-
-
-@contextmanager
-def _spinning(node: DemoNode) -> Iterator[DemoNode]:
-    """Serve the node's callbacks from another thread."""
-    executor = SingleThreadedExecutor()
-    executor.add_node(node)
-    thread = threading.Thread(target=executor.spin, name="spin")
-    thread.start()
-    try:
-        yield node
-    finally:
-        executor.shutdown()
-        thread.join()
-        node.destroy_node()
 
 
 if __name__ == "__main__":

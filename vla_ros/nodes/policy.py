@@ -12,8 +12,9 @@ from rclpy.clock import JumpThreshold
 from rclpy.duration import Duration
 from trajectory_msgs.msg import JointTrajectory
 
+from vla_ros.core.choosing import Chooser, Vetoed, scorer_of
 from vla_ros.core.continuation import Continuation, Continuer, check_can_continue
-from vla_ros.core.errors import MessageError, ModelError
+from vla_ros.core.errors import ConfigError, MessageError, ModelError
 from vla_ros.core.execution import blend_of
 from vla_ros.core.prefetch import ReplanClock
 from vla_ros.core.robot import load_robot
@@ -28,6 +29,7 @@ from vla_ros.ros.inputs import Inputs
 from vla_ros.ros.lifecycle import ManagedNode, spin
 from vla_ros.ros.parameters import ModelParameters, declare, parameter
 from vla_ros.ros.qos import COMMAND, EVENTS
+from vla_ros.ros.turns import Leader, turns_file
 from vla_ros.ros.worker import Worker
 
 FAILURES, WITHIN_S = 3, 5.0
@@ -41,6 +43,10 @@ class Parameters(ModelParameters):
     execution: str = parameter(
         "receding_horizon", "as the commander's; with real_time_chunking each chunk continues the last one"
     )
+    candidates: int = parameter(1, "with a scorer: chunks to draw and imagine before one is sent", low=1, high=64)
+    samples: int = parameter(2, "with a scorer: imagined futures of each candidate", low=2, high=64)
+    scorer: str = parameter("", "chooses among candidates: spread, limits, or package.module:function; empty: off")
+    veto_above: float = parameter(1e9, "with a scorer: a score above this may not be sent")
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +76,7 @@ class PolicyNode(ManagedNode):
         )
         contract: PolicyContract = self._policy.contract
         check_contract(contract, self._robot)
-        _refuse_broken(self._policy.infer(_blank(contract)))
+        _refuse_broken(self._policy.infer(_blank(contract, getattr(self._policy, "example", "warm up"))))
         self._cameras = tuple(camera.name for camera in contract.cameras)
         self._synchroniser = Synchroniser(
             self._robot, cameras=self._cameras, history=contract.history, history_step_s=contract.step_s
@@ -78,10 +84,11 @@ class PolicyNode(ManagedNode):
         steps = self.parameters.execute_steps or contract.execute_steps
         timeout_ns = round(self._robot.guard.plan_timeout_s * NS_PER_S)
         self._replan = ReplanClock(steps, contract.horizon, contract.step_ns, timeout_ns)
-        self._continuer = self._make_continuer(steps)
+        self._continuer, self._chooser = self._make_continuer(steps), self._make_chooser()
         self._instruction, self._problem = "", ""
         self._failures: deque[int] = deque(maxlen=FAILURES)
         self._inference, self._sent = LatencyStats(), RateMeter()
+        self._turns = Leader(turns_file(self.context.get_domain_id(), self.get_namespace()))
         if self._chunks is None:
             self._chunks = self.create_publisher(JointTrajectory, "action_chunk", COMMAND)
             self._timing = self.create_publisher(DiagnosticStatus, "~/timing", EVENTS)
@@ -97,6 +104,15 @@ class PolicyNode(ManagedNode):
             return None
         check_can_continue(self._policy, self.parameters.model)
         return Continuer(steps, self._policy.contract.horizon, ~robot.is_gripper, robot.guard.max_jump / 2)
+
+    def _make_chooser(self) -> Chooser | None:
+        wanted = self.parameters
+        if not wanted.scorer:
+            return None
+        if not all(hasattr(self._policy, answer) for answer in ("propose", "foresee")):
+            raise ConfigError(f"scorer is set, but model '{wanted.model}' does not imagine; right would be kind uwm")
+        scorer = scorer_of(wanted.scorer)
+        return Chooser(self._policy, self._robot, scorer, wanted.candidates, wanted.samples, wanted.veto_above)
 
     def activate(self) -> None:
         """Listen, and plan."""
@@ -115,6 +131,7 @@ class PolicyNode(ManagedNode):
         if self._worker is not None:
             self._worker.close()
             self._worker = None
+            self._turns.close()
         if hasattr(self, "_synchroniser"):
             self._restart()
 
@@ -141,8 +158,11 @@ class PolicyNode(ManagedNode):
         if observation.instruction != self._instruction:
             self._policy.reset()
             self._instruction = observation.instruction
-        chunk = self._plan(observation)
-        inferred_ns = self._now_ns()
+        with self._turns.turn(started_ns - observation.stamp_ns):
+            chunk, choice_ns = self._plan(observation)
+        if self._turns.problem:
+            self.get_logger().warning(self._turns.problem, once=True)
+        inferred_ns = self._now_ns() - choice_ns
         _refuse_broken(chunk)
         worker = self._worker
         if worker is None or observation.instruction != self._synchroniser.instruction:
@@ -159,21 +179,29 @@ class PolicyNode(ManagedNode):
         values = {
             "stamp_ns": stamp_ns, "received_ms": (job.complete_ns - stamp_ns) / 1e6,
             "wait_ms": (started_ns - job.complete_ns) / 1e6, "inference_ms": (inferred_ns - started_ns) / 1e6,
+            "choice_ms": choice_ns / 1e6,
             "published_ms": (sent_ns - stamp_ns) / 1e6, "decode_ms": job.decode_ms,
         }  # fmt: skip
         self._timing.publish(status(self.get_name(), Report(OK, "", values)))
 
-    def _plan(self, observation: Observation) -> ActionChunk:
-        if self._continuer is None:
-            return self._policy.infer(observation)
-        left: Continuation = self._continuer.next(observation, self._replan.delay_ns)
-        return self._policy.infer(observation, left.plan, left.frozen_steps)
+    def _plan(self, observation: Observation) -> tuple[ActionChunk, int]:
+        """A chunk, and how much of the time went into choosing it [ns]."""
+        left = Continuation()
+        if self._continuer is not None:
+            left = self._continuer.next(observation, self._replan.delay_ns)
+        continued = () if left.plan is None else (left.plan, left.frozen_steps)
+        chunk = self._policy.infer(observation, *continued)
+        if self._chooser is None:
+            return chunk, 0
+        started_ns = self._now_ns()
+        chunk = self._chooser.choose(observation, chunk, *continued)
+        return chunk, self._now_ns() - started_ns
 
     def _failed(self, error: Exception) -> None:
-        """In the inference thread. A sentence that cannot be obeyed is no failure of ours: nothing is sent."""
+        """In the inference thread. A sentence that cannot be obeyed and a veto are no failures: nothing is sent."""
         self._problem = str(error) or repr(error)
         self.get_logger().error(f"no chunk: {self._problem}", throttle_duration_sec=2.0)
-        if not isinstance(error, MessageError):
+        if not isinstance(error, MessageError | Vetoed):
             self._failures.append(self._now_ns())
 
     def _watch_failures(self) -> None:
@@ -191,6 +219,7 @@ class PolicyNode(ManagedNode):
             "instruction": self._synchroniser.instruction, "chunks": self._sent.count,
             "chunk rate_hz": self._sent.rate_hz(now_ns), "chunk age_s": self._sent.age_s(now_ns),
             "inference_ms p50": self._inference.quantile_ms(0.5), "inference_ms p99": self._inference.quantile_ms(0.99),
+            "turns": self._turns.problem or "announced",
         }  # fmt: skip
         if self._inputs is None:
             return Report(ERROR if self._problem else WARN, self._problem or "inactive", values)
@@ -210,10 +239,10 @@ def _refuse_broken(chunk: ActionChunk) -> None:
         raise ModelError("the policy's chunk holds values that are not finite; it was not sent")
 
 
-def _blank(contract: PolicyContract) -> Observation:
+def _blank(contract: PolicyContract, sentence: str) -> Observation:
     """What the warm-up plans from: the first true chunk must not pay for what torch does only once."""
     images = {c.name: np.zeros((contract.history, c.height, c.width, 3), dtype=np.uint8) for c in contract.cameras}
-    return Observation(0, images, np.zeros((contract.history, len(contract.joints)), dtype=np.float32), "warm up")
+    return Observation(0, images, np.zeros((contract.history, len(contract.joints)), dtype=np.float32), sentence)
 
 
 def main() -> None:

@@ -1,0 +1,73 @@
+"""`vla-ros bench companion`: what the world model, and people at the dashboard, cost the policy and the commander.
+
+The demo's graph obeys the same random tasks in three conditions, one after the other, as often as there are rounds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import tempfile
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vla_ros.core.errors import ConfigError
+from vla_ros.core.paths import share_folder
+from vla_ros.launcher.running import launch
+from vla_ros.monitor.viewers import viewers
+
+PORT = 8080  # the launch file's
+CONDITIONS = {
+    "alone": {}, "world model": {"world_model": "true"},
+    "world model, viewers": {"world_model": "true", "dashboard": "true"},
+}  # fmt: skip
+CAMERAS = ("front", "wrist")
+TOLD = ("chunk_ms_p50", "chunk_ms_p99", "camera_to_command_ms_p99")  # by the demo's report
+FIGURES = {
+    "commander_period_ms_p99": ("commander", "period_ms p99"), "commander_cpu_percent": ("commander", "cpu percent"),
+    "predictions_hz": ("world_model", "prediction rate_hz"), "prediction_ms_p50": ("world_model", "prediction_ms p50"),
+    "prediction_waited_ms_p50": ("world_model", "waited_ms p50"),
+}  # fmt: skip
+
+
+def bench_companion(episodes: int, rounds: int, count: int, seed: int) -> dict[str, Any]:
+    """`episodes` in each round and condition; in the last `count` viewers, of whom one is stalled."""
+    os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")  # as the launch file
+    os.environ.setdefault("FASTDDS_DEFAULT_PROFILES_FILE", str(share_folder() / "config" / "dds" / "fastdds.xml"))
+    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for number in range(rounds):
+        for name, words in CONDITIONS.items():
+            watchers = count if "dashboard" in words else 0
+            found[name].append(_run(episodes, seed + number * episodes, words, watchers))
+    return {
+        "episodes": episodes, "rounds": rounds, "viewers": count, "cpu_count": os.cpu_count(), **found,
+        "policy_p99_ratio": {name: _ratio(rows, found["alone"], "chunk_ms_p99") for name, rows in found.items()},
+        "policy_p50_ratio": {name: _ratio(rows, found["alone"], "chunk_ms_p50") for name, rows in found.items()},
+    }  # fmt: skip
+
+
+def _run(episodes: int, seed: int, words: dict[str, str], watchers: int) -> dict[str, Any]:
+    from vla_ros.nodes.figures import listening
+
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as beside:
+        given = {"series": "random", "episodes": episodes, "seed": seed, "out": folder, **words}
+        figures = beside.enter_context(listening())
+        answers = beside.enter_context(viewers(watchers, "127.0.0.1", PORT, CAMERAS)) if watchers else [0]
+        code = launch("demo.launch.yaml", [f"{key}:={value}" for key, value in given.items()], to_return=True)
+        report = Path(folder) / "report.json"
+        if not report.is_file():
+            raise ConfigError(f"the demo ended without a report (exit code {code}); the lines above say why")
+        told = json.loads(report.read_text(encoding="utf-8"))
+        row = {"successes": told["successes"]} | {name: told[name] for name in TOLD}
+        for name, key in FIGURES.items():
+            values = [value for value in figures[key] if value > 0]
+            row[name] = round(float(np.median(values)), 2) if values else None
+        return row | ({"pages_and_pictures": answers[0]} if watchers else {})
+
+
+def _ratio(rows: list[dict[str, Any]], alone: list[dict[str, Any]], key: str) -> float:
+    return round(float(np.median([row[key] / other[key] for row, other in zip(rows, alone, strict=True)])), 3)

@@ -1,0 +1,42 @@
+"""Listens to the figures that nodes tell on /diagnostics, for a bench that runs beside them."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections import defaultdict
+from collections.abc import Iterator
+from functools import partial
+
+import rclpy
+from diagnostic_msgs.msg import DiagnosticArray
+
+from vla_ros.ros.qos import EVENTS
+from vla_ros.ros.spinning import spinning
+
+Figures = dict[tuple[str, str], list[float]]  # by node and name, one each time that it was told
+
+
+@contextlib.contextmanager
+def listening() -> Iterator[Figures]:
+    """While inside, the figures grow; in a thread and a context of its own."""
+    figures: Figures = defaultdict(list)
+    context = rclpy.Context()
+    rclpy.init(context=context)
+    node = rclpy.create_node("vla_ros_figures", context=context)
+    node.create_subscription(DiagnosticArray, "/diagnostics", partial(_add, figures), EVENTS)
+    try:
+        with spinning(node, context):
+            yield figures
+    finally:
+        context.try_shutdown()
+
+
+def _add(figures: Figures, message: DiagnosticArray) -> None:
+    for status in message.status:
+        if status.hardware_id != "vla_ros":
+            continue
+        for pair in status.values:
+            with contextlib.suppress(ValueError):
+                if math.isfinite(value := float(pair.value)):
+                    figures[status.name, pair.key].append(value)
