@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import transformers as hf
 
-from vla_ros.core.errors import ModelError
+from vla_ros.cli.main import main
+from vla_ros.core.errors import ConfigError, ModelError
+from vla_ros.core.types import Observation
 from vla_ros.networks.policy_head import HeadConfig
 from vla_ros.networks.vla import ContinuousVLA
 from vla_ros.networks.vlm import Backbone, Prompt
-from vla_ros.policies.official_vla import load_kosmos_ph
+from vla_ros.policies.loading import load_policy
+from vla_ros.policies.official_vla import convert_kosmos_ph, load_kosmos_ph
 
 
 def small_model(seed: int) -> ContinuousVLA:
@@ -74,3 +78,57 @@ def test_files_that_are_no_such_checkpoint_are_refused_by_name(tmp_path: Path) -
         torch.save(content, path)
         with pytest.raises(ModelError, match=named):
             load_kosmos_ph(model, path)
+
+
+def backbone_folder(folder: Path, model: ContinuousVLA, words: int = 40) -> Path:
+    """Config and tokenizer as `save_pretrained` writes them, the latter a small one of words."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    known = ["<unk>", "<s>", "</s>", "An", "image", "of", "a", "robot", "lift", "the", "red", "block"]
+    vocabulary = {word: place for place, word in enumerate([*known, *(f"w{i}" for i in range(words - len(known)))])}
+    tokenizer = Tokenizer(models.WordLevel(vocabulary, unk_token="<unk>"))
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    wrapped = hf.PreTrainedTokenizerFast(tokenizer_object=tokenizer, bos_token="<s>", unk_token="<unk>")
+    folder.mkdir()
+    model.backbone.model.config.save_pretrained(folder)
+    wrapped.save_pretrained(folder)
+    return folder
+
+
+def test_a_converted_checkpoint_plans_as_the_model_it_came_from(tmp_path: Path) -> None:
+    source, made = small_model(0), tmp_path / "kosmos"
+    torch.save({"state_dict": published(source)}, tmp_path / "kosmos_ph.pt")
+    backbone = backbone_folder(tmp_path / "backbone", source)
+    arguments = ["convert", "kosmos_ph", str(tmp_path / "kosmos_ph.pt"), "--preset", "calvin", "--out", str(made)]
+    assert main([*arguments, "--backbone", str(backbone)]) == 0
+    policy = load_policy(made, threads=1)
+    sizes = {"rgb_gripper": 84, "rgb_static": 200}
+    images = {name: np.full((1, side, side, 3), 90, np.uint8) for name, side in sizes.items()}
+    seen = Observation(1_000_000_000, images, np.zeros((1, 7), np.float32), "lift the red block")
+    chunk = policy.infer(seen)
+    assert chunk.actions.shape == (10, 7) and set(np.abs(chunk.actions[:, 6])) == {1.0}
+    with torch.no_grad():
+        wanted = source(policy.prompt(seen), 1).newest()
+    assert np.allclose(chunk.actions[:, :6], 0.65 * wanted.pose[0].numpy(), atol=1e-6)
+    assert ((chunk.actions[:, 6] == 1) == (wanted.gripper_logit[0, :, 0].numpy() > 0)).all()
+    ids = policy.prompt(seen).ids[0].tolist()
+    assert ids[0] == 1 and ids[9:] == [0, 4, 5, 6, 7, 8, 9, 10, 11]  # begin, two pictures of four latents, the words
+
+
+def test_what_cannot_be_converted_leaves_nothing_behind(tmp_path: Path) -> None:
+    source, out = small_model(0), tmp_path / "out" / "kosmos"
+    torch.save({"state_dict": published(source)}, tmp_path / "kosmos_ph.pt")
+    good = backbone_folder(tmp_path / "good", source)
+    with pytest.raises(ModelError, match="its tokenizer has 60 words; the model's vocabulary has 48"):
+        convert_kosmos_ph(
+            tmp_path / "kosmos_ph.pt", backbone_folder(tmp_path / "large", source, words=60), "calvin", out
+        )
+    with pytest.raises(ConfigError, match=r"holds no config\.json"):
+        convert_kosmos_ph(tmp_path / "kosmos_ph.pt", tmp_path, "calvin", out)
+    with pytest.raises(ConfigError, match=r"--preset 'calvn'; did you mean 'calvin'\?"):
+        convert_kosmos_ph(tmp_path / "kosmos_ph.pt", good, "calvn", out)
+    assert not list(out.parent.glob("*"))
+    convert_kosmos_ph(tmp_path / "kosmos_ph.pt", good, "calvin", out)
+    (out / "backbone" / "config.json").unlink()
+    with pytest.raises(ConfigError, match=r"config\.json: no such file"):
+        load_policy(out)

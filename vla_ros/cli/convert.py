@@ -1,6 +1,7 @@
 """`vla-ros convert`: a published checkpoint as a model folder.
 
 vla-ros convert uwm models.pt --preset libero --out models/uwm_libero
+vla-ros convert kosmos_ph kosmos_ph_calvin_abcd.pt --preset calvin --backbone kosmos-2-patch14-224 --out models/kosmos
 
 Nothing in the checkpoint is executed: a file that wants more than tensors and plain containers is refused by name.
 """
@@ -14,18 +15,34 @@ from pathlib import Path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("kind", choices=["uwm"])
-    parser.add_argument("checkpoint", type=Path, help="the official models.pt")
-    parser.add_argument("--preset", required=True, help="which of the published models it is: libero or droid")
+    parser.add_argument("kind", choices=["uwm", "kosmos_ph"])
+    parser.add_argument("checkpoint", type=Path, help="the official models.pt, or kosmos_ph_*.pt")
+    parser.add_argument("--preset", required=True, help="uwm: libero or droid; kosmos_ph: calvin")
+    parser.add_argument("--backbone", type=Path, help="kosmos_ph: a folder of Kosmos-2's config and tokenizer")
     parser.add_argument("--out", type=Path, required=True, help="the model folder to make")
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
 
 
 def run(args: argparse.Namespace) -> int:
     """Convert, and say what it became."""
+    made = _kosmos_ph(args) if args.kind == "kosmos_ph" else _uwm(args)
+    what = " ".join(f"{name} {value}" for name, value in made.items())
+    print(json.dumps({"folder": str(args.out), **made}) if args.json else f"{args.out}: {what}")
+    return 0
+
+
+def _uwm(args: argparse.Namespace) -> dict[str, object]:
     from vla_ros.policies.official_uwm import convert_uwm
 
     folder = convert_uwm(args.checkpoint, args.preset, args.out)
-    made = {"folder": str(args.out), "preset": args.preset, "registers": folder.network.registers}
-    print(json.dumps(made) if args.json else f"{args.out}: {args.preset} with {folder.network.registers} registers")
-    return 0
+    return {"preset": args.preset, "registers": folder.network.registers}
+
+
+def _kosmos_ph(args: argparse.Namespace) -> dict[str, object]:
+    from vla_ros.core.errors import ConfigError
+    from vla_ros.policies.official_vla import convert_kosmos_ph
+
+    if args.backbone is None:
+        raise ConfigError("--backbone is missing; right would be a folder of Kosmos-2's config and tokenizer")
+    folder = convert_kosmos_ph(args.checkpoint, args.backbone, args.preset, args.out)
+    return {"preset": args.preset, "layers": folder.head.num_layers, "chunk": folder.contract.horizon}

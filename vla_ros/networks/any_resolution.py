@@ -44,6 +44,14 @@ ONEVISION = TileLayout(384, 14, grids(384, *((i, j) for i in range(1, 7) for j i
 HD = TileLayout(224, 14, grids(224, *((i, j) for i in range(1, 7) for j in range(1, 7) if i * j <= 6)))
 
 
+def layout_of(config: Any) -> TileLayout:
+    """The layout that a config of LLaVA-NeXT's or LLaVA-OneVision's class describes."""
+    vision = config.vision_config
+    canvases = tuple((int(height), int(width)) for height, width in config.image_grid_pinpoints)
+    most = str(getattr(config, "vision_aspect_ratio", "")).removeprefix("anyres_max_")
+    return TileLayout(int(vision.image_size), int(vision.patch_size), canvases, int(most) if most.isdigit() else 0)
+
+
 def best_canvas(size: Size, canvases: tuple[Size, ...]) -> Size:
     """The canvas that keeps most of the image's pixels, and wastes least of its own; the first of equals."""
     height, width = size

@@ -7,6 +7,7 @@ policy_head (the default, which the study found best): each step for itself, and
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -20,10 +21,20 @@ from vla_ros.networks.vlm import Backbone, Prompt
 Formulation = Literal["one_step", "interleaved", "policy_head"]
 
 
-class ContinuousVLA(nn.Module):
-    """Backbone and head of the three formulations that regress."""
+def state_mlp(state_dim: int, dim: int) -> nn.Sequential:
+    """Joint positions -> what is added to a token."""
+    return nn.Sequential(nn.Linear(state_dim, 2 * dim), nn.GELU(), nn.Linear(2 * dim, dim))
 
-    def __init__(self, backbone: Backbone, head: HeadConfig, formulation: Formulation = "policy_head") -> None:
+
+class ContinuousVLA(nn.Module):
+    """Backbone and head of the three formulations that regress.
+
+    state_dim: joints whose positions are told beside the images, at the action token; 0 for none, as published.
+    """
+
+    def __init__(
+        self, backbone: Backbone, head: HeadConfig, formulation: Formulation = "policy_head", state_dim: int = 0
+    ) -> None:
         super().__init__()
         if head.in_features != backbone.dim:
             raise ValueError(f"head.in_features is {head.in_features}; the backbone's features have {backbone.dim}")
@@ -34,6 +45,12 @@ class ContinuousVLA(nn.Module):
         self.formulation = formulation
         self.backbone = backbone
         self.act_head = PolicyHead(head)
+        if state_dim:
+            self.state = state_mlp(state_dim, backbone.dim)
+
+    def told(self, prompt: Prompt, state: Tensor) -> Prompt:
+        """The prompt with the joints' normalised positions (B, state_dim) at its action token."""
+        return replace(prompt, token=self.state(state))
 
     def features(self, prompt: Prompt, steps: int) -> Tensor:
         """A prompt of B steps rows, step by step within each history -> (B, steps, 1, D)."""

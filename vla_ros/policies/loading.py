@@ -13,9 +13,9 @@ from vla_ros.core.errors import ConfigError, ModelError, did_you_mean
 from vla_ros.core.paths import share_folder
 from vla_ros.policies.contract import check_contract
 
-__all__ = ["KINDS", "check_contract", "find_model", "load_policy"]
+__all__ = ["KINDS", "check_contract", "find_model", "load_model", "load_policy"]
 
-KINDS = {"uwm": "vla_ros.policies.uwm"}
+KINDS = {"uwm": "vla_ros.policies.uwm", "vla": "vla_ros.policies.vla", "vlm": "vla_ros.policies.vlm"}
 
 
 def find_model(name: Path | str) -> Path:
@@ -28,7 +28,15 @@ def find_model(name: Path | str) -> Path:
 
 
 def load_policy(folder: Path | str, *, threads: int | None = None, device: str = "cpu") -> Any:
-    """Load the policy that a model folder holds; it is a `core.types.Policy` with a `contract`.
+    """Load the policy that a model folder holds; it is a `core.types.Policy` with a `contract`. See `load_model`."""
+    model = load_model(folder, threads=threads, device=device)
+    if not hasattr(model, "infer"):
+        raise ConfigError(f"model '{folder}' speaks but does not act; right would be one of kind uwm or vla")
+    return model
+
+
+def load_model(folder: Path | str, *, threads: int | None = None, device: str = "cpu") -> Any:
+    """Load what a model folder holds: a policy, or a model that only speaks.
 
     threads: CPU threads for torch; beside a simulator or on a robot's computer, few are better.
     Raises ConfigError or ModelError: missing files, unknown keys, wrong shapes, values that are not finite.

@@ -50,5 +50,5 @@ def load_weights(module: nn.Module, path: Path) -> None:
 
 
 def save_weights(module: nn.Module, path: Path) -> None:
-    """Write every parameter and buffer of `module` to a safetensors file."""
-    save_file({name: value.detach().cpu().contiguous() for name, value in module.state_dict().items()}, path)
+    """Write every parameter and buffer of `module` to a safetensors file, tied ones under each of their names."""
+    save_file({name: value.detach().cpu().contiguous().clone() for name, value in module.state_dict().items()}, path)

@@ -1,0 +1,48 @@
+"""The embedded vision-language-action model, as it is shipped: it obeys, listens to the colour, and answers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from vla_ros.policies.loading import load_policy
+from vla_ros.sim.tabletop import Tabletop
+from vla_ros.training.demonstrations import auxiliary
+from vla_ros.training.evaluation import observe, run_episode
+from vla_ros.training.questions import KINDS, Scene
+
+
+@pytest.fixture(scope="module")
+def policy():
+    return load_policy("vla_tabletop", threads=1)
+
+
+@pytest.fixture(scope="module")
+def tabletop():
+    table = Tabletop()
+    yield table
+    table.close()
+
+
+@pytest.mark.parametrize(("task", "sentence", "done"), [
+    ("push_left_red", "push the red block to the left", True),
+    ("push_left_red", "push the blue block to the left", False),
+    ("lift_green", "pick up the green cube", True),
+    ("reach_blue", "point at the blue block", True),
+])  # fmt: skip
+def test_it_does_what_it_is_told(policy, tabletop, task, sentence, done):
+    """Two of three scenes: a single one may be unlucky."""
+    results = [run_episode(tabletop, policy, seed, task, sentence, 6.0, 2).success for seed in (31_000, 31_001, 31_002)]
+    assert (sum(results) >= 2) == done, results
+
+
+def test_its_answers_are_mostly_right(policy, tabletop):
+    draw, right = np.random.default_rng(0), []
+    for seed in range(32_000, 32_020):
+        tabletop.reset(seed, "reach_red")
+        scene = Scene.of(auxiliary(tabletop.state()))
+        for about in KINDS.values():
+            if found := list(about(scene)):
+                question = found[draw.integers(len(found))]
+                right.append(policy.answer(observe(tabletop, policy, 0, ""), question.text) == question.answer)
+    assert len(right) > 60 and np.mean(right) >= 0.85, f"{np.mean(right):.0%} of {len(right)}"

@@ -1,0 +1,149 @@
+"""The scene-question node: a question in words about what the cameras show, and the model's answer in words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from std_msgs.msg import String
+from std_srvs.srv import Trigger
+
+from vla_ros.core.errors import ConfigError
+from vla_ros.core.robot import load_robot
+from vla_ros.core.streams import Synchroniser
+from vla_ros.core.timing import LatencyStats
+from vla_ros.core.types import Observation
+from vla_ros.policies.loading import check_contract, load_model
+from vla_ros.ros.diagnostics import ERROR, OK, WARN, Diagnostics, Report
+from vla_ros.ros.inputs import Inputs
+from vla_ros.ros.lifecycle import ManagedNode, spin
+from vla_ros.ros.parameters import ModelParameters, declare, parameter
+from vla_ros.ros.qos import EVENTS
+from vla_ros.ros.worker import Worker
+
+MAX_QUESTION = 512  # characters
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters(ModelParameters):
+    """The scene-question node's parameters."""
+
+    model: str = parameter("vla_tabletop", "model folder of kind vla, or its name in models")
+
+
+class SceneQuestionNode(ManagedNode):
+    """`~/question` (String), of now, in, `~/answer` (String) out; what has no answer is said in /diagnostics.
+
+    `~/change_question` is of what has changed since the instruction was given, or since `~/remember` was called.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("scene_question")
+        self.parameters = declare(self, Parameters)
+        self._inputs: Inputs | None = None
+        self._worker: Worker[tuple[str, Observation, Observation | None]] | None = None
+        self._before: Observation | None = None
+        self._answers: Any = None
+
+    def configure(self) -> None:
+        """Load robot and model, hold them against each other."""
+        robot = load_robot(self.parameters.robot)
+        self._model = load_model(self.parameters.model, threads=self.parameters.threads, device=self.parameters.device)
+        if not hasattr(self._model, "answer"):
+            raise ConfigError(f"model '{self.parameters.model}' does not speak; right would be of kind vla or vlm")
+        contract = self._model.contract
+        check_contract(contract, robot)
+        cameras = tuple(camera.name for camera in contract.cameras)
+        self._synchroniser = Synchroniser(
+            robot, cameras=cameras, history=contract.history, history_step_s=contract.step_s
+        )
+        self._robot, self._cameras = robot, cameras
+        self._problem, self._took = "", LatencyStats()
+        if self._answers is None:
+            self._answers = self.create_publisher(String, "~/answer", EVENTS)
+            self.create_subscription(String, "~/question", lambda asked: self._ask(asked.data, None), EVENTS)
+            self.create_subscription(String, "~/change_question", self._on_change_question, EVENTS)
+            self.create_service(Trigger, "~/remember", self._on_remember)
+            self._diagnostics = Diagnostics(self, self._report)
+
+    def activate(self) -> None:
+        """Listen."""
+        self._problem = ""
+        self._worker = Worker(self._answer, self._failed, "answer")
+        self._inputs = Inputs(
+            self, self._robot, self._synchroniser, self._cameras, lambda: None, lambda _: self._remember()
+        )
+
+    def deactivate(self) -> None:
+        """Cease to listen."""
+        if self._inputs is not None:
+            self._inputs.close()
+            self._inputs = None
+        if self._worker is not None:
+            self._worker.close()
+            self._worker = None
+
+    def _on_change_question(self, message: String) -> None:
+        if self._before is None:
+            self._refuse("there is no moment to compare with; give an instruction, or call ~/remember")
+        else:
+            self._ask(message.data, self._before)
+
+    def _ask(self, question: str, before: Observation | None) -> None:
+        if self._worker is None:
+            return
+        observation = self._synchroniser.observe(self._now_ns(), repeat=True)
+        if observation is None:
+            self._refuse(self._synchroniser.reason)
+        elif len(question) > MAX_QUESTION:
+            self._refuse(f"the question has {len(question)} characters; right would be 1 to {MAX_QUESTION}")
+        else:
+            self._worker.submit((question, observation, before))
+
+    def _remember(self) -> None:
+        """Keep the present moment; none where nothing fresh is seen, for an older one would be the wrong one."""
+        active = self._inputs is not None
+        self._before = self._synchroniser.observe(self._now_ns(), repeat=True) if active else None
+
+    def _on_remember(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        self._remember()
+        response.success = self._before is not None
+        response.message = "remembered" if response.success else f"no moment: {self._synchroniser.reason or 'inactive'}"
+        return response
+
+    def _answer(self, job: tuple[str, Observation, Observation | None]) -> None:
+        """In the answering thread."""
+        question, observation, before = job
+        started_ns = self._now_ns()
+        answer = self._model.answer(observation, question, before)
+        self._took.add_ns(self._now_ns() - started_ns)
+        self._problem = ""
+        self._answers.publish(String(data=answer))
+
+    def _failed(self, error: Exception) -> None:
+        self._refuse(str(error) or repr(error))
+
+    def _refuse(self, why: str) -> None:
+        self._problem = why
+        self.get_logger().warning(f"no answer: {why}", throttle_duration_sec=2.0)
+        self._diagnostics.changed()
+
+    def _now_ns(self) -> int:
+        return int(self.get_clock().now().nanoseconds)
+
+    def _report(self) -> Report:
+        values: dict[str, object] = {"answer_ms p50": self._took.quantile_ms(0.5)}
+        if self._inputs is None:
+            return Report(ERROR if self._problem else WARN, self._problem or "inactive", values)
+        values |= self._inputs.figures(self._now_ns())
+        return Report(WARN, self._problem, values) if self._problem else Report(OK, "waiting for a question", values)
+
+
+def main() -> None:
+    """Entry point."""
+    spin(SceneQuestionNode, lambda node: node.autostart() if node.parameters.autostart else None,
+         lambda node: node.deactivate())  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
