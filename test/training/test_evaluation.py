@@ -11,8 +11,9 @@ from vla_ros.core.types import ActionChunk, Observation
 from vla_ros.policies.contract import CameraContract
 from vla_ros.sim.expert import plan
 from vla_ros.sim.tabletop import JOINTS, Tabletop
-from vla_ros.sim.tasks import TASKS, wordings
+from vla_ros.sim.tasks import TASKS, instruction_to_task, wordings
 from vla_ros.training.evaluation import EpisodeResult, choose, run_episode, summarise, wilson
+from vla_ros.training.question_evaluation import measure_questions
 
 STEP_NS = 100_000_000
 
@@ -56,6 +57,18 @@ def test_standing_still_achieves_nothing(tabletop):
     assert len(result.chunk_ms) == 5
 
 
+@pytest.mark.parametrize("held_out", [False, True])
+def test_a_wrong_colour_is_the_only_thing_that_is_wrong(held_out):
+    seen = set()
+    for seed in range(60):
+        name, sentence = choose(seed, held_out, wrong_colour=True)
+        task, told = TASKS[name], instruction_to_task(sentence)
+        assert told is not None and (told.family, told.verb) == (task.family, task.verb)
+        assert told.colour != task.colour, "the sentence speaks of the very block"
+        seen.add(name)
+    assert seen == set(TASKS) - {"open_drawer"}, "a drawer has no colour"
+
+
 def test_held_out_episodes_use_held_out_wordings():
     for seed in range(40):
         task, sentence = choose(seed, held_out=True)
@@ -89,3 +102,20 @@ def test_labels_are_clean_and_executed_targets_are_disturbed(tmp_path):
     apart = np.abs(columns["executed"] - columns["plans"][:, 0, 0]).max(axis=1)
     assert (apart[columns["displaced"]] > 0.005).all()
     assert apart[~columns["displaced"]].max() < 0.03
+
+
+@pytest.mark.parametrize("word", ["yes", "no"])
+def test_a_judge_that_always_says_the_same_is_right_before_or_after_the_task_is_done(word):
+    class Stubborn:
+        contract = Oracle.contract
+
+        def answer(self, observation, question, before=None):
+            return word
+
+    found = measure_questions(Stubborn(), episodes=2, seed=0)
+    shares = {name: row["share"] for name, row in found["checker_by_moment"].items() if name != "all"}
+    assert set(shares) >= {"start", "done", "settled"}
+    assert all(share == (word == "yes") for name, share in shares.items() if name in ("done", "settled"))
+    assert all(share == (word == "no") for name, share in shares.items() if name in ("start", "middle"))
+    assert found["questions"]["drawer"]["share"] == (word == "no")  # nobody opens it in these two
+    assert {row[3] for row in found["misjudged"]} == {word}

@@ -90,6 +90,24 @@ def test_a_resumed_run_ends_where_an_uninterrupted_one_does(tmp_path: Path, ema:
         assert torch.equal(got, expected)
 
 
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_a_lean_checkpoint_leaves_out_what_does_not_learn(tmp_path: Path, ema: float) -> None:
+    loop, whole = replace(config(tmp_path), ema=ema), {"linear.weight", "linear.bias"}
+    for lean in (True, False):
+        torch.manual_seed(0)
+        module = Line()
+        module.linear.bias.requires_grad_(False)
+        subject = Trainer(module, loop, lean)
+        subject.run(draw, lambda module: {})
+        saved = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+        assert saved["module"].keys() == (whole - {"linear.bias"} if lean else whole)
+        again = Trainer(module, loop, lean)
+        again.resume()
+        assert again.step == 12
+        with pytest.raises(ConfigError, match=r"of another network: 1 weights differ, .*linear.bias the first"):
+            Trainer(module, loop, not lean).resume()
+
+
 def test_resuming_nothing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="nothing to resume, start without --resume"):
         trainer(config(tmp_path)).resume()

@@ -18,6 +18,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--bags", type=Path, metavar="DIR", help="write those that --out holds as rosbags into DIR instead"
     )
+    parser.add_argument(
+        "--marked", action="store_true", help="of the task that needs a memory: reach the block that was marked"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
 
 
@@ -26,8 +29,12 @@ def run(args: argparse.Namespace) -> int:
     if args.bags is not None:
         return _bags(args)
     from vla_ros.training.demonstrations import collect
+    from vla_ros.training.marked import collect_marked
 
-    _watch(collect(args.out, args.episodes, args.seed, args.processes), args.episodes)
+    if args.marked:
+        _watch(collect_marked(args.out, args.episodes, args.seed), args.episodes)
+    else:
+        _watch(collect(args.out, args.episodes, args.seed, args.processes), args.episodes)
     meta = json.loads((args.out / "meta.json").read_text())
     print(json.dumps(meta) if args.json else f"{meta['episodes']} episodes, {meta['frames']} frames in {args.out}")
     return 0

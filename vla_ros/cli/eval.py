@@ -3,7 +3,8 @@
 `vla-ros eval MODEL` drives episodes closed loop and prints its success. `vla-ros eval modes MODEL` asks it every
 question of a world model about held-out episodes, and prints how close its answers come: forward dynamics and video
 against copying the current frame, inverse dynamics against the policy. `vla-ros eval bag BAG --policy MODEL` lets it
-plan from a bag's observations, and compares its plans with the recorded chunks and commands.
+plan from a bag's observations, and compares its plans with the recorded chunks and commands. `vla-ros eval questions
+MODEL` asks a vision-language model about scenes it never saw, and lets it judge whether a task is done.
 """
 
 from __future__ import annotations
@@ -15,17 +16,20 @@ from typing import Any
 
 from vla_ros.cli import eval_bag
 
-CLOSED_LOOP = {"execute_steps": None, "time_limit": 12.0, "card": False}  # options of one form and their defaults
+# Options of one form only, and their defaults.
+CLOSED_LOOP = {"execute_steps": None, "time_limit": 12.0, "card": False, "wrong_colour": False, "marked": False}
 MODES: dict[str, Any] = {"windows": 512, "steps": None, "pictures": None, "compare": [], "compare_episodes": 0}
-EPISODES = {None: 120, "modes": 60, "bag": 0}
+EPISODES = {None: 120, "modes": 60, "bag": 0, "questions": 60}
 SHARED = {"bag": ("pictures", "execute_steps")}  # options of other forms that this one has, too
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("form", nargs="?", choices=["modes", "bag"], metavar="modes|bag", help="what to measure")
+    parser.add_argument(
+        "form", nargs="?", choices=["modes", "bag", "questions"], metavar="modes|bag|questions", help="what to measure"
+    )
     parser.add_argument("model", help="a model folder, or its name in models/; of bag, the bag")
-    parser.add_argument("--episodes", type=int, help="default 120; of modes 60")
+    parser.add_argument("--episodes", type=int, help="default 120; of modes and questions 60")
     parser.add_argument("--seed", type=int, default=10000, help="the first episode's seed; training used 0 to 9999")
     parser.add_argument("--held-out", action="store_true", help="use the wordings that training never saw")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads for the network")
@@ -36,6 +40,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     closed = parser.add_argument_group("closed loop")
     closed.add_argument("--execute-steps", type=int, help="actions to execute of each chunk")
     closed.add_argument("--time-limit", type=float, help="seconds an episode may take")
+    closed.add_argument(
+        "--wrong-colour", action="store_true", help="name another block than the task's: who listens fails at the task"
+    )
+    closed.add_argument(
+        "--marked", action="store_true", help="the block to reach is shown for a moment, not told: needs a memory"
+    )
     closed.add_argument("--card", action="store_true", help="write the model card (README.md) with these figures")
     modes = parser.add_argument_group("modes")
     modes.add_argument("--windows", type=int, help="how many windows of the episodes to ask about")
@@ -49,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     """Evaluate, and print a table or JSON."""
     from vla_ros.core.errors import ConfigError
 
-    forms = {None: CLOSED_LOOP, "modes": MODES, "bag": eval_bag.BAG}
+    forms = {None: CLOSED_LOOP, "modes": MODES, "bag": eval_bag.BAG, "questions": {}}
     own = {*forms[args.form], *SHARED.get(args.form, ())}
     foreign = {n: default for options in forms.values() for n, default in options.items() if n not in own}
     if given := [name for name, default in foreign.items() if getattr(args, name) != default]:
@@ -58,6 +68,8 @@ def run(args: argparse.Namespace) -> int:
     if args.form == "bag":
         return eval_bag.run(args)
     args.episodes = EPISODES[args.form] if args.episodes is None else args.episodes
+    if args.form == "questions":
+        return run_questions(args)
     return run_modes(args) if args.form == "modes" else run_closed_loop(args)
 
 
@@ -75,6 +87,25 @@ def run_modes(args: argparse.Namespace) -> int:
     return 0
 
 
+def run_questions(args: argparse.Namespace) -> int:
+    """Measure answers."""
+    from rich.progress import track
+
+    from vla_ros.core.errors import ConfigError
+    from vla_ros.policies.loading import load_model
+    from vla_ros.training.question_evaluation import measure_questions
+
+    model = load_model(Path(args.model), threads=args.threads, device=args.device)
+    if not hasattr(model, "answer"):
+        raise ConfigError(f"model '{args.model}' acts but does not speak; right would be kind vla or vlm")
+    figures = measure_questions(
+        model, episodes=args.episodes, seed=args.seed,
+        progress=lambda seeds: iter(track(seeds, description="episodes")),
+    )  # fmt: skip
+    print(json.dumps(figures) if args.json else json.dumps(figures, indent=1))
+    return 0
+
+
 def run_closed_loop(args: argparse.Namespace) -> int:
     """Measure success."""
     from rich.progress import track
@@ -85,10 +116,13 @@ def run_closed_loop(args: argparse.Namespace) -> int:
 
     policy = load_policy(Path(args.model), threads=args.threads, device=args.device)
     results = evaluate(
-        policy, episodes=args.episodes, seed=args.seed, held_out=args.held_out, limit_s=args.time_limit,
-        execute_steps=args.execute_steps, progress=lambda seeds: iter(track(seeds, description="episodes")),
+        policy, episodes=args.episodes, seed=args.seed, held_out=args.held_out,
+        wrong_colour=args.wrong_colour, marked=args.marked, limit_s=args.time_limit, execute_steps=args.execute_steps,
+        progress=lambda seeds: iter(track(seeds, description="episodes")),
     )  # fmt: skip
-    summary = {**summarise(results), "seed": args.seed, "held_out_wordings": args.held_out}
+    asked = {"seed": args.seed, "held_out_wordings": args.held_out, "wrong_colour": args.wrong_colour}
+    asked |= {"marked": True} if args.marked else {}
+    summary = {**summarise(results), **asked}
     if args.card:
         write_card(find_model(args.model), summary)
     print(json.dumps(summary) if args.json else json.dumps(summary, indent=1))

@@ -43,12 +43,23 @@ class Tabletop:
         self._model: Any = mujoco.MjModel.from_xml_string(mjcf())
         self._data: Any = mujoco.MjData(self._model)
         self._renderers: dict[tuple[int, int], Any] = {}
+        self._balls: list[tuple[tuple[float, float, float], float, tuple[float, ...]]] = []
         self._fingers = [self._model.joint(f"finger_{side}").qposadr[0] for side in ("left", "right")]
         self._finger_dofs = [self._model.joint(f"finger_{side}").dofadr[0] for side in ("left", "right")]
         self._arm = [self._model.joint(name).qposadr[0] for name in ARM_JOINTS]
         self._arm_dofs = [self._model.joint(name).dofadr[0] for name in ARM_JOINTS]
         self.task: Task = next(iter(TASKS.values()))
         self.reset(0, self.task.name)
+
+    @property
+    def model(self) -> Any:
+        """The MuJoCo model, for `sim.anomalies`: what changes there lasts as long as this table."""
+        return self._model
+
+    @property
+    def data(self) -> Any:
+        """The MuJoCo state, for `sim.anomalies`."""
+        return self._data
 
     @property
     def time_s(self) -> float:
@@ -131,13 +142,30 @@ class Tabletop:
         mujoco.mj_camlight(self._model, self._data)
         renderer.update_scene(self._data, camera)
         renderer.scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = False
+        for place, radius_m, colour in self._balls:
+            _draw_ball(renderer.scene, place, radius_m, colour)
         return np.array(renderer.render())
+
+    def show_ball(self, place: tuple[float, float, float], radius_m: float, colour: tuple[float, ...]) -> None:
+        """From now on every camera sees a ball [m], red, green and blue in [0, 1]; nothing touches it."""
+        self._balls.append((place, radius_m, colour))
+
+    def hide_balls(self) -> None:
+        """No camera sees a ball any more."""
+        self._balls.clear()
 
     def close(self) -> None:
         """Free the renderers; from the thread that rendered."""
         for renderer in self._renderers.values():
             renderer.close()
         self._renderers.clear()
+
+
+def _draw_ball(scene: Any, place: tuple[float, ...], radius_m: float, colour: tuple[float, ...]) -> None:
+    rgba = np.array([*colour, 1], dtype=np.float32)
+    size, turn = np.full(3, radius_m), np.eye(3).ravel()
+    mujoco.mjv_initGeom(scene.geoms[scene.ngeom], mujoco.mjtGeom.mjGEOM_SPHERE, size, np.array(place), turn, rgba)
+    scene.ngeom += 1
 
 
 def _places(rng: np.random.Generator) -> Array:

@@ -50,7 +50,7 @@ def once(path: Path, count: int, parts: Callable[[slice], Tensor], what: str) ->
 
 def digest(data: Demonstrations, network: nn.Module) -> str:
     """A name for what `network` makes of `data`."""
-    found = hashlib.sha256(repr((len(data.state), data.meta.get("seed"))).encode())
+    found = hashlib.sha256(repr((len(data.state), data.meta)).encode())
     for weights in network.state_dict().values():
         found.update(weights.numpy().tobytes())
     return found.hexdigest()[:12]

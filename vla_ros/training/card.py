@@ -10,13 +10,19 @@ from vla_ros.core.config import load_yaml
 from vla_ros.policies.weights import FILE as WEIGHTS
 
 EVALUATION = "evaluation.json"
+WHAT = {
+    "uwm": "A Unified World Model (arXiv 2504.02792), tabletop preset",
+    "vla": "A small vision-language-action model in the form of LLaVA and RoboVLMs (arXiv 2304.08485, 2412.14058)",
+}
 
 
 def write_card(folder: Path, summary: dict[str, Any]) -> None:
     """Add an evaluation's figures to `evaluation.json` and write `README.md` anew."""
     path = folder / EVALUATION
     figures = json.loads(path.read_text()) if path.is_file() else {}
-    figures["held-out wordings" if summary["held_out_wordings"] else "training wordings"] = summary
+    name = "held-out wordings" if summary["held_out_wordings"] else "training wordings"
+    name += ", wrong colour (low is right)" if summary["wrong_colour"] else ""
+    figures["a block that was marked for a moment" if summary.get("marked") else name] = summary
     path.write_text(json.dumps(figures, indent=1) + "\n")
     (folder / "README.md").write_text(card(folder, figures))
 
@@ -31,17 +37,16 @@ def card(folder: Path, figures: dict[str, Any]) -> str:
     return "\n".join([
         f"# {folder.name}",
         "",
-        "A Unified World Model (arXiv 2504.02792), tabletop preset, trained from scratch in the embedded simulator.",
+        f"{WHAT[config['kind']]}, trained in the embedded simulator.",
         "",
         f"- In: cameras {cameras}; joints {', '.join(contract['joints'])}; a sentence.",
         f"- Out: {contract['horizon']} absolute joint positions, {contract['step_s']} s apart, "
-        f"of which {contract['execute_steps']} are executed; frames expected at steps {config['future_steps']}.",
-        f"- Weights: {(folder / WEIGHTS).stat().st_size / 1e6:.1f} MB with the autoencoder, safetensors.",
+        f"of which {contract['execute_steps']} are executed{_beside(config)}.",
+        f"- Weights: {(folder / WEIGHTS).stat().st_size / 1e6:.1f} MB, safetensors.",
         f"- Data: {data.get('episodes', '?')} demonstrations, {data.get('frames', '?')} frames, by `vla-ros demos`.",
         f"- Training: {loop['steps']} steps of {loop['batch']} frames, learning rate {loop['learning_rate']}, "
         f"{made['seconds'] / 60:.0f} minutes on {loop['threads']} CPU threads, by `vla-ros train`.",
-        *([f"- Its image networks were trained before, in {training['initial']}, and are frozen here."]
-          if training.get("freeze_images") else []),
+        *_before(training),
         "- On held-out episodes: " + ", ".join(f"{k} {v:.4g}" for k, v in made["validation"].items()) + ".",
         "",
         "## Closed-loop success",
@@ -56,6 +61,27 @@ def card(folder: Path, figures: dict[str, Any]) -> str:
     ])  # fmt: skip
 
 
+def _beside(config: dict[str, Any]) -> str:
+    """What it gives or keeps beside the actions."""
+    if config["kind"] == "vla":
+        head = config["head"]
+        memory = f"a memory of {config['window']} chunks" if config["window"] > 1 else "no memory"
+        return f"; formulation {config['formulation']}, head {head['kind']}, {memory}"
+    return f"; frames expected at steps {config['future_steps']}"
+
+
+def _before(training: dict[str, Any]) -> list[str]:
+    """What was trained before this training, and stays as it was."""
+    lines = []
+    if training.get("freeze_images"):
+        lines.append(f"- Its image networks were trained before, in {training['initial']}, and are frozen here.")
+    if training.get("tower"):
+        lines.append(f"- Its image networks are those of {training['tower']}, in the place of CLIP, and frozen.")
+    if training.get("freeze_backbone"):
+        lines.append(f"- Its backbone was trained before, in {training['initial']}, and is frozen here.")
+    return lines
+
+
 def _table(figures: dict[str, Any]) -> list[str]:
     families = sorted({family for figure in figures.values() for family in figure["by_family"]})
     rows = [
@@ -63,10 +89,14 @@ def _table(figures: dict[str, Any]) -> list[str]:
         "|---|---" * 2 + "|---" * (len(families) + 1) + "|",
     ]
     for name, f in figures.items():
-        parts = " | ".join(f"{100 * f['by_family'][k]['success_rate']:.0f} %" for k in families)
+        parts = " | ".join(_percent(f["by_family"].get(k)) for k in families)
         low, high = f["confidence_95"]
         rows.append(
             f"| {name} (seed {f['seed']}) | {f['episodes']} | {100 * f['success_rate']:.1f} % | "
             f"{100 * low:.0f} to {100 * high:.0f} % | {parts} | {f['chunk_ms_p50']} / {f['chunk_ms_p99']} |"
         )
     return rows
+
+
+def _percent(group: dict[str, Any] | None) -> str:
+    return f"{100 * group['success_rate']:.0f} %" if group else "-"

@@ -80,6 +80,12 @@ def auxiliary(state: TrueState) -> NDArray[np.float32]:
     return np.concatenate([*(state.blocks[c] for c in COLOURS), state.handle, state.tip]).astype(np.float32)
 
 
+def seen(tabletop: Tabletop, state: TrueState) -> dict[str, NDArray[Any]]:
+    """What cameras and joints show now, and the positions that only the simulator knows."""
+    images = {camera: tabletop.render(camera, SIZE, SIZE) for camera in CAMERAS}
+    return images | {"state": tabletop.joint_positions().astype(np.float32), "aux": auxiliary(state)}
+
+
 def run_step(tabletop: Tabletop, command: NDArray[np.float64], target: NDArray[np.float64]) -> None:
     """Move the command from `command` to `target` over one step."""
     for substep in range(1, SUBSTEPS + 1):
@@ -120,13 +126,12 @@ def record(
     for frame in range(limit):
         others = rng.choice([n for n in names if n != task], OTHER_TASKS, replace=False)
         tasks = [task, *others]
-        state, measured = tabletop.state(), tabletop.joint_positions()
+        state = tabletop.state()
         plans = plan_many(state, [TASKS[name] for name in tasks], HORIZON)
         executed = disturb(plans[0, 0].astype(np.float64))
         recorder.add(
-            **{camera: tabletop.render(camera, SIZE, SIZE) for camera in CAMERAS},
-            state=measured.astype(np.float32), executed=executed.astype(np.float32), displaced=disturb.displaced,
-            plans=plans, plan_task=np.array([names.index(n) for n in tasks], dtype=np.int8), aux=auxiliary(state),
+            **seen(tabletop, state), executed=executed.astype(np.float32), displaced=disturb.displaced,
+            plans=plans, plan_task=np.array([names.index(n) for n in tasks], dtype=np.int8),
             episode=np.int32(episode), frame=np.int16(frame), task=np.int8(names.index(task)),
         )  # fmt: skip
         run_step(tabletop, command, executed)

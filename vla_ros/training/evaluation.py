@@ -6,13 +6,15 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from vla_ros.core.chunking import Plan
 from vla_ros.core.types import NS_PER_S, Observation
+from vla_ros.sim.marks import MARKED, SENTENCE, SHOWN_S, hide_mark, show_mark
+from vla_ros.sim.scene import COLOURS
 from vla_ros.sim.tabletop import Tabletop
 from vla_ros.sim.tasks import TASKS, wordings
 
@@ -32,11 +34,22 @@ class EpisodeResult:
     chunk_ms: tuple[float, ...]
 
 
-def choose(seed: int, held_out: bool) -> tuple[str, str]:
-    """Task and sentence of an episode: tasks in turn, wordings by the seed."""
-    task = list(TASKS)[seed % len(TASKS)]
-    sentences = wordings(TASKS[task], held_out=held_out)
-    return task, sentences[int(np.random.default_rng(seed).integers(len(sentences)))]
+def choose(seed: int, held_out: bool, wrong_colour: bool = False, marked: bool = False) -> tuple[str, str]:
+    """Task and sentence of an episode: tasks in turn, wordings by the seed.
+
+    wrong_colour: the sentence speaks of another block than the task, so that who listens fails at the task.
+    marked: the block to reach is not told, but shown for a moment.
+    """
+    if marked:
+        return MARKED[seed % len(MARKED)], SENTENCE
+    tasks = [task for task in TASKS.values() if task.colour or not wrong_colour]
+    task, rng = tasks[seed % len(tasks)], np.random.default_rng(seed)
+    sentences = wordings(task, held_out=held_out)
+    which = int(rng.integers(len(sentences)))
+    if wrong_colour:
+        other = str(rng.choice([colour for colour in COLOURS if colour != task.colour]))
+        sentences = wordings(replace(task, colour=other), held_out=held_out)
+    return task.name, sentences[which]
 
 
 def observe(tabletop: Tabletop, policy: Any, now_ns: int, instruction: str) -> Observation:
@@ -54,10 +67,15 @@ def run_episode(
     """Drive one episode until success or the time limit."""
     tabletop.reset(seed, task)
     policy.reset()
+    marked = instruction == SENTENCE
+    if marked:
+        show_mark(tabletop)
     plan, now_ns, chunk_ms = Plan(), 0, []
     command = tabletop.joint_positions()
     replan_ns = execute_steps * policy.contract.step_ns
     while now_ns < limit_s * NS_PER_S:
+        if marked and now_ns >= round(SHOWN_S * NS_PER_S):
+            hide_mark(tabletop)
         if now_ns % replan_ns == 0:
             started = time.perf_counter()
             chunk = policy.infer(observe(tabletop, policy, now_ns, instruction))
@@ -70,6 +88,8 @@ def run_episode(
         tabletop.advance(CONTROL_NS / NS_PER_S)
         if tabletop.success():
             break
+    if marked:
+        hide_mark(tabletop)  # where the episode was shorter than that
     family = TASKS[task].family
     done = tabletop.success()
     return EpisodeResult(seed, task, family, instruction, done, now_ns / NS_PER_S, tuple(chunk_ms))
@@ -82,7 +102,8 @@ def wilson(successes: int, trials: int, z: float = 1.96) -> tuple[float, float]:
     rate = successes / trials
     centre = rate + z * z / (2 * trials)
     spread = z * math.sqrt(rate * (1 - rate) / trials + z * z / (4 * trials * trials))
-    return (centre - spread) / (1 + z * z / trials), (centre + spread) / (1 + z * z / trials)
+    low, high = ((centre + side * spread) / (1 + z * z / trials) for side in (-1, 1))
+    return max(0.0, low), min(1.0, high)
 
 
 def summarise(results: list[EpisodeResult]) -> dict[str, Any]:
@@ -110,16 +131,14 @@ def summarise(results: list[EpisodeResult]) -> dict[str, Any]:
 
 
 def evaluate(
-    policy: Any, *, episodes: int, seed: int, held_out: bool = False, limit_s: float = 12.0,
-    execute_steps: int | None = None, progress: Callable[[range], Iterator[int]] = iter,
+    policy: Any, *, episodes: int, seed: int, held_out: bool = False, wrong_colour: bool = False, marked: bool = False,
+    limit_s: float = 12.0, execute_steps: int | None = None, progress: Callable[[range], Iterator[int]] = iter,
 ) -> list[EpisodeResult]:  # fmt: skip
     """Run `episodes` episodes with the seeds `seed`, `seed + 1`, ..."""
-    tabletop = Tabletop()
+    tabletop, steps = Tabletop(), execute_steps or policy.contract.execute_steps
     try:
         return [
-            run_episode(
-                tabletop, policy, s, *choose(s, held_out), limit_s, execute_steps or policy.contract.execute_steps
-            )
+            run_episode(tabletop, policy, s, *choose(s, held_out, wrong_colour, marked), limit_s, steps)
             for s in progress(range(seed, seed + episodes))
         ]
     finally:

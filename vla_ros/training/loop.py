@@ -24,6 +24,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.tensorboard import SummaryWriter
 
 from vla_ros.core.errors import ConfigError
+from vla_ros.training.checkpoint import kept, put_back
 from vla_ros.training.config import LoopConfig
 
 Losses = Mapping[str, Tensor]
@@ -63,11 +64,14 @@ def processes() -> PartialState:
 
 
 class Trainer:
-    """Minimises the sum of the losses that `module(**batch)` returns; `averaged` holds the EMA weights."""
+    """Minimises the sum of the losses that `module(**batch)` returns; `averaged` holds the EMA weights.
 
-    def __init__(self, module: nn.Module, config: LoopConfig) -> None:
+    lean: weights that do not learn are left out of checkpoints; whoever resumes has put them into the module.
+    """
+
+    def __init__(self, module: nn.Module, config: LoopConfig, lean: bool = False) -> None:
         keep_freed_memory()
-        self.config = config
+        self.config, self.lean = config, lean
         self.accelerator = Accelerator(
             cpu=processes().device.type == "cpu", mixed_precision=PRECISIONS[config.precision]
         )
@@ -91,9 +95,9 @@ class Trainer:
         if not path.is_file():
             raise ConfigError(f"{path}: no such file; nothing to resume, start without --resume")
         saved = torch.load(path, map_location=self.accelerator.device, weights_only=True)
-        self.accelerator.unwrap_model(self.module).load_state_dict(saved["module"])
+        put_back(self.accelerator.unwrap_model(self.module), saved["module"], self.lean)
         if self.averaged:
-            self.averaged.load_state_dict(saved["averaged"])
+            put_back(self.averaged, saved["averaged"], self.lean)
         self.optimizer.load_state_dict(saved["optimizer"])
         self.schedule.load_state_dict(saved["schedule"])
         self.step, self.seconds = saved["step"], saved["seconds"]
@@ -104,8 +108,8 @@ class Trainer:
             return
         path = self.config.run / CHECKPOINT
         content = {
-            "module": self.accelerator.unwrap_model(self.module).state_dict(),
-            "averaged": self.averaged.state_dict() if self.averaged else {},
+            "module": kept(self.accelerator.unwrap_model(self.module), self.lean),
+            "averaged": kept(self.averaged, self.lean) if self.averaged else {},
             "optimizer": self.optimizer.state_dict(), "schedule": self.schedule.state_dict(), "step": self.step,
             "seconds": self.seconds,
         }  # fmt: skip

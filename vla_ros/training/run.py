@@ -9,6 +9,14 @@ from vla_ros.core.errors import ConfigError, did_you_mean
 from vla_ros.training.autoencoder import train_autoencoder
 from vla_ros.training.config import AutoencoderTraining, UWMTraining
 from vla_ros.training.uwm import train_uwm
+from vla_ros.training.vla import train_vla
+from vla_ros.training.vla_config import VLATraining
+from vla_ros.training.vla_library import train_vla_library
+from vla_ros.training.vla_library_config import VLALibraryTraining
+from vla_ros.training.vlm import train_vlm
+from vla_ros.training.vlm_config import VLMTraining
+
+KINDS = ("autoencoder", "uwm", "vla", "vla_library", "vlm")
 
 
 def train(config: Path, resume: bool) -> dict[str, float]:
@@ -19,4 +27,10 @@ def train(config: Path, resume: bool) -> dict[str, float]:
         return train_autoencoder(parse(data, AutoencoderTraining, str(config)), resume)
     if kind == "uwm":
         return train_uwm(parse(data, UWMTraining, str(config)), resume)
-    raise ConfigError(f"{config}: kind is {kind!r}{did_you_mean(str(kind), ('autoencoder', 'uwm'))}")
+    if kind == "vla":
+        return train_vla(parse(data, VLATraining, str(config)), resume)
+    if kind == "vla_library":
+        return train_vla_library(parse(data, VLALibraryTraining, str(config)), resume)
+    if kind == "vlm":
+        return train_vlm(parse(data, VLMTraining, str(config)), resume)
+    raise ConfigError(f"{config}: kind is {kind!r}{did_you_mean(str(kind), KINDS)}")

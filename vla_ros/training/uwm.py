@@ -32,6 +32,7 @@ from vla_ros.training.batches import BatchMaker, cached_features, cached_latents
 from vla_ros.training.config import UWMTraining
 from vla_ros.training.data import load_data
 from vla_ros.training.dataset import Demonstrations, labelled
+from vla_ros.training.learning import learn, provenance
 from vla_ros.training.loop import Trainer, keep_freed_memory, processes
 from vla_ros.training.pictures import grid
 
@@ -195,31 +196,28 @@ def train_uwm(config: UWMTraining, resume: bool) -> dict[str, float]:
         features = cached_features(data, module.uwm, config.loop.run) if config.freeze_images else None
     trainer = Trainer(module, config.loop)
     batches = BatchMaker(config, data, statistics, latents, features)
-    if resume:
-        trainer.resume()
-    rng = np.random.default_rng([config.loop.seed, trainer.step, trainer.accelerator.process_index])
-    trainer.run(
-        lambda _: batches.draw(rng), lambda net: validate(net, batches, statistics), lambda net: pictures(net, batches)
+    figures = learn(
+        trainer,
+        batches.draw,
+        lambda net: validate(net, batches, statistics),
+        resume,
+        lambda net: pictures(net, batches),
     )
-    if not trainer.accelerator.is_main_process:
+    if not figures:
         return {}
-    figures = {**validate(trainer.result, batches, statistics), "steps": trainer.step}
-    provenance = {
-        "demonstrations": data.meta, "training": to_plain(config), "validation": figures,
-        "seconds": round(trainer.seconds),
-    }  # fmt: skip
-    write_folder(config, contract_of(config, data), trainer.result.uwm, statistics, provenance)
+    origin = provenance(data, config, figures, trainer)
+    write_folder(config, contract_of(config, data), trainer.result.uwm, statistics, origin)
     return figures
 
 
 def write_folder(
     config: UWMTraining, contract: PolicyContract, model: UnifiedWorldModel, statistics: Statistics,
-    provenance: dict[str, object],
+    origin: dict[str, object],
 ) -> None:  # fmt: skip
     """A complete model folder: config, weights, statistics. The card is written by `vla-ros eval --card`."""
     config.out.mkdir(parents=True, exist_ok=True)
     folder = UWMFolder(
-        "uwm", contract, config.network, config.future_steps, config.sampling_steps, provenance
+        "uwm", contract, config.network, config.future_steps, config.sampling_steps, origin
     )  # fmt: skip
     (config.out / "config.yaml").write_text(yaml.safe_dump(to_plain(folder), sort_keys=False))
     save_weights(model, config.out / FILE)

@@ -1,0 +1,79 @@
+"""A policy head over a history, looked at anew for each chunk and with the features of past steps kept, in turn."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from vla_ros.core.robot import load_robot
+from vla_ros.networks.policy_head import Actions
+from vla_ros.networks.vla import ContinuousVLA, VLAStream
+from vla_ros.networks.vlm import Prompt
+from vla_ros.policies.loading import load_policy
+from vla_ros.policies.prompts import one_behind_another
+from vla_ros.policies.vla import VLAPolicy
+from vla_ros.training.bench import sample_observation
+from vla_ros.training.random_vla import write_random_vla
+
+
+def random_policy(window: int, threads: int, device: str) -> VLAPolicy:
+    """The tabletop's sizes with random weights; how long it takes does not depend on them."""
+    with tempfile.TemporaryDirectory() as folder:
+        write_random_vla(load_robot("ur5e_tabletop"), Path(folder) / "model", "policy_head", window=window)
+        policy: VLAPolicy = load_policy(Path(folder) / "model", threads=threads, device=device)
+    return policy
+
+
+def milliseconds(work: Callable[[], Any], device: str) -> float:
+    """How long one call takes [ms]."""
+    started = time.perf_counter()
+    work()
+    if device.startswith("cuda"):
+        torch.cuda.synchronize()
+    return (time.perf_counter() - started) * 1e3
+
+
+def bench_vla(*, window: int, rounds: int, threads: int, device: str) -> dict[str, Any]:
+    """Time per chunk [ms] of both, the ratio of their medians, and the largest difference of their answers."""
+    policy = random_policy(window, threads, device)
+    model = policy.model
+    assert isinstance(model, ContinuousVLA)  # mypy: asked for above
+    prompts = histories(policy, window)
+    stream = VLAStream(model)
+    for prompt in prompts:
+        kept = stream.push(prompt)
+
+    @torch.no_grad()
+    def plain() -> Actions:
+        return model(one_behind_another(prompts), window).newest()
+
+    difference = float((plain().pose - kept.pose).abs().max())
+    times: dict[str, list[float]] = {"plain": [], "reuse": []}
+    for step in range(rounds):
+        times["plain"].append(milliseconds(plain, device))
+        newest = prompts[step % window]
+        times["reuse"].append(milliseconds(lambda newest=newest: stream.push(newest), device))  # type: ignore[misc]
+    figures = {
+        f"{name}_ms_p{q}": round(float(np.percentile(values, q)), 2) for name, values in times.items() for q in (50, 99)
+    }
+    ratio = round(float(np.median(times["plain"]) / np.median(times["reuse"])), 2)
+    return {
+        "window": window, "rounds": rounds, "threads": threads, "device": device, **figures, "ratio_p50": ratio,
+        "largest_difference": float(f"{difference:.2g}"),
+    }  # fmt: skip
+
+
+def histories(policy: VLAPolicy, window: int) -> list[Prompt]:
+    """A prompt for each step of a window, whose pictures differ."""
+    observation, prompts = sample_observation(policy.contract), []
+    for step in range(window):
+        images = {name: np.roll(frames, step, axis=1) for name, frames in observation.images.items()}
+        prompts.append(policy.prompt(replace(observation, images=images)))
+    return prompts

@@ -1,0 +1,56 @@
+"""A model folder of kind `vla` with random weights: for measuring what no weights can change, and for tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+import yaml
+
+from vla_ros.core.config import to_plain
+from vla_ros.core.robot import RobotSpec
+from vla_ros.policies.backbones import BackboneConfig, TinyBackbone
+from vla_ros.policies.contract import CameraContract, PolicyContract
+from vla_ros.policies.statistics import Statistics
+from vla_ros.policies.vla import HeadSizes, VLAFolder, VLAFormulation
+from vla_ros.policies.weights import FILE, save_weights
+from vla_ros.training.vocabulary import tabletop_words
+
+STEP_S, EXECUTE_STEPS, SPREAD = 0.1, 2, 0.002
+
+
+def write_random_vla(
+    robot: RobotSpec, folder: Path, formulation: VLAFormulation, *, window: int = 8, horizon: int = 12,
+    head: HeadSizes | None = None, backbone: BackboneConfig | None = None,
+) -> None:  # fmt: skip
+    """A folder for `robot`, whose cameras are square; its plans stay within a few thousandths of a radian.
+
+    A library's backbone has its own folder in `folder` already.
+    """
+    cameras = tuple(CameraContract(camera.name, camera.width, camera.height) for camera in robot.cameras)
+    contract = PolicyContract(cameras, robot.joint_names, STEP_S, horizon, EXECUTE_STEPS)
+    remembers = formulation in ("policy_head", "interleaved")
+    head = head or HeadSizes("lstm" if formulation == "policy_head" else "fc")
+    gripper = robot.joint_names[int(robot.is_gripper.argmax())]
+    config = VLAFolder(
+        "vla", contract, formulation, backbone or TinyBackbone(image_size=robot.cameras[0].width), head,
+        window if remembers else 1, "lift the red block", gripper,
+        provenance={"weights": "random"},
+    )  # fmt: skip
+    torch.manual_seed(0)
+    joints = len(robot.joints)
+    zeros, ones = np.zeros(joints, np.float32), np.ones(joints, np.float32)
+    rows = (horizon, 1)
+    half, middle = np.tile(ones * SPREAD, rows), np.tile(zeros, rows)
+    half[:, robot.is_gripper], middle[:, robot.is_gripper] = 0.5, 0.5
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.yaml").write_text(yaml.safe_dump(to_plain(config), sort_keys=False))
+    model = config.build(folder)
+    with torch.no_grad():
+        for weights in model.backbone.parameters():
+            weights.mul_(4 if weights.dim() > 1 else 1)  # initial ones are so small that nothing depends on what it saw
+    save_weights(model, folder / FILE)
+    Statistics(robot.joint_names, ~robot.is_gripper, zeros, ones, middle, half).save(folder)
+    if isinstance(config.backbone, TinyBackbone):
+        tabletop_words().save(folder)

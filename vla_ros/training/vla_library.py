@@ -1,0 +1,111 @@
+"""Action fine-tuning of a pretrained vision-language model of `transformers`, by LoRA or as a whole.
+
+What is written is an ordinary model folder: adapters are merged into the weights, and config, tokenizer and image
+processor of the backbone lie beside them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from vla_ros.core.errors import ConfigError
+from vla_ros.networks.vla import DiscreteVLA
+from vla_ros.networks.vlm import Backbone, load_backbone
+from vla_ros.policies.backbone_folder import copy_backbone
+from vla_ros.policies.library_backbones import LibraryBackbone
+from vla_ros.policies.statistics import Statistics
+from vla_ros.training.dataset import Demonstrations, load_demonstrations
+from vla_ros.training.learning import learn, provenance
+from vla_ros.training.loop import Trainer, processes
+from vla_ros.training.vla import folder_of, off, write_vla
+from vla_ros.training.vla_batches import quantile_statistics, shortened
+from vla_ros.training.vla_library_batches import LibraryBatches, unflat
+from vla_ros.training.vla_library_config import Pretrained, VLALibraryTraining
+from vla_ros.training.vla_library_loss import VLALibraryLoss
+
+BACKBONE = "backbone"  # folder of the backbone's config, tokenizer and image processor in a model folder
+
+
+def described(pretrained: Pretrained) -> LibraryBackbone:
+    """The backbone where it lies now."""
+    return LibraryBackbone("library", pretrained.family, str(pretrained.folder), pretrained.form)
+
+
+def load_pretrained(pretrained: Pretrained) -> Backbone:
+    """The backbone with its weights, in float32 whatever they are stored in; ConfigError where they are not its."""
+    described(pretrained).config(Path())  # refuses another family by name
+    try:
+        backbone = load_backbone(pretrained.family, pretrained.folder)
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"pretrained: {str(error).splitlines()[0]}") from None
+    return backbone.float()
+
+
+def module_of(config: VLALibraryTraining, data: Demonstrations, backbone: Backbone) -> VLALibraryLoss:
+    """The network to train, around the pretrained backbone."""
+    folder = folder_of(config, described(config.pretrained), data, {})
+    return VLALibraryLoss(config, folder.around(backbone), folder.contract.joints.index(folder.gripper))
+
+
+def validate(module: VLALibraryLoss, batches: LibraryBatches) -> dict[str, float]:
+    """On held-out episodes: mean error of the planned joints [rad] and share of wrong gripper steps; or words' loss."""
+    module.eval()
+    rng, figures, device = np.random.default_rng(0), [], next(module.parameters()).device
+    for _ in range(4):
+        batch = batches.draw(rng, "validation")
+        there = {name: value.to(device) for name, value in batch.items()}
+        with torch.no_grad():
+            if isinstance(module.vla, DiscreteVLA):
+                figures.append({"words_loss": float(module(**there)["words"])})
+                continue
+            prompt = unflat(there["ids"], there["mask"], there)
+            figures.append(off(module.act(module.vla, prompt, there["state"]), batch, batches.statistics))
+    module.train()
+    return {name: float(np.mean([found[name] for found in figures])) for name in figures[0]}
+
+
+def train_vla_library(config: VLALibraryTraining, resume: bool) -> dict[str, float]:
+    """Train and write the model folder; returns what it reached on held-out episodes."""
+    check_processes(config)
+    torch.manual_seed(config.loop.seed)
+    data = shortened(load_demonstrations(config.data), config.horizon)
+    relative = np.array(["gripper" not in name for name in data.meta["joints"]])
+    statistics = quantile_statistics(data, relative)
+    backbone = load_pretrained(config.pretrained)
+    reader = described(config.pretrained).reader(Path(), backbone)
+    module = module_of(config, data, backbone)
+    batches = LibraryBatches(config, data, statistics, reader)
+    trainer = Trainer(module, config.loop, lean=True)
+    figures = learn(trainer, batches.draw, lambda net: validate(net, batches), resume)
+    if not figures:
+        return {}
+    write(config, data, trainer.result, statistics, provenance(data, config, figures, trainer))
+    return figures
+
+
+def check_processes(config: VLALibraryTraining) -> None:
+    """Several processes wait for each other's gradients of everything that learns, so that all of it must get some."""
+    whole = config.lora is None and "vision" not in config.freeze
+    if whole and config.pretrained.family != "paligemma" and processes().num_processes > 1:
+        raise ConfigError(
+            "a LLaVA leaves the last layers of its tower unread; right for several processes would be "
+            "freeze: [vision], or lora"
+        )
+
+
+def write(
+    config: VLALibraryTraining, data: Demonstrations, module: VLALibraryLoss, statistics: Statistics,
+    origin: dict[str, object],
+) -> None:  # fmt: skip
+    """A complete model folder, which needs no peft: adapters are merged, in place."""
+    if config.lora is not None:
+        from vla_ros.training.lora import merge  # peft is not needed for anything else
+
+        merge(module)
+    folder = folder_of(config, replace(described(config.pretrained), folder=BACKBONE), data, origin)
+    write_vla(config.out, folder, module.vla, statistics)
+    copy_backbone(config.pretrained.folder, config.out / BACKBONE, config.pretrained.family)

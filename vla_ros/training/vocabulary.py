@@ -1,0 +1,20 @@
+"""Every word of the tabletop: of its instructions, and of what is asked and said about its scenes."""
+
+from __future__ import annotations
+
+from vla_ros.policies.words import Words, collect
+from vla_ros.sim.marks import SENTENCE
+from vla_ros.sim.tasks import TASKS, wordings
+from vla_ros.training.changes import every_change
+from vla_ros.training.questions import every_sentence
+
+
+def tabletop_words() -> Words:
+    """The words of the training; those of the held-out sentences alone are not among them.
+
+    Words of questions come behind those of instructions, so that a model trained on these alone keeps its ids.
+    """
+    told = collect(sentence for task in TASKS.values() for sentence in wordings(task)).known
+    asked = collect((*every_sentence(), *every_change())).known
+    known = (*told, *(word for word in asked if word not in told))
+    return Words((*known, *(word for word in collect([SENTENCE]).known if word not in known)))
