@@ -41,8 +41,13 @@ lint: setup ## ruff and mypy
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-test: lint ## lint, then every test that is not marked slow
+test: lint ## lint, then every test that is not marked slow: those without nodes side by side, then the live ones
+ifeq ($(ARGS),)
+	@$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile -m "not (live or slow or faults)"
+	@$(BIN)/python -m pytest -m "live and not slow and not faults"
+else
 	@$(BIN)/python -m pytest $(ARGS)
+endif
 
 test-slow: setup ## the tests marked slow
 	@$(BIN)/python -m pytest -m slow $(ARGS)

@@ -61,6 +61,7 @@ setup(
             "replay = vla_ros.nodes.replay:main",
             "world_model = vla_ros.nodes.world_model:main",
             "dashboard = vla_ros.nodes.dashboard:main",
+            "scene_question = vla_ros.nodes.scene_question:main",
         ],
     },
 )

@@ -39,15 +39,15 @@ ROOMS = {
     "networks": room("", TORCH | {"numpy"}),
     "policies": room("core networks", TORCH | {"numpy", "yaml"}),
     "training": room(
-        "core networks policies bags sim",
-        TORCH | {"numpy", "yaml", "rich", "tqdm", "tensorboard", "PIL", "imageio", "skimage", "pyarrow", "av"},
+        "core networks policies bags sim ros.convert ros.ingest",
+        TORCH | {"numpy", "yaml", "rich", "tqdm", "tensorboard", "PIL", "imageio", "skimage", "pyarrow", "av", "peft"},
     ),
     "sim": room("core", {"numpy", "yaml", "mujoco", "OpenGL", "PIL"}),
     "bags": room(
         "core ros.convert ros.ingest",
         {"numpy", "yaml", "rosbags", "mcap", "pyarrow", "av", "PIL", "ament_index_python"} | MESSAGES,
     ),
-    "monitor": room("core", {"numpy", "yaml", "rich", "PIL", "aiohttp"}),
+    "monitor": room("core bags.formats", {"numpy", "yaml", "rich", "PIL", "aiohttp"}),
     "ros": room("core", {"numpy", "PIL"} | ROS),
     "nodes": room(
         " ".join(name for name in HOUSE if name not in ("training", "nodes", "cli")), {"numpy", "aiohttp"} | ROS, False
@@ -56,11 +56,12 @@ ROOMS = {
     "cli": room(" ".join(HOUSE), TORCH | ROS | {"numpy", "yaml", "rich", "mujoco", "PIL"}),
 }
 # The parts of a room's own law that are narrower than the room: core reads YAML, and calls Ruckig, in one file only;
-# bags asks where a message package is installed only for its definitions.
+# bags asks where a message package is installed only for its definitions; peft is needed for adapters alone.
 ONLY_HERE = {
     ("core", "yaml"): {"config.py"},
     ("core", "ruckig"): {"tracking.py"},
     ("bags", "ament_index_python"): {"definitions.py"},
+    ("training", "peft"): {"lora.py"},
 }
 CLI_MAX_LINES = 150
 
