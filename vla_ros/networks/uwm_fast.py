@@ -62,9 +62,8 @@ class FastBlock:
         self.qkv = packed(weight, bias, rows)
         self.query = packed(weight[:dim].contiguous(), bias[:dim].contiguous(), rows)
         self.key_value = packed(weight[dim:].contiguous(), bias[dim:].contiguous(), rows)
-        self.proj, self.fc1, self.fc2 = (
-            packed(linear.weight, linear.bias, rows) for linear in (block.attn.proj, block.mlp.fc1, block.mlp.fc2)
-        )
+        self.proj, self.fc2 = (packed(part.weight, part.bias, rows) for part in (block.attn.proj, block.mlp.fc2))
+        self.fc1 = packed(block.mlp.fc1.weight, block.mlp.fc1.bias, rows, gelu=True)
 
     def __call__(self, x: Tensor, modulation: Sequence[Tensor]) -> Tensor:
         """(B, N, D), six of (B, D), all float32 -> (B, N, D), or only the tokens of `read`."""
@@ -78,7 +77,7 @@ class FastBlock:
             k, v = self._heads(self.key_value(normed), 2)
         mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
         x = torch.addcmul(x, gate_a[:, None], self.proj(mixed).float())
-        hidden = F.gelu(self.fc1(modulated_norm(x, scale_m, shift_m).to(self.dtype)))
+        hidden = self.fc1(modulated_norm(x, scale_m, shift_m).to(self.dtype))
         return torch.addcmul(x, gate_m[:, None], self.fc2(hidden).float())
 
     def _heads(self, x: Tensor, parts: int) -> tuple[Tensor, ...]:
