@@ -175,7 +175,6 @@ def test_dry_means_none_and_motion_goes_on_from_the_last_command() -> None:
     plan.accept(chunk_of(0, [[0.1], [0.2]], ONE), 0, np.zeros(1))
     assert plan.command(200 * MS) == pytest.approx(0.2)
     assert plan.command(201 * MS) is None
-    assert plan.remaining_ns(150 * MS) == 50 * MS
     assert plan.accept(chunk_of(300 * MS, [[0.8], [0.9]], ONE), 350 * MS, np.array([0.2]))
     assert plan.command(350 * MS) == pytest.approx(0.2)
     assert plan.command(500 * MS) == pytest.approx(0.9)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from vla_ros.core.errors import ConfigError
+from vla_ros.core.paths import share_folder
 from vla_ros.core.signs import (
     BINS,
     KNOTS,
@@ -24,6 +26,7 @@ from vla_ros.core.surprise import (
     calibrate,
     calibrate_apart,
     conformal,
+    fingerprint,
     load_calibration,
     usual_of,
 )
@@ -160,8 +163,9 @@ def test_conformal_thresholds_keep_their_rate_and_refuse_what_they_cannot_promis
 def test_a_calibration_survives_its_file_and_a_broken_one_is_named(tmp_path):
     assert load_calibration(tmp_path) is None
     calibration = Calibration(0.5, 0.2, 0.05, 40, {"front imagined": (0.1, 0.2)}, {"front imagined": 0.3})
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
     path = calibration.save(tmp_path)
-    assert load_calibration(tmp_path) == calibration
+    assert load_calibration(tmp_path) == replace(calibration, weights=fingerprint(tmp_path))
     whole = path.read_text()
     path.write_text("{")
     with pytest.raises(ConfigError, match=r"surprise\.json.*right would be"):
@@ -172,3 +176,13 @@ def test_a_calibration_survives_its_file_and_a_broken_one_is_named(tmp_path):
     path.write_text('{"warm": 2}')
     with pytest.raises(ConfigError, match="did you mean 'warn'"):
         load_calibration(tmp_path)
+
+
+def test_a_calibration_is_of_the_weights_that_it_was_made_with(tmp_path):
+    weights = tmp_path / "model.safetensors"
+    weights.write_bytes(b"weights")
+    Calibration(0.5, 0.2, 0.05, 40, {}, {}).save(tmp_path)
+    assert load_calibration(tmp_path) is not None
+    weights.write_bytes(b"weights trained anew")
+    assert load_calibration(tmp_path) is None
+    assert load_calibration(share_folder() / "models" / "uwm_tabletop") is not None

@@ -160,6 +160,8 @@ def test_the_command_compares_models_and_writes_pictures(
     [
         (["eval", "tabletop", "--windows", "3"], "--windows: not for 'vla-ros eval MODEL'"),
         (["eval", "modes", "uwm_tabletop", "--card"], "--card: not for 'vla-ros eval modes'"),
+        (["eval", "questions", "vla_tabletop", "--held-out"], "--held-out: not for 'vla-ros eval questions'"),
+        (["eval", "bag", "x", "--seed", "3"], "--seed: not for 'vla-ros eval bag'"),
         (["eval", "modes", "uwm_tabletop", "--compare", "twin"], "--compare 'twin'; right would be NAME=FOLDER"),
         (["eval", "modes", "uwm_tabletp"], "no model folder (a folder with config.yaml); did you mean 'uwm_tabletop'?"),
         (["eval", "modes", "uwm_tabletop", "--episodes", "1"], "1 episodes, 512 windows; right would be 2 or more"),

@@ -32,7 +32,6 @@ class EvalOptions:
     execution: str = "receding_horizon"
     execute_steps: int = 0
     chunk_topic: str = CHUNK_TOPIC
-    timing_topic: str = TIMING_TOPIC
     worst: int = 5
     pictures: Path | None = None
     sim_time: bool = False
@@ -45,8 +44,8 @@ def eval_bag(path: Path, robot: RobotSpec, policy: Any, options: EvalOptions) ->
     inputs = tuple(source.topic for source in sources)
     with open_bag(path) as bag:
         check_inputs(bag, robot, sources)
-        said = (options.chunk_topic, options.timing_topic, *(spec.topic for spec, _ in robot.outputs))
-        plans = read_plans(timed(bag, said, options.sim_time), robot, options.chunk_topic, options.timing_topic)
+        said = (options.chunk_topic, TIMING_TOPIC, *(spec.topic for spec, _ in robot.outputs))
+        plans = read_plans(timed(bag, said, options.sim_time), robot, options.chunk_topic, TIMING_TOPIC)
         delay_ns = None if options.delay_ms is None else round(options.delay_ms * 1e6)
         loop = OpenLoop(robot, policy, plans, delay_ns, options.execution, options.execute_steps)
         comparison = Comparison(robot, plans, options.worst)

@@ -17,10 +17,16 @@ from typing import Any
 from vla_ros.cli import eval_bag
 
 # Options of one form only, and their defaults.
-CLOSED_LOOP = {"execute_steps": None, "time_limit": 12.0, "card": False, "wrong_colour": False, "marked": False}
+CLOSED_LOOP = {
+    "episodes": None, "seed": 10000, "held_out": False, "execute_steps": None, "time_limit": 12.0, "card": False,
+    "wrong_colour": False, "marked": False,
+}  # fmt: skip
 MODES: dict[str, Any] = {"windows": 512, "steps": None, "pictures": None, "compare": [], "compare_episodes": 0}
-EPISODES = {None: 120, "modes": 60, "bag": 0, "questions": 60}
-SHARED = {"bag": ("pictures", "execute_steps")}  # options of other forms that this one has, too
+EPISODES = {None: 120, "modes": 60, "questions": 60}
+# Options of other forms that this one has, too.
+SHARED = {
+    "bag": ("pictures", "execute_steps"), "modes": ("episodes", "seed", "held_out"), "questions": ("episodes", "seed"),
+}  # fmt: skip
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -22,6 +22,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-clock", dest="clock", action="store_false", help="leave /clock to somebody else")
     parser.add_argument("--graph", action="store_true", help="beside a policy and a commander in dry-run")
     parser.add_argument("--model", default="uwm_tabletop", help="that policy's model folder")
+    parser.add_argument("--network", action="store_true", help="who listens may run on other machines")
     parser.add_argument("--priority", type=int, default=0, help="real-time priority, 1 to 99, against busy neighbours")
     parser.add_argument(
         "--json", action="store_true", help="print count and lateness as one JSON object, the last line"
@@ -37,20 +38,11 @@ def run(args: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"
         given = vars(args) | {"bag": Path(args.bag).resolve(), "topics": " ".join(args.topics), "report": report}
+        given |= {"local": not args.network}
         names = (
-            "bag",
-            "robot",
-            "rate",
-            "start_s",
-            "loop",
-            "topics",
-            "commands",
-            "clock",
-            "graph",
-            "model",
-            "priority",
-            "report",
-        )
+            "bag", "robot", "rate", "start_s", "loop", "topics", "commands", "clock", "graph", "model", "priority",
+            "report", "local",
+        )  # fmt: skip
         words = {name: str(given[name]).lower() if isinstance(given[name], bool) else given[name] for name in names}
         code = launch("replay.launch.yaml", [f"{k}:={v}" for k, v in words.items() if v != ""], to_return=True)
         if args.json and report.is_file():

@@ -53,10 +53,6 @@ class Plan:
             return None
         return self._knots.at(now_ns)
 
-    def remaining_ns(self, now_ns: int) -> int:
-        """How much of the plan lies ahead [ns]."""
-        return 0 if self._knots is None else max(self._knots.last_ns - now_ns, 0)
-
     def clear(self) -> None:
         """Execute nothing. Chunks as old as those executed so far stay refused."""
         self._knots = self._chunk = None

@@ -33,14 +33,12 @@ class Verdict:
 
     command: (A,) float64 positions; None: send nothing.
     mode, reason: the state after this check; the reason is empty while all is well.
-    clamped: what was asked for lies outside the position limits.
     velocity: (A,) float64, of the commanded motion; zero in a hold, None where the command is.
     """
 
     command: Positions | None
     mode: Mode
     reason: str = ""
-    clamped: bool = False
     velocity: Positions | None = None
 
 
@@ -146,8 +144,7 @@ class Guard:
                 self._fault(fault)
         sent = self._next(command, now_ns)
         self._last, self._last_ns = sent.position, now_ns
-        asked = sent.position if command is None else np.asarray(command)
-        return Verdict(sent.position, self.mode, self.reason, self.limits.clamps(asked), sent.velocity)
+        return Verdict(sent.position, self.mode, self.reason, sent.velocity)
 
     def _next(self, due: ArrayLike | None, now_ns: int) -> Command:
         assert self._last is not None and self._hold is not None  # set by arm()

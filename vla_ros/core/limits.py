@@ -77,11 +77,6 @@ class Limits:
         """The same for standing still: an arm that stands within the margin is not moved out of it."""
         return self.slowed(self.within(target), last, dt_s)
 
-    def clamps(self, target: ArrayLike) -> bool:
-        """Whether (A,) `target` lies outside the limits or their margin."""
-        values = np.asarray(target, dtype=np.float64)
-        return bool(((values < self.lower) | (values > self.upper)).any())
-
     def within(self, target: ArrayLike) -> Positions:
         """(A,) float64: `target` clamped into the limits themselves, without their margin."""
         inside: Positions = clamp(np.asarray(target, dtype=np.float64), *self._hard)

@@ -17,7 +17,7 @@ class CameraSpec:
     """One camera: the name that policies know it by, its topic, and what an image on it must be.
 
     compressed: subscribe to `<topic>/compressed` (sensor_msgs/CompressedImage) in place of the raw image.
-    rate_hz: the rate to expect; diagnostics warn below it.
+    rate_hz: the rate to expect; frames within half a period of each other may replace one another.
     """
 
     name: str
@@ -59,7 +59,8 @@ class GripperSpec:
 class JointSpec:
     """One joint, in rad (revolute), m (prismatic) or its own unit (gripper), and per s, s^2, s^3 of it.
 
-    gripper: for a joint of kind gripper that should only open and close; without it, it follows the plan.
+    gripper: for a joint of kind gripper that should only open and close; without it, it follows the plan. A gripper is
+        held to its velocity, not to its acceleration and jerk.
     """
 
     name: str

@@ -7,6 +7,7 @@ kind (cross-conformal, Vovk 2015; `vla-ros bench surprise` counts false alarms i
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import threading
@@ -52,7 +53,8 @@ class Calibration:
 
     warn: from here on WARN. warn_rate, error_rate: the shares of normal episodes that may reach them. episodes: how
     many set the thresholds. usual: what each number of each sign rarely exceeds in normal runs. spread: the logarithm
-    of the excess over it that is an alarm. signs: which signs they are; others cannot be held against them.
+    of the excess over it that is an alarm. signs: which signs they are; others cannot be held against them. weights:
+    of which they are, see `fingerprint`.
     """
 
     warn: float
@@ -62,6 +64,7 @@ class Calibration:
     usual: Mapping[str, tuple[float, ...]]
     spread: Mapping[str, float]
     signs: int = VERSION
+    weights: str = ""
 
     def scores(self, reading: Reading) -> dict[str, float]:
         """Each sign's surprise; those that were not calibrated are left out."""
@@ -69,9 +72,10 @@ class Calibration:
         return {name: _excess(name, values, self.usual[name]) / self.spread[name] for name, values in known.items()}
 
     def save(self, folder: Path) -> Path:
-        """Write into the model folder."""
+        """Write into the model folder, whose weights they are from then on."""
         path = folder / FILE
-        path.write_text(json.dumps(asdict(self)) + "\n", encoding="utf-8")
+        plain = asdict(replace(self, weights=fingerprint(folder)))
+        path.write_text(json.dumps(plain) + "\n", encoding="utf-8")
         return path
 
 
@@ -125,8 +129,16 @@ def is_inverse(sign: str) -> bool:
     return sign.startswith(INVERSE)
 
 
+def fingerprint(folder: Path) -> str:
+    """A name for the weights of a model folder."""
+    found = hashlib.sha256()
+    for path in sorted(folder.glob("*.safetensors")):
+        found.update(path.read_bytes())
+    return found.hexdigest()[:12]
+
+
 def load_calibration(folder: Path) -> Calibration | None:
-    """What the model folder holds; None where it was never calibrated."""
+    """What the model folder holds; None where its weights were never calibrated."""
     path = folder / FILE
     if not path.is_file():
         return None
@@ -137,7 +149,7 @@ def load_calibration(folder: Path) -> Calibration | None:
         raise ConfigError(f"{path}: {error}; right would be what `vla-ros calibrate surprise` writes") from None
     if found.signs != VERSION:
         raise ConfigError(f"{path}: made for signs that are no longer read; run `vla-ros calibrate surprise` again")
-    return found
+    return found if found.weights == fingerprint(folder) else None
 
 
 def calibrate_apart(episodes: Sequence[Sequence[Reading]], warn_rate: float, error_rate: float) -> Calibration:

@@ -4,21 +4,10 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from dataclasses import dataclass
 
 import numpy as np
 
 from vla_ros.core.types import NS_PER_S
-
-
-@dataclass(frozen=True, slots=True)
-class LatencySummary:
-    """Percentiles over the window [ms]; count: how many samples ever. All NaN while the window is empty."""
-
-    p50_ms: float
-    p99_ms: float
-    max_ms: float
-    count: int
 
 
 class LatencyStats:
@@ -26,24 +15,14 @@ class LatencyStats:
 
     def __init__(self, window: int = 512) -> None:
         self._samples_ms: deque[float] = deque(maxlen=window)
-        self._count = 0
 
     def add_ns(self, latency_ns: int) -> None:
         """Take one latency [ns]."""
         self._samples_ms.append(latency_ns / 1e6)
-        self._count += 1
 
     def quantile_ms(self, q: float) -> float:
         """A quantile (0 to 1) over the window [ms]; NaN while it is empty."""
         return float(np.quantile(self._samples_ms, q)) if self._samples_ms else float("nan")
-
-    def summary(self) -> LatencySummary:
-        """The usual percentiles."""
-        return LatencySummary(self.quantile_ms(0.5), self.quantile_ms(0.99), self.quantile_ms(1.0), self._count)
-
-    def clear(self) -> None:
-        """Forget the window; the count goes on."""
-        self._samples_ms.clear()
 
 
 class RateMeter:
