@@ -55,7 +55,7 @@ def test_what_is_published_is_recorded_with_its_quality_of_service(
 ) -> None:
     source, path = Source(world.node), tmp_path / "bag"
     recorder = processes.start("recorder", bag=path, split_s=0.5, compress=True)
-    until(lambda: world.says("recorder", f"recording {path}"), 20, "the recorder")
+    until(lambda: world.says("recorder", f"recording {path}"), what="the recorder")
     before = source.sent
     until(lambda: source.sent > before + 150, 20, "messages")
     assert world.trigger("recorder/begin_episode")[0] and world.trigger("recorder/end_success")[0]
@@ -78,13 +78,13 @@ def test_what_is_published_is_recorded_with_its_quality_of_service(
         states = next(one for one in reader.connections if one.topic == "/joint_states")
         assert states.digest == definition_of("sensor_msgs/msg/JointState")[1]  # the live graph's hash is rosbags' own
     recorder.terminate()
-    assert recorder.wait(5) == 0
+    assert recorder.wait(30) == 0
 
 
 def test_a_full_disk_ends_the_recording_and_nothing_else(processes: Processes, world: World, tmp_path: Path) -> None:
     source = Source(world.node)
     recorder = processes.start("recorder", bag=tmp_path / "bag", min_free_mb=1e9)
-    until(lambda: world.says("recorder", "MB left on the disk; recording ends"), 20, "the end of the recording")
+    until(lambda: world.says("recorder", "MB left on the disk; recording ends"), what="the end of the recording")
     assert recorder.poll() is None and source.sent > 0
     with open_bag(tmp_path / "bag") as bag:
         assert bag.count >= 0  # complete, whatever is in it
@@ -100,7 +100,7 @@ def test_sigkill_costs_a_second_at_the_most(
         path = tmp_path / f"bag{k}"
         recorder = processes.start("recorder", bag=path, storage=storage)
         world.diagnostics.pop("recorder", None)
-        until(lambda path=path: world.says("recorder", f"recording {path}"), 20, "the recorder")
+        until(lambda path=path: world.says("recorder", f"recording {path}"), what="the recorder")
         time.sleep(1.5 + chance.random())
         last = source.sent
         recorder.kill()
@@ -143,17 +143,17 @@ def test_a_replay_sends_every_message_in_time_and_in_order(processes: Processes,
         ],
     )
     world.node.create_subscription(
-        JointState, "/joint_states", lambda m: heard.append((time.time(), m.position[0])), 400
+        JointState, "/joint_states", lambda m, info: heard.append((info["source_timestamp"] / 1e9, m.position[0])), 400
     )
     world.node.create_subscription(Clock, "/clock", lambda m: clocks.append(m.clock.sec), 10)
     report = tmp_path / "report.json"
     replay = processes.start("replay", bag=bag, rate=2.0, report=report)
-    assert replay.wait(20) == 0, processes.output("replay")
+    assert replay.wait(60) == 0, processes.output("replay")
     until(lambda: len(heard) == 400, 5, f"the last message: {len(heard)}")
     assert [number for _, number in heard] == list(range(400))
     assert heard[-1][0] - heard[0][0] == pytest.approx(399 * 0.005 / 2, abs=0.3)
     assert json.loads(report.read_text())["messages"] == 400
-    assert clocks and set(clocks) <= {10**9, 10**9 + 1, 10**9 + 2, 10**9 + 3, 10**9 + 4}
+    assert clocks and set(clocks) <= set(range(10**9, 10**9 + 30))  # it goes on while the replay ends
 
 
 def test_a_loop_begins_again_and_its_clock_with_it(processes: Processes, world: World, tmp_path: Path) -> None:

@@ -70,6 +70,7 @@ def say(world) -> None:
 
 def test_three_failures_make_it_inactive_until_it_is_mended(world, processes, start, chunks, tmp_path):
     from lifecycle_msgs.msg import Transition
+    from lifecycle_msgs.srv import GetState
 
     from vla_ros.ros.clients import ServiceCaller
 
@@ -80,6 +81,7 @@ def test_three_failures_make_it_inactive_until_it_is_mended(world, processes, st
     until(lambda: world.says("policy", "inactive after 3 failures"), what="the end of its patience")
     assert world.says("policy", "not finite")
     caller = ServiceCaller(world.node)
+    until(lambda: caller.is_there(GetState, "policy/get_state"), what="its service")
     assert not caller.is_active("policy") and process.poll() is None and chunks == []
     (tmp_path / "mended").touch()
     assert caller.change_state("policy", Transition.TRANSITION_ACTIVATE)

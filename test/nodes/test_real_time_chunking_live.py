@@ -6,6 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
+from live_nodes import patient_robot
 from std_msgs.msg import String
 from trajectory_msgs.msg import JointTrajectory
 from waiting import until
@@ -27,7 +28,7 @@ def breaks(chunks: list[ActionChunk]) -> np.ndarray:
 
 
 @pytest.mark.parametrize("execution", ["real_time_chunking", "receding_horizon"])
-def test_chunks_continue_each_other_only_with_real_time_chunking(world, processes, tiny_model, execution):
+def test_chunks_continue_each_other_only_with_real_time_chunking(world, processes, tiny_model, tmp_path, execution):
     chunks: list[ActionChunk] = []
     world.node.create_subscription(
         JointTrajectory, "action_chunk", lambda message: chunks.append(trajectory_to_chunk(message)), COMMAND
@@ -35,15 +36,23 @@ def test_chunks_continue_each_other_only_with_real_time_chunking(world, processe
     sentence = world.node.create_publisher(String, "/instruction", LATCHED)
     processes.start("sim")
     processes.start("policy", model=tiny_model, execution=execution)
-    processes.start("commander", execution=execution)
+    processes.start("commander", execution=execution, robot=patient_robot(tmp_path))
     until(lambda: world.says("policy", "waiting for an instruction"), what="the policy")
     sentence.publish(String(data=SENTENCE))
     until(lambda: world.says("policy", "planning"), what="plans")
     until(lambda: world.trigger("commander/arm")[0], what="arming")
-    first = len(chunks)
-    until(lambda: len(chunks) > first + 12, what="chunks")
-    assert not world.says("commander", "stale")
-    found = breaks(chunks[first + 2 :])
+
+    def undisturbed() -> int | None:
+        """The number of the first of 13 chunks, during which the commander was in no fault."""
+        first = len(chunks)
+        until(lambda: len(chunks) > first + 12, what="chunks")
+        if not world.says("commander", "fault: "):
+            return first
+        until(lambda: world.trigger("commander/arm")[0], what="arming again")
+        return None
+
+    first = next(number for number in (undisturbed() for _ in range(3)) if number is not None)
+    found = breaks(chunks[first + 2 : first + 13])
     assert len(found) >= 8
     if execution == "real_time_chunking":
         assert np.median(found) < 1e-3, found
@@ -58,5 +67,5 @@ def test_a_policy_that_cannot_continue_is_refused_by_name(processes, tiny_model,
         "from vla_ros.nodes.policy import main\nmain()\n"
     )
     process = processes.start("policy", script=script, model=tiny_model, execution="real_time_chunking")
-    assert process.wait(30) != 0
+    assert process.wait(60) != 0
     assert "cannot continue a plan" in processes.output("policy")

@@ -19,15 +19,17 @@ def test_a_viewer_that_comes_late_does_not_hold_up_the_joint_states(rclpy_contex
 
     node, viewer = SimNode(), rclpy.create_node("viewer")
     frames: list[int] = []
+    steps_s: list[float] = []
     viewer.create_subscription(Image, "/overview/image_raw", lambda m: frames.append(m.width), SENSOR)
-    slowest_s, deadline = 0.0, time.monotonic() + 20
-    while not frames and time.monotonic() < deadline:
+    deadline = time.monotonic() + 20
+    while len(frames) < 5 and time.monotonic() < deadline:
         before_s = time.thread_time()  # of this thread alone: whatever else the machine does
         rclpy.spin_once(node, timeout_sec=0.02)
-        slowest_s = max(slowest_s, time.thread_time() - before_s)
+        steps_s.append(time.thread_time() - before_s)
         rclpy.spin_once(viewer, timeout_sec=0.0)
     node.close()
     node.destroy_node()
     viewer.destroy_node()
-    assert frames == [320]
-    assert slowest_s < 0.06, f"one step of the simulator took {slowest_s:.3f} s of computing"
+    assert frames == 5 * [320]
+    slowest_s, usual_s = max(steps_s), sorted(steps_s)[-5]  # the others with a picture are as slow on a slow machine
+    assert slowest_s < max(0.06, 3 * usual_s), f"one step of the simulator took {slowest_s:.3f} s of computing"

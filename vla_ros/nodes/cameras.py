@@ -17,7 +17,7 @@ from vla_ros.ros.lifecycle import spin
 from vla_ros.ros.parameters import declare, parameter
 from vla_ros.ros.qos import SENSOR
 
-FIND_S, LINGER_S = 20.0, 1.0
+FIND_S, MATCH_S, LINGER_S = 20.0, 0.5, 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +45,13 @@ class CamerasNode(Node):
         self._publishers = [self.create_publisher(Image, topic, SENSOR) for topic in self.parameters.topics.split()]
         self._left, self._sent = round(self.parameters.seconds * self.parameters.rate_hz), 0
         self._end_s = time.monotonic() + FIND_S
+        self._heard_s: float | None = None
         self.create_timer(1 / self.parameters.rate_hz, self._shoot)
 
     def _shoot(self) -> None:
         if not self._left:
             self._finish()
-        elif self._sent or all(publisher.get_subscription_count() for publisher in self._publishers):
+        elif self._sent or self._heard():
             now_ns = int(self.get_clock().now().nanoseconds)
             for publisher in self._publishers:
                 publisher.publish(array_to_image(self._frame, now_ns))
@@ -59,6 +60,14 @@ class CamerasNode(Node):
         elif time.monotonic() > self._end_s:
             self.get_logger().error(f"nobody records {self.parameters.topics}")
             self.context.try_shutdown()
+
+    def _heard(self) -> bool:
+        """Whether somebody has listened to every camera for a while: what is sent sooner may be lost."""
+        if not all(publisher.get_subscription_count() for publisher in self._publishers):
+            self._heard_s = None
+        elif self._heard_s is None:
+            self._heard_s = time.monotonic()
+        return self._heard_s is not None and time.monotonic() - self._heard_s > MATCH_S
 
     def _finish(self) -> None:
         """The last pictures are still on their way."""
