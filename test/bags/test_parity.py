@@ -73,7 +73,7 @@ class Live:
         self.now_ns, self.seen = 0, dict[int, Observation]()
         self._callbacks: dict[str, Any] = {}
         self._synchroniser = Synchroniser(spec)
-        self.inputs = Inputs(self, spec, self._synchroniser, spec.camera_names, self._on_image, lambda _: None)
+        self.inputs = Inputs(self, spec, self._synchroniser, spec.camera_names, self._on_image, print, print)
 
     def create_subscription(self, kind: Any, topic: str, callback: Any, qos: Any) -> None:
         self._callbacks[topic] = callback

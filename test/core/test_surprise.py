@@ -186,3 +186,12 @@ def test_a_calibration_is_of_the_weights_that_it_was_made_with(tmp_path):
     weights.write_bytes(b"weights trained anew")
     assert load_calibration(tmp_path) is None
     assert load_calibration(share_folder() / "models" / "uwm_tabletop") is not None
+
+
+def test_a_reading_of_a_moment_ago_does_not_silence_what_was_heard_since():
+    usual = {"arm follows": (0.01,), "front imagined": (0.1,)}
+    surprise = Surprise(Calibration(0.5, 0.2, 0.05, 60, usual, dict.fromkeys(usual, math.log(2))))
+    surprise.hear(NS_PER_S, {"arm follows": np.array([0.04])})
+    earlier_ns = NS_PER_S - NS_PER_S // 10  # the other thread took this long to judge its picture
+    assert surprise.hear(earlier_ns, {"front imagined": np.array([0.1])}) == pytest.approx(2)
+    assert surprise.reason == "arm follows"

@@ -74,3 +74,10 @@ def test_a_plan_is_replaced_before_the_guard_calls_it_stale() -> None:
 def test_execute_steps_beyond_the_horizon_are_refused() -> None:
     with pytest.raises(ValueError, match="execute_steps is 13; right would be 1 to the horizon, 12"):
         ReplanClock(13, 12, STEP_NS)
+
+
+def test_an_age_is_infinite_where_the_clock_went_back() -> None:
+    meter = RateMeter()
+    meter.tick(10**12)
+    assert meter.age_s(10**12 + 2 * 10**9) == 2.0
+    assert meter.age_s(10**12 - 30 * 10**9) == math.inf

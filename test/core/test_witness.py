@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from small_robot import small_robot
 
 from vla_ros.core.expectation import Expectation
 from vla_ros.core.types import ActionChunk, Observation, Prediction
@@ -27,7 +30,7 @@ class Model:
 
 @pytest.fixture
 def witness() -> Witness:
-    return Witness(Model(), [False, False, True], STEP_NS)
+    return Witness(Model(), small_robot(), STEP_NS)
 
 
 def seen(step: int, value: int = 0, state: tuple[float, ...] = (0.0, 0.0, 0.0)) -> Observation:
@@ -101,3 +104,20 @@ def test_a_command_in_two_messages_counts_once_both_are_there(witness):
 def test_a_frozen_camera_is_told_by_the_arm_that_moves(witness):
     ways = [witness.observe(seen(step, state=(0.1 * step, 0, 0)))["front still"][0] for step in range(4)]
     assert np.allclose(ways, [0, 0.1, 0.2, 0.3])
+
+
+def test_a_gripper_of_any_unit_is_read_in_shares_of_its_stroke():
+    """Fingers of 0 to 0.04 m that do not close are as surprising as those of 0 to 1; an arm joint stays in rad."""
+    robot = small_robot()
+    fingers = replace(robot.joints[2], lower=0.0, upper=0.04)
+    witness = Witness(Model(), replace(robot, joints=(*robot.joints[:2], fingers)), STEP_NS)
+    witness.expect(expectation())
+    for step in range(1, 121):
+        witness.command(step * STEP_NS // 10, np.array([0.5, 0.0, 0.04]))
+    for step in range(1, 13):
+        reading = witness.observe(seen(step))
+    assert np.allclose(reading["arm follows"], [0, 0, 0.5, 0])
+    assert np.allclose(reading["gripper follows"], [0, 1]), "the fingers stayed open"
+    (last,) = (judged for judged in witness.judge() if judged.came is not None)
+    assert np.allclose(last.reading["inverse arm"], [0.5, 0])
+    assert np.allclose(last.reading["inverse gripper"], 1), "the pictures tell of open fingers"

@@ -31,12 +31,18 @@ class Robot:
 
         self.node = node = rclpy.create_node("robot")
         self.synchroniser = Synchroniser(ROBOT)
-        self.images, self.sentences = 0, []
-        self.inputs = Inputs(node, ROBOT, self.synchroniser, ROBOT.camera_names, self._count, self.sentences.append)
+        self.images, self.jumps, self.sentences = 0, 0, []
+        self.inputs = Inputs(
+            node, ROBOT, self.synchroniser, ROBOT.camera_names, self._count, self.sentences.append, self._jumped
+        )  # fmt: skip
         self.cameras = {c.name: node.create_publisher(Image, c.topic, 10) for c in ROBOT.cameras}
         self.states = node.create_publisher(JointState, ROBOT.joint_states_topic, 10)
         self.instruction = node.create_publisher(String, ROBOT.instruction_topic, LATCHED)
         self.until(lambda: all(p.get_subscription_count() for p in (*self.cameras.values(), self.instruction)))
+
+    def _jumped(self) -> None:
+        self.jumps += 1
+        self.synchroniser.reset()
 
     def _count(self) -> None:
         self.images += 1
@@ -127,3 +133,19 @@ def test_a_sentence_that_cannot_be_obeyed_ends_the_former_one(robot):
         assert reason in robot.refused("instruction")
         assert robot.synchroniser.instruction == "" and reason in robot.inputs.instruction_error
     assert robot.sentences == ["push it"] * 3
+
+
+def test_a_wall_clock_that_is_set_back_begins_anew(robot, monkeypatch):
+    """Else all that comes would be older than what came before, for as long as the clock went back."""
+    from rclpy.duration import Duration
+
+    assert robot.all_is_well() and robot.jumps == 0
+    clock = robot.node.get_clock()
+
+    class SetBack:
+        def now(self):
+            return clock.now() - Duration(seconds=30)
+
+    monkeypatch.setattr(robot.node, "get_clock", SetBack)
+    assert robot.all_is_well() and robot.jumps == 1
+    assert robot.all_is_well() and robot.jumps == 1

@@ -56,3 +56,7 @@ class ReplanClock:
     def reset(self) -> None:
         """The next observation is due (new episode, clock jumped back). Measured delays stay."""
         self._last_ns = None
+
+    def forget_delays(self) -> None:
+        """Measure anew: where delays forbid to infer, no later one would ever say that it has become faster."""
+        self._delays.clear()

@@ -92,7 +92,8 @@ class Surprise:
         scores = self.calibration.scores(reading)
         with self._lock:
             heard = self._heard | {name: (now_ns, score) for name, score in scores.items()}
-            self._heard = {name: item for name, item in heard.items() if 0 <= now_ns - item[0] <= HOLD_S * NS_PER_S}
+            # Two threads call, each with the time of its own picture: what was heard may be later than now.
+            self._heard = {name: item for name, item in heard.items() if abs(now_ns - item[0]) <= HOLD_S * NS_PER_S}
         return self.value
 
     @property

@@ -24,6 +24,10 @@ class LatencyStats:
         """A quantile (0 to 1) over the window [ms]; NaN while it is empty."""
         return float(np.quantile(self._samples_ms, q)) if self._samples_ms else float("nan")
 
+    def clear(self) -> None:
+        """Forget all."""
+        self._samples_ms.clear()
+
 
 class RateMeter:
     """Rate and age of one stream, from the moments at which its messages came."""
@@ -50,8 +54,9 @@ class RateMeter:
         return gaps * NS_PER_S / (span_ns if silence_ns <= 2 * mean_ns else span_ns + silence_ns)
 
     def age_s(self, now_ns: int) -> float:
-        """Seconds since the last one; infinite before the first."""
-        return (now_ns - self._moments[-1]) / NS_PER_S if self._moments else float("inf")
+        """Seconds since the last one; infinite before the first, and where the clock went back by over a second."""
+        age_s = (now_ns - self._moments[-1]) / NS_PER_S if self._moments else float("inf")
+        return age_s if age_s > -1 else float("inf")
 
 
 class CpuMeter:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from vla_ros.core.buffer import StreamBuffer
 from vla_ros.core.expectation import Expectation, Recent, what_came
 from vla_ros.core.novelty import came_and_went, picture_of
+from vla_ros.core.robot import RobotSpec
 from vla_ros.core.signs import (
     Map,
     Reading,
@@ -74,9 +75,11 @@ class Witness:
     """One robot's. Three threads may share it: `command`, `see` and `reset` in one, `look` in one, `expect` and `judge`
     in one. A `reset` while another looks leaves at most one picture of before it behind."""
 
-    def __init__(self, model: Answers, is_gripper: Sequence[bool], step_ns: int) -> None:
+    def __init__(self, model: Answers, robot: RobotSpec, step_ns: int) -> None:
         self._model, self._step_ns = model, step_ns
-        self._gripper = np.asarray(is_gripper, dtype=bool)
+        self._gripper = robot.is_gripper
+        # (D,) what 1 is in the signs of joints: rad or m of the arm; of a gripper its stroke, whatever its unit is.
+        self._unit = np.where(self._gripper, robot.limits("upper") - robot.limits("lower"), 1.0)
         self._commands: StreamBuffer[Vector] = StreamBuffer(COMMANDS)
         self.recent = Recent(KEPT, step_ns // 2)
         self.reset()
@@ -109,7 +112,7 @@ class Witness:
 
     def look(self, observation: Observation) -> Reading:
         """At what was seen last: are the pictures alive, do the joints follow? About 10 ms."""
-        measured = observation.state[-1].astype(np.float64)
+        measured = observation.state[-1].astype(np.float64) / self._unit
         found: dict[str, Vector] = {}
         for camera, frames in observation.images.items():
             still = self._still.setdefault(camera, Stillness())
@@ -121,7 +124,7 @@ class Witness:
         ):
             commands = self._between(observation.stamp_ns - round(slack_s * NS_PER_S), observation.stamp_ns)
             if commands is not None and joints.any():
-                found[f"{name} follows"] = outside(measured[joints], commands[:, joints])
+                found[f"{name} follows"] = outside(measured[joints], (commands / self._unit)[:, joints])
         return found
 
     def expect(self, expectation: Expectation) -> None:
@@ -181,7 +184,7 @@ class Witness:
             return {}
         chunk = self._model.explain(expectation.observation, came)
         inferred = chunk.actions[np.isin(chunk.due_ns, expectation.due_ns)]
-        error = inverse_error(inferred.astype(np.float64), np.stack(commands))
+        error = inverse_error(inferred.astype(np.float64), np.stack(commands)) / self._unit
         parts = (("arm", ~self._gripper), ("gripper", self._gripper))
         return {f"inverse {name}": error[joints] for name, joints in parts if joints.any()}
 

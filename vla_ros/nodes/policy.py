@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
+import threading
+import time
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,8 +16,8 @@ from rclpy.duration import Duration
 from trajectory_msgs.msg import JointTrajectory
 
 from vla_ros.core.choosing import Chooser, Vetoed, scorer_of
-from vla_ros.core.continuation import Continuation, Continuer, check_can_continue
-from vla_ros.core.errors import ConfigError, MessageError, ModelError
+from vla_ros.core.continuation import Continuation, Continuer, check_can_continue, continuation
+from vla_ros.core.errors import ConfigError, ContractError, MessageError, ModelError, VlaRosError
 from vla_ros.core.execution import blend_of
 from vla_ros.core.prefetch import ReplanClock
 from vla_ros.core.robot import load_robot
@@ -51,11 +54,15 @@ class Parameters(ModelParameters):
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """An observation to plan from, when it was complete [ns], and how long its last image took to decode."""
+    """An observation to plan from, when it was complete [ns], and how long its last image took to decode.
+
+    era: how often everything had begun anew before; what is inferred across such a moment is of no use.
+    """
 
     observation: Observation
     complete_ns: int
     decode_ms: float
+    era: int
 
 
 class PolicyNode(ManagedNode):
@@ -66,7 +73,10 @@ class PolicyNode(ManagedNode):
         self.parameters = declare(self, Parameters)
         self._inputs: Inputs | None = None
         self._worker: Worker[Job] | None = None
+        self._last_worker: Worker[Job] | None = None
         self._chunks: Any = None
+        self._ready = False  # whether configure has made all that the rest needs
+        self._era, self._lock = 0, threading.Lock()  # over beginning anew, and over sending
 
     def configure(self) -> None:
         """Load robot and model, hold them against each other, warm up."""
@@ -76,17 +86,19 @@ class PolicyNode(ManagedNode):
         )
         contract: PolicyContract = self._policy.contract
         check_contract(contract, self._robot)
-        _refuse_broken(self._policy.infer(_blank(contract, getattr(self._policy, "example", "warm up"))))
+        steps = self.parameters.execute_steps or contract.execute_steps
+        if steps > contract.horizon:
+            raise ConfigError(f"execute_steps is {steps}; right would be 1 to the model's horizon, {contract.horizon}")
+        timeout_ns = round(self._robot.guard.plan_timeout_s * NS_PER_S)
+        self._replan = ReplanClock(steps, contract.horizon, contract.step_ns, timeout_ns)
+        self._continuer, self._chooser = self._make_continuer(steps), self._make_chooser()
+        self._warm_up(contract, steps)
         self._cameras = tuple(camera.name for camera in contract.cameras)
         self._synchroniser = Synchroniser(
             self._robot, cameras=self._cameras, history=contract.history, history_step_s=contract.step_s
         )
-        steps = self.parameters.execute_steps or contract.execute_steps
-        timeout_ns = round(self._robot.guard.plan_timeout_s * NS_PER_S)
-        self._replan = ReplanClock(steps, contract.horizon, contract.step_ns, timeout_ns)
-        self._continuer, self._chooser = self._make_continuer(steps), self._make_chooser()
         self._instruction, self._problem = "", ""
-        self._failures: deque[int] = deque(maxlen=FAILURES)
+        self._failures: deque[float] = deque(maxlen=FAILURES)  # by the steady clock [s]
         self._inference, self._sent = LatencyStats(), RateMeter()
         self._turns = Leader(turns_file(self.context.get_domain_id(), self.get_namespace()))
         if self._chunks is None:
@@ -96,6 +108,17 @@ class PolicyNode(ManagedNode):
             self.create_timer(0.2, self._watch_failures)
             threshold = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True)
             self._jumps = self.get_clock().create_jump_callback(threshold, post_callback=lambda _: self._restart())
+        self._ready = True
+
+    def _warm_up(self, contract: PolicyContract, steps: int) -> None:
+        """The first true chunks must not pay for what torch does only once: without a plan, and continuing one."""
+        blank = _blank(contract, getattr(self._policy, "example", "warm up"))
+        chunk = self._policy.infer(blank)
+        _refuse_broken(chunk)
+        if self._continuer is not None and steps < contract.horizon:
+            later = replace(blank, stamp_ns=steps * contract.step_ns)
+            _refuse_broken(self._policy.infer(later, continuation(chunk, later.stamp_ns, contract.step_ns).plan, 1))
+        self._policy.reset()
 
     def _make_continuer(self, steps: int) -> Continuer | None:
         execution, robot = self.parameters.execution, self._robot
@@ -116,33 +139,46 @@ class PolicyNode(ManagedNode):
 
     def activate(self) -> None:
         """Listen, and plan."""
+        if self._last_worker is not None and not self._last_worker.ended:
+            raise VlaRosError("the last inference is still under way; right would be to activate once it is over")
         self._problem = ""
         self._failures.clear()
-        self._worker = Worker(self._infer, self._failed, "inference")
+        self._worker = self._last_worker = Worker(self._infer, self._failed, "inference")
         self._inputs = Inputs(
-            self, self._robot, self._synchroniser, self._cameras, self._on_image, lambda _: self._replan.reset()
-        )
+            self, self._robot, self._synchroniser, self._cameras, self._on_image, lambda _: self._replan.reset(),
+            self._restart,
+        )  # fmt: skip
 
     def deactivate(self) -> None:
         """Cease to listen; a chunk under way is dropped."""
         if self._inputs is not None:
             self._inputs.close()
             self._inputs = None
+        self._restart()
         if self._worker is not None:
             self._worker.close()
             self._worker = None
             self._turns.close()
-        if hasattr(self, "_synchroniser"):
-            self._restart()
+
+    def cleanup(self) -> None:
+        """Give the model's memory back: the next one must find room."""
+        self._policy = self._chooser = None
+        gc.collect()
 
     def _now_ns(self) -> int:
         return int(self.get_clock().now().nanoseconds)
 
     def _restart(self) -> None:
-        self._synchroniser.reset()
-        self._replan.reset()
-        if self._continuer is not None:
-            self._continuer.reset()
+        """Begin anew; what is being inferred is dropped."""
+        if not self._ready:
+            return
+        with self._lock:
+            self._era += 1
+            self._synchroniser.reset()
+            self._replan.reset()
+            self._failures.clear()
+            if self._continuer is not None:
+                self._continuer.reset()
 
     def _on_image(self) -> None:
         if self._worker is None or self._inputs is None or self._worker.busy or not self._synchroniser.instruction:
@@ -150,11 +186,13 @@ class PolicyNode(ManagedNode):
         now_ns = self._now_ns()
         observation = self._synchroniser.observe(now_ns)
         if observation is not None and self._replan.is_due(observation.stamp_ns):
-            self._worker.submit(Job(observation, now_ns, self._inputs.decode_ms))
+            self._worker.submit(Job(observation, now_ns, self._inputs.decode_ms, self._era))
 
     def _infer(self, job: Job) -> None:
         """In the inference thread."""
         observation, started_ns = job.observation, self._now_ns()
+        if job.era != self._era:
+            return
         if observation.instruction != self._instruction:
             self._policy.reset()
             self._instruction = observation.instruction
@@ -164,14 +202,8 @@ class PolicyNode(ManagedNode):
             self.get_logger().warning(self._turns.problem, once=True)
         inferred_ns = self._now_ns() - choice_ns
         _refuse_broken(chunk)
-        worker = self._worker
-        if worker is None or observation.instruction != self._synchroniser.instruction:
-            return  # stopped, or told something else meanwhile
-        self._chunks.publish(chunk_to_trajectory(chunk))
-        if self._continuer is not None:
-            self._continuer.sent(chunk, observation.instruction)
-        sent_ns = self._now_ns()
-        self._replan.planned(observation.stamp_ns, sent_ns)
+        if (sent_ns := self._send(chunk, job)) is None:
+            return
         self._inference.add_ns(inferred_ns - started_ns)
         self._sent.tick(sent_ns)
         self._problem = ""
@@ -184,11 +216,29 @@ class PolicyNode(ManagedNode):
         }  # fmt: skip
         self._timing.publish(status(self.get_name(), Report(OK, "", values)))
 
+    def _send(self, chunk: ActionChunk, job: Job) -> int | None:
+        """When it was sent [ns]; None where it was not: stopped, begun anew, or told something else meanwhile."""
+        instruction = job.observation.instruction
+        with self._lock:
+            if job.era != self._era or instruction != self._synchroniser.instruction:
+                return None
+            self._chunks.publish(chunk_to_trajectory(chunk))
+            sent_ns = self._now_ns()
+            if self._continuer is not None:
+                self._continuer.sent(chunk, instruction)
+            self._replan.planned(job.observation.stamp_ns, sent_ns)
+        return sent_ns
+
     def _plan(self, observation: Observation) -> tuple[ActionChunk, int]:
         """A chunk, and how much of the time went into choosing it [ns]."""
         left = Continuation()
         if self._continuer is not None:
-            left = self._continuer.next(observation, self._replan.delay_ns)
+            try:
+                left = self._continuer.next(observation, self._replan.delay_ns)
+            except ContractError:  # too slow, of late: a policy that is so always will say it again
+                self._continuer.reset()
+                self._replan.forget_delays()
+                raise
         continued = () if left.plan is None else (left.plan, left.frozen_steps)
         chunk = self._policy.infer(observation, *continued)
         if self._chooser is None:
@@ -202,10 +252,10 @@ class PolicyNode(ManagedNode):
         self._problem = str(error) or repr(error)
         self.get_logger().error(f"no chunk: {self._problem}", throttle_duration_sec=2.0)
         if not isinstance(error, MessageError | Vetoed):
-            self._failures.append(self._now_ns())
+            self._failures.append(time.monotonic())
 
     def _watch_failures(self) -> None:
-        recent = len(self._failures) == FAILURES and self._now_ns() - self._failures[0] < WITHIN_S * NS_PER_S
+        recent = len(self._failures) == FAILURES and time.monotonic() - self._failures[0] < WITHIN_S
         if recent and self._worker is not None:
             self.get_logger().error(f"{FAILURES} failures within {WITHIN_S:g} s; going inactive")
             problem = self._problem
@@ -240,7 +290,7 @@ def _refuse_broken(chunk: ActionChunk) -> None:
 
 
 def _blank(contract: PolicyContract, sentence: str) -> Observation:
-    """What the warm-up plans from: the first true chunk must not pay for what torch does only once."""
+    """What the warm-up plans from."""
     images = {c.name: np.zeros((contract.history, c.height, c.width, 3), dtype=np.uint8) for c in contract.cameras}
     return Observation(0, images, np.zeros((contract.history, len(contract.joints)), dtype=np.float32), sentence)
 

@@ -71,8 +71,9 @@ class SceneQuestionNode(ManagedNode):
         self._problem = ""
         self._worker = Worker(self._answer, self._failed, "answer")
         self._inputs = Inputs(
-            self, self._robot, self._synchroniser, self._cameras, lambda: None, lambda _: self._remember()
-        )
+            self, self._robot, self._synchroniser, self._cameras, lambda: None, lambda _: self._remember(),
+            self._synchroniser.reset,
+        )  # fmt: skip
 
     def deactivate(self) -> None:
         """Cease to listen."""

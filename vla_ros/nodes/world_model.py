@@ -6,6 +6,7 @@ import os
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before numpy and torch: the policy needs the cores more
 
+import gc
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from sensor_msgs.msg import Image
 from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import JointTrajectory
 
-from vla_ros.core.errors import ConfigError, ContractError, MessageError
+from vla_ros.core.errors import ConfigError, ContractError, MessageError, VlaRosError
 from vla_ros.core.expectation import Expectation
 from vla_ros.core.imagination import FORWARD, MODES, Imagination
 from vla_ros.core.robot import load_robot
@@ -69,6 +70,8 @@ class WorldModelNode(ManagedNode):
         self._inputs: Inputs | None = None
         self._worker: Worker[bool] | None = None
         self._looker: Worker[Observation] | None = None
+        self._last_workers: tuple[Worker[Any], ...] = ()
+        self._era = 0  # how often everything has begun anew; what is imagined across such a moment is of no use
         self._diagnostics: Diagnostics | None = None
         self._made: list[Callable[[], Any]] = []
         self.add_on_set_parameters_callback(_check_mode)
@@ -93,7 +96,7 @@ class WorldModelNode(ManagedNode):
         meeting = turns_file(self.context.get_domain_id(), self.get_namespace())
         self._turns = Follower(meeting, self.parameters.take_turns)
         self._model.breathe(self._turns.give_way)
-        self._witness = Witness(self._model, self._robot.is_gripper.tolist(), contract.step_ns)
+        self._witness = Witness(self._model, self._robot, contract.step_ns)
         self._imagination = Imagination()
         self._paused, self._asked, self._problem, self._started_s = False, False, "", -1e9
         self._took, self._waited, self._rate = LatencyStats(), LatencyStats(), RateMeter()
@@ -121,12 +124,16 @@ class WorldModelNode(ManagedNode):
 
     def activate(self) -> None:
         """Listen, and imagine."""
+        if not all(worker.ended for worker in self._last_workers):
+            raise VlaRosError("the last prediction is still under way; right would be to activate once it is over")
         self._problem = ""
         self._worker = Worker(self._work, self._failed, "imagination")
         self._looker = Worker(self._look, self._failed, "look")
+        self._last_workers = self._worker, self._looker
         self._inputs = Inputs(
-            self, self._robot, self._synchroniser, self._cameras, self._on_image, lambda _: self._imagination.plan(None)
-        )
+            self, self._robot, self._synchroniser, self._cameras, self._on_image,
+            lambda _: self._imagination.plan(None), self._restart,
+        )  # fmt: skip
         self._heard = [self.create_subscription(JointTrajectory, "action_chunk", self._on_chunk, COMMAND)]
         for spec, columns in self._robot.outputs:
             if spec.interface == "position":
@@ -139,21 +146,25 @@ class WorldModelNode(ManagedNode):
             self._inputs.close()
             for subscription in self._heard:
                 self.destroy_subscription(subscription)
+            self._restart()
             self._looker.close()
             self._worker.close()
             self._inputs = self._worker = self._looker = None
-            self._restart()
 
     def cleanup(self) -> None:
-        """Remove what `configure` made."""
+        """Remove what `configure` made, the model too: the next one must find room."""
+        for worker in self._last_workers:
+            worker.close(timeout_s=10.0)
         for remove in self._made:
             remove()
-        self._made, self._diagnostics = [], None
+        self._made, self._diagnostics, self._model = [], None, None
+        gc.collect()
 
     def _now_ns(self) -> int:
         return int(self.get_clock().now().nanoseconds)
 
     def _restart(self) -> None:
+        self._era += 1
         self._synchroniser.reset()
         self._witness.reset()
         self._imagination.plan(None)
@@ -169,7 +180,7 @@ class WorldModelNode(ManagedNode):
     def _look(self, observation: Observation) -> None:
         """In a thread of its own: the policy, too, has just got these pictures."""
         self._turns.give_way()
-        self._alarm.hear(observation.stamp_ns, self._witness.look(observation))
+        self._alarm.hear(self._now_ns(), self._witness.look(observation))
 
     def _on_chunk(self, message: JointTrajectory) -> None:
         try:
@@ -203,8 +214,10 @@ class WorldModelNode(ManagedNode):
             self._imagine(*question)
 
     def _imagine(self, observation: Observation, chunk: ActionChunk | None) -> None:
-        started_s, waited_ns = time.monotonic(), self._turns.waited_ns
+        started_s, waited_ns, era = time.monotonic(), self._turns.waited_ns, self._era
         prediction = self._model.show(self._model.foresee(observation, chunk, int(self.get_parameter("samples").value)))
+        if era != self._era:
+            return
         expectation = self._imagination.last = Expectation(observation, prediction, chunk)
         self._took.add_ns(round((time.monotonic() - started_s) * NS_PER_S))
         self._waited.add_ns(self._turns.waited_ns - waited_ns)

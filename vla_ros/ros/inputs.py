@@ -10,6 +10,7 @@ from rclpy.node import Node
 
 from vla_ros.core.robot import RobotSpec
 from vla_ros.core.streams import Synchroniser
+from vla_ros.core.types import NS_PER_S
 from vla_ros.ros.ingest import INSTRUCTION, JOINT_STATES, Ingest, Source
 from vla_ros.ros.qos import LATCHED, SENSOR
 
@@ -19,15 +20,18 @@ class Inputs(Ingest):
     named in `last_error`, and logged at most once in five seconds.
 
     on_image: called after each accepted image. on_instruction: called with each new sentence that was accepted.
+    on_jump: called where the clock has gone back further than stamps may lie ahead: what came before is of another
+        time, and would have all that comes now refused. (rclpy tells of jumps of simulated time alone.)
     """
 
     def __init__(
         self, node: Node, robot: RobotSpec, synchroniser: Synchroniser, cameras: tuple[str, ...],
-        on_image: Callable[[], None], on_instruction: Callable[[str], None],
+        on_image: Callable[[], None], on_instruction: Callable[[str], None], on_jump: Callable[[], None],
     ) -> None:  # fmt: skip
         super().__init__(robot, synchroniser, cameras)
         self._node = node
-        self._on_image, self._on_instruction = on_image, on_instruction
+        self._on_image, self._on_instruction, self._on_jump = on_image, on_instruction, on_jump
+        self._now_ns, self._ahead_ns = 0, round(robot.sync.max_ahead_s * NS_PER_S)
         self._subscriptions = [self._subscribe(source) for source in self.sources]
 
     def close(self) -> None:
@@ -48,7 +52,10 @@ class Inputs(Ingest):
         return self._node.create_subscription(source.kind, source.topic, partial(self._on_message, source), qos)
 
     def _on_message(self, source: Source, message: Any) -> None:
-        if not self.take(source, message, int(self._node.get_clock().now().nanoseconds)):
+        before_ns, self._now_ns = self._now_ns, int(self._node.get_clock().now().nanoseconds)
+        if self._now_ns < before_ns - self._ahead_ns:
+            self._on_jump()
+        if not self.take(source, message, self._now_ns):
             return
         if source.name == INSTRUCTION:
             self._on_instruction(self._synchroniser.instruction)

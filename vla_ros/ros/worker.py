@@ -32,13 +32,18 @@ class Worker(Generic[Job]):
             self._job = job
             self._changed.notify()
 
+    @property
+    def ended(self) -> bool:
+        """Whether its thread is over."""
+        return not self._thread.is_alive()
+
     def close(self, timeout_s: float = 1.0) -> bool:
         """End the thread after the job under way; False where it did not end in time."""
         with self._changed:
             self._closed, self._job = True, None
             self._changed.notify()
         self._thread.join(timeout_s)
-        return not self._thread.is_alive()
+        return self.ended
 
     def _run(self) -> None:
         while (job := self._next()) is not None:
@@ -46,8 +51,9 @@ class Worker(Generic[Job]):
                 self._work(job)
             except Exception as error:
                 self._failed(error)
-            with self._changed:
-                self._busy = False
+            finally:
+                with self._changed:
+                    self._busy = False
 
     def _next(self) -> Job | None:
         with self._changed:

@@ -61,7 +61,7 @@ class Episode:
         self.tabletop = Tabletop()
         self.tabletop.reset(seed, task)
         policy.reset()
-        self.witness = Witness(policy, load_robot(ROBOT).is_gripper.tolist(), policy.contract.step_ns)
+        self.witness = Witness(policy, load_robot(ROBOT), policy.contract.step_ns)
         self.camera = str(self._rng.choice([camera.name for camera in policy.contract.cameras]))
         self._from_s = float(self._rng.uniform(*ONSET_S))
         self.onset_s: float | None = None

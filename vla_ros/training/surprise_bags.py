@@ -49,7 +49,7 @@ class _BagWatch:
         self._ingest = Ingest(robot, self._synchroniser, cameras)
         self._sources = {source.topic: source for source in self._ingest.sources}
         self._outputs = {spec.topic: columns for spec, columns in robot.outputs if spec.interface == "position"}
-        self._witness = Witness(policy, robot.is_gripper.tolist(), contract.step_ns)
+        self._witness = Witness(policy, robot, contract.step_ns)
         self._imagination = Imagination()
         self._imagined_ns = 0
 
