@@ -343,6 +343,26 @@ def test_velocities_are_those_of_the_commands_and_zero_in_a_hold() -> None:
     assert cell.tick().velocity is None
 
 
+def test_a_late_tick_does_not_carry_an_arm_away_that_is_told_velocities() -> None:
+    """The drive keeps the last velocity until the next: what a late one lets it do too much must be undone."""
+    robot = small_robot(guard=GuardSpec(plan_timeout_s=5.0))
+    cell = Cell()
+    cell.commander = Commander(replace(robot, command=replace(robot.command, interface="velocity")))
+    cell.follows = False
+    cell.armed()
+    assert cell.commander.on_chunk(cell.chunk([0.6, 0.3, 0.5]), cell.now_ns) is None
+    velocity = np.zeros(3)
+    for number in range(300):
+        late_ns = 80 * MS if number == 40 else 0
+        cell.now_ns += late_ns
+        cell.position = cell.position + velocity * (PERIOD + late_ns) / 1e9
+        verdict = cell.tick()
+        assert verdict.mode is Mode.ARMED and verdict.velocity is not None
+        assert (np.abs(verdict.velocity) <= cell.commander.guard.limits.max_velocity).all()
+        velocity = verdict.velocity
+    assert cell.position[:2] == pytest.approx([0.6, 0.3], abs=5e-3)
+
+
 def test_at_the_end_of_a_plan_that_nothing_replaces_it_stands_still_there() -> None:
     cell = Cell(GuardSpec(plan_timeout_s=5.0)).armed()
     assert cell.commander.on_chunk(cell.chunk([0.3, 0.0, 0.5]), cell.now_ns) is None

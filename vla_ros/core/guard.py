@@ -13,10 +13,12 @@ from numpy.typing import ArrayLike
 
 from vla_ros.core.faults import Faults
 from vla_ros.core.knots import Knots
-from vla_ros.core.limits import Limits, Positions
+from vla_ros.core.limits import Limits, Positions, clamp
 from vla_ros.core.mover import Command, Mover
 from vla_ros.core.robot import RobotSpec
 from vla_ros.core.types import NS_PER_S, ActionChunk
+
+RETURN_PER_S = 2.0  # of how far the robot is from its command, for outputs that want velocities
 
 
 class Mode(enum.Enum):
@@ -33,7 +35,8 @@ class Verdict:
 
     command: (A,) float64 positions; None: send nothing.
     mode, reason: the state after this check; the reason is empty while all is well.
-    velocity: (A,) float64, of the commanded motion; zero in a hold, None where the command is.
+    velocity: (A,) float64, of the commanded motion, and for outputs that want velocities back to it where the robot
+        was measured elsewhere; zero in a hold, None where the command is.
     """
 
     command: Positions | None
@@ -55,6 +58,7 @@ class Guard:
         self._faults, self._mover = Faults(robot, self.limits), Mover(robot, self.limits)
         self._keep_grip = robot.is_gripper & (robot.guard.gripper_hold == "commanded")
         self._period_ns = round(NS_PER_S / robot.command.rate_hz)
+        self._sends_velocity = any(spec.interface == "velocity" for spec, _ in robot.outputs)
         self._hold: Positions | None = None
         self._last: Positions | None = None
         self._last_ns = 0
@@ -144,7 +148,14 @@ class Guard:
                 self._fault(fault)
         sent = self._next(command, now_ns)
         self._last, self._last_ns = sent.position, now_ns
-        return Verdict(sent.position, self.mode, self.reason, sent.velocity)
+        return Verdict(sent.position, self.mode, self.reason, self._velocity(sent))
+
+    def _velocity(self, sent: Command) -> Positions:
+        """Velocities alone would leave a robot wherever a late tick or its drive has carried it."""
+        if not self._sends_velocity or self.mode is not Mode.ARMED or self._measured is None:
+            return sent.velocity
+        top = self.limits.max_velocity
+        return clamp(sent.velocity + RETURN_PER_S * (sent.position - self._measured), -top, top)
 
     def _next(self, due: ArrayLike | None, now_ns: int) -> Command:
         assert self._last is not None and self._hold is not None  # set by arm()

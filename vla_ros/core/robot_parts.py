@@ -86,8 +86,7 @@ class CommandSpec:
     """Where commands go, as which message, and how often [Hz].
 
     interface: what the numbers of a Float64MultiArray are: positions, or velocities per s. Velocities are those of the
-        commanded motion, and zero in a hold; that the robot keeps up with them is the guard's
-        `max_following_error` to watch.
+        commanded motion and lead back to it from where the robot was measured; zero in a hold.
     """
 
     topic: str
