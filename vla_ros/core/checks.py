@@ -28,7 +28,7 @@ def unique(what: str, names: Iterable[str]) -> None:
 
 def topic(name: str) -> None:
     """Refuse what ROS 2 would not take as a topic's name."""
-    if not re.fullmatch(r"(~|~?/)?[A-Za-z_]\w*(/[A-Za-z_]\w*)*", name, re.ASCII):
+    if not re.fullmatch(r"(~?/)?[A-Za-z_]\w*(/[A-Za-z_]\w*)*", name, re.ASCII):
         raise ConfigError(
             f"topic '{name}' is not a ROS name; right would be letters, digits, '_' and '/', as in /a/b_1"
         )

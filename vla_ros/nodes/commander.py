@@ -81,21 +81,18 @@ class CommanderNode(ManagedNode):
         self._ticked_s, self._load = math.nan, CpuMeter()
         self._refused, self._last_refusal = 0, ""
         rate_hz = self._robot.command.rate_hz
-        self._outputs = [
-            (spec, columns, self.create_publisher(COMMAND_TYPES[spec.type], spec.topic, actuation(rate_hz)))
-            for spec, columns in self._robot.outputs
-        ]
+        for spec, columns in self._robot.outputs:  # one by one: `cleanup` must know those that were made
+            publisher = self.create_publisher(COMMAND_TYPES[spec.type], spec.topic, actuation(rate_hz))
+            self._outputs.append((spec, columns, publisher))
         self._timing = self.create_publisher(DiagnosticStatus, "~/timing", EVENTS)
         self._diagnostics = Diagnostics(self, self._report)
         threshold = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True)
         self._jumps = self.get_clock().create_jump_callback(threshold, post_callback=lambda _: self._jumped())
         self._clock_watch = ClockWatch(self, lambda: self._stop("the clock stands still"))
         listen, serve = self.create_subscription, self.create_service
-        self._heard = [
-            listen(JointTrajectory, "action_chunk", self._on_chunk, COMMAND),
-            listen(JointState, self._robot.joint_states_topic, self._on_joint_state, SENSOR),
-            listen(Empty, "stop", self._on_stop_topic, COMMAND),
-        ]
+        self._heard.append(listen(JointTrajectory, "action_chunk", self._on_chunk, COMMAND))
+        self._heard.append(listen(JointState, self._robot.joint_states_topic, self._on_joint_state, SENSOR))
+        self._heard.append(listen(Empty, "stop", self._on_stop_topic, COMMAND))
         self._served = [serve(Trigger, "~/arm", self._on_arm), serve(Trigger, "~/stop", self._on_stop)]
 
     def activate(self) -> None:

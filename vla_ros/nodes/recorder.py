@@ -53,6 +53,8 @@ class RecorderNode(ManagedNode):
         self._recording: Recording | None = None
         self._last: Figures | None = None
         self._heard: dict[str, Any] = {}
+        self._served: list[Any] = []
+        self._timer: Any = None
         self._unknown: set[str] = set()
 
     def configure(self) -> None:
@@ -72,13 +74,25 @@ class RecorderNode(ManagedNode):
 
     def activate(self) -> None:
         """Listen; record at once where the parameters say so."""
-        self._timer = self.create_timer(LOOK_EVERY_S, self._look)
         if self.parameters.record_on_start:
             self._begin()
+        self._timer = self.create_timer(LOOK_EVERY_S, self._look)
 
     def deactivate(self) -> None:
         """Complete the bag."""
         self._end()
+        if self._timer is not None:
+            self.destroy_timer(self._timer)
+            self._timer = None
+
+    def cleanup(self) -> None:
+        """Remove what `configure` made."""
+        for service in self._served:
+            self.destroy_service(service)
+        if self._served:
+            self.destroy_publisher(self._marks)
+            self._diagnostics.close()
+        self._served = []
 
     def _begin(self) -> Path:
         path = Path(self.parameters.bag) if self.parameters.bag else fresh_path(self.parameters.out)
@@ -128,8 +142,8 @@ class RecorderNode(ManagedNode):
         return int(self.get_clock().now().nanoseconds)
 
     def _on_start(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        if self._recording is not None:
-            response.success, response.message = False, "already recording"
+        if self._recording is not None or self._timer is None:
+            response.message = "not active" if self._timer is None else "already recording"
             return response
         try:
             response.success, response.message = True, str(self._begin())

@@ -25,7 +25,8 @@ USER_ERROR = 2
 class ManagedNode(LifecycleNode):
     """A lifecycle node whose steps are `configure`, `activate`, `deactivate` and `cleanup`.
 
-    A VlaRosError of `configure` or `activate` becomes one line and a failed transition.
+    A VlaRosError of `configure` or `activate` becomes one line and a failed transition; `cleanup` follows where
+    `configure` has failed, and must bear that only a part was made.
     broken: an error of a thread of the node's own, which ends `spin`.
     """
 
@@ -54,7 +55,10 @@ class ManagedNode(LifecycleNode):
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
         """See `configure`."""
-        return self._try(self.configure)
+        done = self._try(self.configure)
+        if done != TransitionCallbackReturn.SUCCESS:
+            self.cleanup()
+        return done
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
         """See `activate`."""
@@ -73,6 +77,12 @@ class ManagedNode(LifecycleNode):
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Whatever the state was: stop, give back."""
+        self.deactivate()
+        self.cleanup()
+        return TransitionCallbackReturn.SUCCESS
+
+    def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
+        """After an error that nobody expected: as unconfigured as at the beginning."""
         self.deactivate()
         self.cleanup()
         return TransitionCallbackReturn.SUCCESS
