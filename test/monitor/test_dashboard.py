@@ -6,8 +6,9 @@ import asyncio
 import time
 
 import pytest
+from aiohttp.test_utils import TestClient, TestServer
 
-from vla_ros.monitor.dashboard import REFRESH_HZ, Shared
+from vla_ros.monitor.dashboard import MARK, REFRESH_HZ, Shared, application
 
 
 class Maker:
@@ -68,3 +69,24 @@ def test_names_that_nobody_knows_do_not_pile_up():
         return len(shared._made)
 
     assert asyncio.run(ask()) == 1
+
+
+@pytest.mark.parametrize(
+    "body", ['{"instruction": null}', '{"instruction": 7}', '{"instruction": ["push"]}', "[]", "{"]
+)
+def test_only_a_sentence_is_an_instruction(body):
+    heard: list[str] = []
+
+    class Robot:
+        def instruct(self, sentence: str) -> str:
+            heard.append(sentence)
+            return ""
+
+    async def ask() -> tuple[int, int]:
+        async with TestClient(TestServer(application(Robot(), "127.0.0.1"))) as client:
+            refused = await client.post("/instruct", data=body, headers={MARK: "1"})
+            taken = await client.post("/instruct", data='{"instruction": "push"}', headers={MARK: "1"})
+            return refused.status, taken.status
+
+    assert asyncio.run(ask()) == (400, 200)
+    assert heard == ["push"]

@@ -69,6 +69,7 @@ class Stage:
         self.success.publish(Bool(data=done))
         data = array("B", bytes(60 * 80 * 3))
         self.overview.publish(Image(height=60, width=80, encoding="rgb8", step=240, data=data))
+        self.overview.publish(Image(height=60, width=80, encoding="rgb8", step=240))  # and one without pixels
 
     def state(self, _request: Any, response: Any) -> Any:
         response.current_state = State(id=self.commander_state)

@@ -10,9 +10,11 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
+from typing import Any
 
+import numpy as np
 import pytest
-from live_nodes import patient_robot
+from live_nodes import edited_robot, patient_robot
 from waiting import until
 
 pytestmark = pytest.mark.live
@@ -42,6 +44,11 @@ def browser(tmp_path) -> Iterator[object]:
         yield found
     finally:
         found.quit()
+
+
+def state_of(url: str) -> dict[str, Any]:
+    with urllib.request.urlopen(f"{url}/state", timeout=5) as answer:
+        return dict(json.load(answer))
 
 
 def get(url: str) -> int:
@@ -154,3 +161,71 @@ def test_no_request_of_a_foreign_page_and_no_open_port_without_a_token(world, pr
     post = urllib.request.Request(f"{url}/stop?token=a-long-secret", data=json.dumps({}).encode(), method="POST")
     with pytest.raises(urllib.error.HTTPError, match="403"):
         urllib.request.urlopen(post, timeout=5)
+
+
+def test_a_malformed_plan_is_refused_and_a_good_one_is_drawn_with_its_own_step(world, processes):
+    from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
+
+    from vla_ros.core.types import ActionChunk
+    from vla_ros.ros.convert import chunk_to_trajectory
+    from vla_ros.ros.qos import COMMAND
+
+    port = free_port()
+    processes.start("dashboard", port=port)
+    until(lambda: get(f"http://127.0.0.1:{port}/state") == 200, what="the server")
+    plans = world.node.create_publisher(JointTrajectory, "action_chunk", COMMAND)
+    names = ("shoulder_pan_joint", "elbow_joint")
+    broken = JointTrajectory(joint_names=names, points=[JointTrajectoryPoint(positions=[0.1])])
+    good = chunk_to_trajectory(ActionChunk(10**9, 10**9, 50_000_000, np.array([[0.25, 1], [0.5, np.nan]], "f4"), names))
+
+    def refused() -> bool:
+        plans.publish(broken)
+        return "action chunk refused: point 0 has 1 positions for 2 joints" in processes.output("dashboard")
+
+    until(refused, what="the refusal")
+    assert state_of(f"http://127.0.0.1:{port}")["plan"] == {}
+
+    def drawn() -> dict[str, Any]:
+        plans.publish(good)
+        return dict(state_of(f"http://127.0.0.1:{port}")["plan"])
+
+    plan = until(drawn, what="the plan")
+    assert plan["step_s"] == 0.05 and plan["joints"][:3] == [[0.25, 0.5], None, [1.0, None]]
+    assert "Traceback" not in processes.output("dashboard")
+
+
+def test_a_callback_that_fails_ends_the_process(world, processes, tmp_path):
+    """Rather than a page that stays up over a state that stands still, and never hears that the robot was stopped."""
+    from std_msgs.msg import String
+
+    from vla_ros.ros.qos import LATCHED
+
+    script = tmp_path / "failing_dashboard.py"
+    script.write_text(
+        "from vla_ros.nodes import dashboard\n"
+        "dashboard.DashboardNode._on_instruction = lambda self, message: 1 / 0\n"
+        "dashboard.main()\n"
+    )
+    port = free_port()
+    dashboard = processes.start("dashboard", script, port=port)
+    until(lambda: get(f"http://127.0.0.1:{port}/state") == 200, what="the server")
+    world.node.create_publisher(String, "/instruction", LATCHED).publish(String(data="push"))
+    assert dashboard.wait(30) == 1
+    said = processes.output("dashboard")
+    assert "Traceback" in said and "dashboard: error: a callback failed: ZeroDivisionError" in said
+
+
+def test_velocities_are_not_drawn_as_positions(ros_domain, tmp_path):
+    import rclpy
+
+    from vla_ros.nodes.dashboard import DashboardNode
+
+    robot = edited_robot(tmp_path, "rate_hz: 100}", "rate_hz: 100, interface: velocity}")
+    rclpy.init(args=["--ros-args", "-p", f"robot:={robot}"], domain_id=ros_domain)
+    try:
+        node = DashboardNode()
+        heard = {subscription.topic_name for subscription in node.subscriptions}
+        node.destroy_node()
+    finally:
+        rclpy.try_shutdown()
+    assert "/joint_states" in heard and "/joint_commands" not in heard

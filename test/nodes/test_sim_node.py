@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 
 import pytest
+from live_nodes import edited_robot
 
 pytestmark = pytest.mark.live
 
@@ -33,3 +34,10 @@ def test_a_viewer_that_comes_late_does_not_hold_up_the_joint_states(rclpy_contex
     assert frames == 5 * [320]
     slowest_s, usual_s = max(steps_s), sorted(steps_s)[-5]  # the others with a picture are as slow on a slow machine
     assert slowest_s < max(0.06, 3 * usual_s), f"one step of the simulator took {slowest_s:.3f} s of computing"
+
+
+def test_velocities_are_not_taken_for_positions(processes, tmp_path):
+    robot = edited_robot(tmp_path, "rate_hz: 100}", "rate_hz: 100, interface: velocity}")
+    assert processes.start("sim", robot=robot).wait(60) == 2
+    said = processes.output("sim")
+    assert "the tabletop takes positions; right would be interface: position" in said and "Traceback" not in said

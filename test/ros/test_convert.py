@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import io
+import zlib
 
 import numpy as np
 import pytest
@@ -91,6 +92,25 @@ def test_a_broken_compressed_image_is_refused(fault):
             "empty": b""}[fault]  # fmt: skip
     with pytest.raises(MessageError, match=r"cannot be decoded|right would be at most 16000000 pixels"):
         convert.compressed_to_array(CompressedImage(data=array.array("B", data)))
+
+
+def chunk_of_png(kind: bytes, data: bytes) -> bytes:
+    return len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
+
+
+@pytest.mark.parametrize("chunk", [b"iCCP", b"gAMA", b"tRNS", b"iTXt", b"pHYs"], ids=bytes.decode)
+@pytest.mark.parametrize("behind", ["header", "pixels"])
+def test_a_png_with_an_empty_chunk_is_read_or_refused(chunk, behind):
+    """What Pillow raises for it is anything: behind the pixels, an empty colour profile is an IndexError."""
+    png = io.BytesIO()
+    Pillow.fromarray(np.zeros((4, 4, 3), np.uint8)).save(png, "PNG")
+    whole = png.getvalue()
+    cut = 33 if behind == "header" else len(whole) - 12  # signature and IHDR; IEND
+    message = CompressedImage(data=array.array("B", whole[:cut] + chunk_of_png(chunk, b"") + whole[cut:]))
+    try:
+        assert convert.compressed_to_array(message).shape == (4, 4, 3)
+    except MessageError as error:
+        assert "compressed image cannot be decoded" in str(error) and "right would be" in str(error)
 
 
 def test_joint_states_are_mapped_by_name():

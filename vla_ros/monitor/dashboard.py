@@ -110,8 +110,10 @@ def application(robot: Robot, host: str = "127.0.0.1", token: str = "") -> web.A
         try:
             sentence = (await request.json())["instruction"]
         except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError):
-            raise web.HTTPBadRequest(text='right would be {"instruction": "push the red block"}') from None
-        complaint = await asyncio.to_thread(robot.instruct, str(sentence))
+            sentence = None
+        if not isinstance(sentence, str):
+            raise web.HTTPBadRequest(text='right would be {"instruction": "push the red block"}')
+        complaint = await asyncio.to_thread(robot.instruct, sentence)
         return web.json_response({"done": not complaint, "message": complaint})
 
     async def arm(_: web.Request) -> web.StreamResponse:

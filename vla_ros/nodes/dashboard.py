@@ -21,14 +21,15 @@ from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import String
 from trajectory_msgs.msg import JointTrajectory
 
-from vla_ros.core.errors import MessageError, VlaRosError
+from vla_ros.core.errors import ContractError, MessageError, VlaRosError
 from vla_ros.core.inputs import check_instruction
 from vla_ros.core.robot import load_robot
+from vla_ros.core.types import NS_PER_S
 from vla_ros.monitor.dashboard import serve
 from vla_ros.monitor.latency import TimingLog
 from vla_ros.monitor.top import StageLog
 from vla_ros.ros.clients import ServiceCaller
-from vla_ros.ros.convert import COMMAND_TYPES, compressed_to_array, image_to_array
+from vla_ros.ros.convert import COMMAND_TYPES, compressed_to_array, image_to_array, trajectory_to_chunk
 from vla_ros.ros.lifecycle import signals_ask
 from vla_ros.ros.parameters import declare, parameter
 from vla_ros.ros.qos import COMMAND, EVENTS, LATCHED, SENSOR
@@ -78,8 +79,9 @@ class DashboardNode(Node):
         listen(JointTrajectory, "action_chunk", self._on_chunk, COMMAND)
         listen(String, self._robot.instruction_topic, self._on_instruction, LATCHED)
         for spec, columns in self._robot.outputs:
-            names = [self._robot.joint_names[column] for column in columns]
-            listen(COMMAND_TYPES[spec.type], spec.topic, partial(self._on_command, names), COMMAND)
+            if spec.interface == "position":  # velocities are no place to draw
+                names = [self._robot.joint_names[column] for column in columns]
+                listen(COMMAND_TYPES[spec.type], spec.topic, partial(self._on_command, names), COMMAND)
         self._sentences = self.create_publisher(String, self._robot.instruction_topic, LATCHED)
 
     def state(self) -> Mapping[str, Any]:
@@ -148,9 +150,17 @@ class DashboardNode(Node):
         self._vectors["sent"] = [_plain(found.get(name)) for name in self._robot.joint_names]
 
     def _on_chunk(self, message: JointTrajectory) -> None:
-        found = {name: [_plain(point.positions[column]) for point in message.points]
-                 for column, name in enumerate(message.joint_names)}  # fmt: skip
-        self._plan = {"at_s": time.monotonic(), "joints": [found.get(name) for name in self._robot.joint_names]}
+        try:
+            chunk = trajectory_to_chunk(message)
+        except (MessageError, ContractError) as error:
+            self.get_logger().warning(f"action chunk refused: {error}", throttle_duration_sec=5.0)
+            return
+        found = {name: [_plain(value) for value in column]
+                 for name, column in zip(chunk.names, chunk.actions.T.tolist(), strict=True)}  # fmt: skip
+        self._plan = {
+            "at_s": time.monotonic(), "step_s": chunk.step_ns / NS_PER_S,
+            "joints": [found.get(name) for name in self._robot.joint_names],
+        }  # fmt: skip
 
     def _on_instruction(self, message: String) -> None:
         self._instruction = message.data
@@ -169,7 +179,7 @@ def main() -> None:
         node = DashboardNode()
         wanted = node.parameters
         with spinning(node):
-            asyncio.run(serve(node, wanted.host, wanted.port, wanted.token, lambda: not asked))
+            asyncio.run(serve(node, wanted.host, wanted.port, wanted.token, lambda: not asked and node.context.ok()))
     except VlaRosError as error:
         raise SystemExit(f"dashboard: error: {error}") from None
     finally:

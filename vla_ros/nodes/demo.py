@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import sys
 import time
@@ -22,7 +23,7 @@ from std_msgs.msg import Bool, String
 from std_srvs.srv import Trigger
 
 from vla_ros.bags.marks import EPISODE_TOPIC, mark_text
-from vla_ros.core.errors import VlaRosError
+from vla_ros.core.errors import MessageError, VlaRosError
 from vla_ros.monitor import report
 from vla_ros.monitor.latency import ChunkLatency, TimingLog
 from vla_ros.monitor.series import Settings, conduct, plan
@@ -158,7 +159,8 @@ class DemoNode(Node):
             self._success = message.data
 
     def _on_frame(self, message: Image) -> None:
-        self._frames.append(image_to_array(message).copy())
+        with contextlib.suppress(MessageError):  # a broken picture is no reason to end with the robot armed
+            self._frames.append(image_to_array(message).copy())
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:

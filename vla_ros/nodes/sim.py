@@ -66,6 +66,11 @@ class SimNode(Node):
         self._robot = load_robot(self.parameters.robot)
         if self._robot.joint_names != JOINTS:
             raise VlaRosError(f"robot '{self._robot.name}': the tabletop's joints are {', '.join(JOINTS)}")
+        if wrong := [spec.topic for spec, _ in self._robot.outputs if spec.interface != "position"]:
+            raise VlaRosError(
+                f"robot '{self._robot.name}': {', '.join(wrong)} carries velocities; "
+                "the tabletop takes positions; right would be interface: position"
+            )
         self._tabletop = Tabletop()
         self._sim_ns, self._refused, self._rtf = 0, "", 1.0
         self._frame_every = max(1, round(NS_PER_S / STEP_NS / self.parameters.camera_rate_hz))

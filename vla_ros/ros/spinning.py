@@ -3,24 +3,49 @@
 from __future__ import annotations
 
 import threading
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rclpy.context import Context
-from rclpy.executors import SingleThreadedExecutor
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
+
+from vla_ros.core.errors import VlaRosError
 
 
 @contextmanager
 def spinning(node: Node, context: Context | None = None) -> Iterator[None]:
-    """While inside, the callbacks run; then the thread ends, and the node with it. The context must outlive that."""
+    """While inside, the callbacks run; then the thread ends, and the node with it. The context must outlive that.
+
+    An error of a callback is printed and shuts the context down, which whoever is inside has to notice: a process whose
+    callbacks have ended must not stay up as if it heard. On leaving it is raised as VlaRosError.
+    """
     executor = SingleThreadedExecutor(context=context)
     executor.add_node(node)
-    thread = threading.Thread(target=executor.spin, name="spin")
+    failures: list[Exception] = []
+    leaving = threading.Event()
+
+    def spin() -> None:
+        try:
+            executor.spin()
+        except ExternalShutdownException:
+            return  # who shut the context down knows it
+        except Exception as error:
+            if leaving.is_set():
+                return  # of an executor that is being taken apart
+            traceback.print_exc()
+            failures.append(error)
+            node.context.try_shutdown()
+
+    thread = threading.Thread(target=spin, name="spin")
     thread.start()
     try:
         yield
     finally:
+        leaving.set()
         executor.shutdown()
         thread.join()
         node.destroy_node()
+        if failures:
+            raise VlaRosError(f"a callback failed: {failures[0]!r}")
