@@ -6,12 +6,16 @@ import os
 import shutil
 import sqlite3
 from pathlib import Path
+from typing import Any
 
 import pytest
-from rosbags.rosbag2 import StoragePlugin, Writer
+from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, QosReliability, QosTime
+from rosbags.rosbag2 import Reader, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
 from vla_ros.bags.reader import BagError, decode, open_bag
+from vla_ros.bags.repair import repair
+from vla_ros.bags.writer import BagWriter, Channel, Format
 
 FOREIGN = Path(os.environ.get("FOREIGN_BAGS", Path(__file__).parents[3] / "shared" / "bags"))
 TYPES = get_typestore(Stores.ROS2_KILTED)
@@ -98,6 +102,38 @@ def test_a_damaged_bag_says_how_to_repair_it(tmp_path: Path, storage: StoragePlu
     file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
     with pytest.raises(BagError, match="vla-ros bag repair"), open_bag(path) as bag:
         list(bag.messages())
+
+
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+def test_a_repaired_bag_keeps_what_its_publishers_offered(tmp_path: Path, storage: Any) -> None:
+    """A latched instruction must still be latched in a replay, or the policy never hears it."""
+    latched = Qos(
+        QosHistory.KEEP_LAST, 1, QosReliability.RELIABLE, QosDurability.TRANSIENT_LOCAL, QosTime(0, 0), QosTime(0, 0),
+        QosLiveliness.AUTOMATIC, QosTime(0, 0), False,
+    )  # fmt: skip
+    writer = BagWriter(tmp_path / "bag", Format(storage))
+    for channel in (Channel("/instruction", STRING, [latched]), Channel("/words", STRING)):
+        writer.add(channel)
+        writer.write(channel.topic, 1000, TYPES.serialize_cdr(TYPES.types[STRING]("push"), STRING))
+    writer.close()
+    path = repair(tmp_path / "bag").path
+    with open_bag(path) as bag:
+        assert {topic.name: topic.latched for topic in bag.topics} == {"/instruction": True, "/words": False}
+        assert bag.count == 2
+    with Reader(path) as reader:
+        offered = {one.topic: one.ext.offered_qos_profiles for one in reader.connections}
+    assert offered == {"/instruction": [latched], "/words": []}
+
+
+@pytest.mark.parametrize("said", ["no: [yaml", None], ids=["damaged", "older than the column"])
+def test_profiles_that_cannot_be_read_cost_no_message(tmp_path: Path, said: str | None) -> None:
+    path = write_bag(tmp_path / "bag", StoragePlugin.SQLITE3, SAID)
+    with sqlite3.connect(path / "bag.db3") as database:
+        if said is None:
+            database.execute("ALTER TABLE topics DROP COLUMN offered_qos_profiles")
+        else:
+            database.execute("UPDATE topics SET offered_qos_profiles = ?", (said,))
+    assert repair(path).messages == len(SAID)
 
 
 @pytest.mark.skipif(not FOREIGN.is_dir(), reason=f"no bags of others in {FOREIGN}; FOREIGN_BAGS names another folder")

@@ -6,17 +6,21 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 from mcap.exceptions import McapError
 from mcap.records import Channel as McapChannel
 from mcap.records import Message, Schema
 from mcap.stream_reader import StreamReader
+from rosbags.interfaces import Qos
+from rosbags.rosbag2.metadata import parse_qos
 
 from vla_ros.bags.reader import STORAGES, BagError, Recorded
 from vla_ros.bags.writer import BagWriter, Channel, Format
 
 DAMAGED = ".damaged"
+Salvaged = tuple[Recorded, str]  # a message, and the YAML of what its topic's publishers offered
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +45,8 @@ def repair(path: Path | str) -> Repaired:
     storage = "mcap" if files[0].suffix == ".mcap" else "sqlite3"
     writer, count = BagWriter(written, Format(storage)), 0  # type: ignore[arg-type]
     for file in files:
-        for recorded in SALVAGE[file.suffix](file):
-            writer.add(Channel(recorded.topic, recorded.type))
+        for recorded, offered in SALVAGE[file.suffix](file):
+            writer.add(Channel(recorded.topic, recorded.type, _profiles(offered)))
             writer.write(recorded.topic, recorded.receive_ns, recorded.data)
             count += 1
     writer.close()
@@ -72,7 +76,16 @@ def _files(path: Path) -> list[Path]:
     return sorted((file for file in path.rglob("*") if file.suffix in STORAGES), key=lambda f: (len(f.parts), f.name))
 
 
-def _salvage_mcap(path: Path) -> Iterator[Recorded]:
+@lru_cache
+def _profiles(offered: str) -> tuple[Qos, ...]:
+    """A replay needs them: without, an instruction that was latched is heard by nobody who comes later."""
+    try:
+        return tuple(parse_qos(offered))
+    except Exception:  # damaged, too: the messages are worth more
+        return ()
+
+
+def _salvage_mcap(path: Path) -> Iterator[Salvaged]:
     schemas: dict[int, Schema] = {}
     channels: dict[int, McapChannel] = {}
     with path.open("rb") as stream:
@@ -84,19 +97,29 @@ def _salvage_mcap(path: Path) -> Iterator[Recorded]:
                     channels[record.id] = record
                 elif isinstance(record, Message):
                     channel = channels[record.channel_id]
-                    yield Recorded(channel.topic, schemas[channel.schema_id].name, record.log_time, record.data)
+                    recorded = Recorded(channel.topic, schemas[channel.schema_id].name, record.log_time, record.data)
+                    yield recorded, channel.metadata.get("offered_qos_profiles", "")
         except (McapError, EOFError, KeyError, ValueError, OSError):
             return  # from here on nothing can be read
 
 
-def _salvage_sqlite3(path: Path) -> Iterator[Recorded]:
+def _salvage_sqlite3(path: Path) -> Iterator[Salvaged]:
     query = "SELECT name, type, timestamp, data FROM messages JOIN topics ON topic_id = topics.id ORDER BY messages.id"
     with closing(sqlite3.connect(path)) as database:  # a journal that was left beside it is rolled back by this
+        offered = _offered(database)
         try:
             for topic, kind, receive_ns, data in database.execute(query):
-                yield Recorded(topic, kind, receive_ns, data)
+                yield Recorded(topic, kind, receive_ns, data), offered.get(topic, "")
         except sqlite3.DatabaseError:
             return
 
 
-SALVAGE: dict[str, Callable[[Path], Iterator[Recorded]]] = {".mcap": _salvage_mcap, ".db3": _salvage_sqlite3}
+def _offered(database: sqlite3.Connection) -> dict[str, str]:
+    """By topic; nothing where that is damaged, or where the bag is older than the column."""
+    try:
+        return dict(database.execute("SELECT name, offered_qos_profiles FROM topics"))
+    except sqlite3.DatabaseError:
+        return {}
+
+
+SALVAGE: dict[str, Callable[[Path], Iterator[Salvaged]]] = {".mcap": _salvage_mcap, ".db3": _salvage_sqlite3}
