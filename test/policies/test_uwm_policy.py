@@ -62,6 +62,19 @@ def test_imagine_and_explain(policy):
     assert policy.explain(observation(), observation(frames=2)).actions.shape == (12, 7)
 
 
+def test_a_chunk_of_another_time_base_is_not_imagined(policy):
+    """Its frames would be due at other moments than they are labelled with."""
+    chunk = policy.infer(observation())
+    with pytest.raises(ContractError, match="step is 50000000 ns; right would be 100000000"):
+        policy.foresee(observation(), dataclasses.replace(chunk, step_ns=50_000_000))
+    for starts_ns in (0, 200_000_000):
+        late = dataclasses.replace(chunk, start_ns=5_000_000_000 + starts_ns)
+        with pytest.raises(ContractError, match=f"starts {starts_ns} ns after .*right would be one step, 100000000 ns"):
+            policy.foresee(observation(), late)
+    policy.foresee(observation(), dataclasses.replace(chunk, step_ns=99_999_999))  # rounded on its way
+    policy.foresee(dataclasses.replace(observation(), stamp_ns=5_050_000_000), chunk)  # the nearest that was kept
+
+
 def test_it_breathes_and_answers_the_same(tiny_model):
     """Bit for bit, whatever is asked; `breathe` anew takes the place of what was called before."""
     policy, old, calls = load_policy(tiny_model, threads=1), [], []

@@ -29,6 +29,7 @@ from vla_ros.policies.weights import load_weights
 
 MAX_INSTRUCTION = 512  # characters
 NOISE_SEED = 0
+ROUNDING_NS = 1000  # of a step that went through a message, as `ros.convert` forgives it
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,6 +248,14 @@ class UWMPolicy:
             raise ContractError(
                 f"the chunk has {len(chunk.actions)} steps of {', '.join(chunk.names)}; "
                 f"right would be {self.contract.horizon} of {', '.join(self.contract.joints)}"
+            )
+        step_ns = self.contract.step_ns
+        if abs(chunk.step_ns - step_ns) > ROUNDING_NS:
+            raise ContractError(f"the chunk's step is {chunk.step_ns} ns; right would be {step_ns}, the model's own")
+        # The observation nearest to a chunk's stamp may lie half a step from it; farther off, frames would be misdated.
+        if abs(late_ns := chunk.start_ns - observation.stamp_ns - step_ns) > step_ns // 2 + ROUNDING_NS:
+            raise ContractError(
+                f"the chunk starts {late_ns + step_ns} ns after the observation; right would be one step, {step_ns} ns"
             )
         action = self.statistics.normalise_action(chunk.actions, observation.state[-1])
         return torch.from_numpy(action).to(self._device)[None]
