@@ -174,7 +174,7 @@ def test_frames_are_those_that_a_live_node_assembled(rclpy_context: object, tmp_
         if synchroniser.instruction and (found := synchroniser.observe(now_ns)) is not None:
             seen[found.stamp_ns] = found
 
-    inputs = Listening(node, TABLETOP, synchroniser, TABLETOP.camera_names, on_image, lambda _: None)
+    inputs = Listening(node, TABLETOP, synchroniser, TABLETOP.camera_names, on_image, lambda _: None, lambda: None)
     commands = publish_in_time(node, TABLETOP, steady(TABLETOP, 3.0, START))
     inputs.close()
     node.destroy_node()
