@@ -177,7 +177,7 @@ def test_a_leader_that_ends_leaves_nothing_and_nobody_waits(path, clock):
 
 
 @pytest.mark.parametrize("other", [(8, "/robot"), (7, "/robot2"), (7, "/robot/arm"), (7, "/")])
-def test_other_domains_and_namespaces_do_not_hear_it(tmp_path, path, clock, other):
+def test_other_domains_and_namespaces_do_not_hear_it(tmp_path, path, clock, other: tuple[int, str]):
     with Leader(path, clock).turn():
         assert waits(Follower(turns_file(*other, tmp_path), clock_ns=clock, sleep=clock.sleep), clock) == 0
         assert waits(Follower(turns_file(7, "robot/", tmp_path), clock_ns=clock, sleep=clock.sleep), clock) > 0
