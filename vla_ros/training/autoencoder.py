@@ -48,6 +48,7 @@ class AutoencoderLoss(nn.Module):
 
 def psnr(network: LatentAutoencoder, frames: Tensor) -> float:
     """Peak signal-to-noise ratio of reconstruction [dB]."""
+    frames = frames.to(network.shift.device)
     with torch.no_grad():
         error = F.mse_loss(network.decode(network.encode(frames)), frames)
     return float(-10 * torch.log10(error))
@@ -56,7 +57,7 @@ def psnr(network: LatentAutoencoder, frames: Tensor) -> float:
 def set_normalisation(network: LatentAutoencoder, frames: Tensor) -> None:
     """Fix the latents' shift and scale so that `frames` have zero mean and unit deviation per channel."""
     with torch.no_grad():
-        mean = network.posterior(frames)[0]
+        mean = network.posterior(frames.to(network.shift.device))[0]
     network.shift.copy_(mean.mean(dim=(0, 2, 3), keepdim=True))
     network.scale.copy_(mean.std(dim=(0, 2, 3), keepdim=True))
 

@@ -163,7 +163,7 @@ class Trainer:
         return figures
 
     def _one(self, batch: dict[str, Tensor]) -> Losses:
-        losses: Losses = self.module(**{name: value.to(self.accelerator.device) for name, value in batch.items()})
+        losses: Losses = self.module(**beside(self.module, batch))
         total = sum(losses.values(), torch.zeros(()).to(self.accelerator.device))
         if not bool(torch.isfinite(total)):
             raise RuntimeError(f"the loss is not finite at step {self.step}: {dict(losses)}")
@@ -185,6 +185,12 @@ class Trainer:
             TextColumn("ETA"), TimeRemainingColumn(), TextColumn("{task.fields[note]}"),
             disable=not self.accelerator.is_main_process,
         )  # fmt: skip
+
+
+def beside(module: nn.Module, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The batch where the module's weights are."""
+    device = next(module.parameters()).device
+    return {name: value.to(device) for name, value in batch.items()}
 
 
 def _write(writer: SummaryWriter | None, group: str, values: Mapping[str, float], step: int) -> None:

@@ -33,7 +33,7 @@ from vla_ros.training.config import UWMTraining
 from vla_ros.training.data import load_data
 from vla_ros.training.dataset import Demonstrations, labelled
 from vla_ros.training.learning import learn, provenance
-from vla_ros.training.loop import Trainer, keep_freed_memory, processes
+from vla_ros.training.loop import Trainer, beside, keep_freed_memory, processes
 from vla_ros.training.pictures import grid
 
 
@@ -94,7 +94,8 @@ class UWMLoss(nn.Module):
         config, rows = self.config, torch.arange(len(tokens), device=tokens.device)[:, None]
         chosen = torch.randint(0, tokens.shape[1], (len(tokens), config.plan_rows), device=tokens.device)  # (B, R)
         if not config.regression:  # then only the chosen ones are needed
-            tokens, plans, chosen = tokens[rows, chosen], plans[rows, chosen], torch.arange(config.plan_rows)[None]
+            tokens, plans = tokens[rows, chosen], plans[rows, chosen]
+            chosen = torch.arange(config.plan_rows, device=tokens.device)[None]
         tasks = tokens.shape[1]
         many = [x.repeat_interleave(tasks, dim=0) for x in (visual, state)]
         obs = self.uwm.obs_encoder(*many, tokens.flatten(0, 1)).unflatten(0, (-1, tasks))  # (B, K, F)
@@ -110,8 +111,8 @@ def validate(module: UWMLoss, batches: BatchMaker, statistics: Statistics) -> di
     """On held-out episodes: error of sampled plans [rad], and of the sampled future against copying the present."""
     module.eval()
     config, uwm, rng = module.config, module.uwm, np.random.default_rng(0)
-    batch = batches.draw(rng, "validation")
-    std = torch.from_numpy(statistics.action_std)
+    batch = beside(module, batches.draw(rng, "validation"))
+    std = torch.from_numpy(statistics.action_std).to(batch["state"].device)
     joint, ask = config.joint_rows, partial(uwm.sample, steps=config.sampling_steps)
     with torch.no_grad():
         visual = batch["visual"] if "visual" in batch else uwm.obs_encoder.see(batch["images"])
@@ -217,7 +218,7 @@ def write_folder(
     """A complete model folder: config, weights, statistics. The card is written by `vla-ros eval --card`."""
     config.out.mkdir(parents=True, exist_ok=True)
     folder = UWMFolder(
-        "uwm", contract, config.network, config.future_steps, config.sampling_steps, origin
+        "uwm", contract, config.network, config.future_steps, config.sampling_steps, provenance=origin
     )  # fmt: skip
     (config.out / "config.yaml").write_text(yaml.safe_dump(to_plain(folder), sort_keys=False))
     save_weights(model, config.out / FILE)

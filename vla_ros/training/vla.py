@@ -28,7 +28,7 @@ from vla_ros.policies.words import Words
 from vla_ros.training.dataset import Demonstrations, load_demonstrations
 from vla_ros.training.initial import initial_weights
 from vla_ros.training.learning import learn, provenance
-from vla_ros.training.loop import Trainer
+from vla_ros.training.loop import Trainer, beside
 from vla_ros.training.speech import words_wrong
 from vla_ros.training.tower import look_once, take_tower
 from vla_ros.training.vla_batches import VLABatches, quantile_statistics, shortened
@@ -43,12 +43,12 @@ def validate(module: VLALoss, batches: VLABatches) -> dict[str, float]:
     module.eval()
     rng, figures = np.random.default_rng(0), []
     for _ in range(4):
-        batch = batches.draw(rng, "validation")
+        batch = beside(module, batches.draw(rng, "validation"))
         with torch.no_grad():
             seen = module.see(batch["pictures"])
             figures.append(plan_errors(module, batches, batch, seen) | answer_errors(module, batch, seen))
             if module.config.auxiliary:
-                missed = (module.positions(seen) - batch["aux"].flatten(0, -2)).abs().numpy() * batches.aux_std
+                missed = (module.positions(seen) - batch["aux"].flatten(0, -2)).abs().cpu().numpy() * batches.aux_std
                 figures[-1]["positions_mae"] = float(missed.mean())
     module.train()
     return {name: float(np.mean([found[name] for found in figures])) for name in figures[0]}
@@ -66,9 +66,9 @@ def off(planned: Actions, batch: dict[str, Tensor], statistics: Statistics) -> d
     """Mean error of planned joints [rad], and share of wrong gripper steps, against the `actions` that are `known`."""
     columns = ~statistics.relative
     got = torch.from_numpy(joined(planned, columns))
-    error = ((got - batch["actions"]) * torch.from_numpy(statistics.action_std)).abs()
+    error = ((got - batch["actions"].cpu()) * torch.from_numpy(statistics.action_std)).abs()
     if "known" in batch:
-        error = error[batch["known"]]
+        error = error[batch["known"].cpu()]
     return {"plan_mae": float(error[..., ~columns].mean()), "gripper_wrong": float(error[..., columns].mean())}
 
 

@@ -20,7 +20,7 @@ from vla_ros.policies.library_backbones import LibraryBackbone
 from vla_ros.policies.statistics import Statistics
 from vla_ros.training.dataset import Demonstrations, load_demonstrations
 from vla_ros.training.learning import learn, provenance
-from vla_ros.training.loop import Trainer, processes
+from vla_ros.training.loop import Trainer, beside, processes
 from vla_ros.training.vla import folder_of, off, write_vla
 from vla_ros.training.vla_batches import quantile_statistics, shortened
 from vla_ros.training.vla_library_batches import LibraryBatches, unflat
@@ -54,16 +54,15 @@ def module_of(config: VLALibraryTraining, data: Demonstrations, backbone: Backbo
 def validate(module: VLALibraryLoss, batches: LibraryBatches) -> dict[str, float]:
     """On held-out episodes: mean error of the planned joints [rad] and share of wrong gripper steps; or words' loss."""
     module.eval()
-    rng, figures, device = np.random.default_rng(0), [], next(module.parameters()).device
+    rng, figures = np.random.default_rng(0), []
     for _ in range(4):
-        batch = batches.draw(rng, "validation")
-        there = {name: value.to(device) for name, value in batch.items()}
+        batch = beside(module, batches.draw(rng, "validation"))
         with torch.no_grad():
             if isinstance(module.vla, DiscreteVLA):
-                figures.append({"words_loss": float(module(**there)["words"])})
+                figures.append({"words_loss": float(module(**batch)["words"])})
                 continue
-            prompt = unflat(there["ids"], there["mask"], there)
-            figures.append(off(module.act(module.vla, prompt, there["state"]), batch, batches.statistics))
+            prompt = unflat(batch["ids"], batch["mask"], batch)
+            figures.append(off(module.act(module.vla, prompt, batch["state"]), batch, batches.statistics))
     module.train()
     return {name: float(np.mean([found[name] for found in figures])) for name in figures[0]}
 

@@ -21,7 +21,7 @@ from vla_ros.training.conversations import Conversations
 from vla_ros.training.dataset import Demonstrations, load_demonstrations
 from vla_ros.training.initial import initial_weights
 from vla_ros.training.learning import learn, provenance
-from vla_ros.training.loop import Trainer
+from vla_ros.training.loop import Trainer, beside
 from vla_ros.training.questions import CAPTION
 from vla_ros.training.speech import SpeechLoss, words_wrong
 from vla_ros.training.tower import look_once, take_tower
@@ -95,7 +95,7 @@ def validate(module: SpeechLoss, lessons: Lessons) -> dict[str, float]:
     rng, wrong = np.random.default_rng(0), []
     with torch.no_grad():
         for _ in range(4):
-            batch = lessons.draw(rng, "validation")
+            batch = beside(module, lessons.draw(rng, "validation"))
             seen = module.see(batch.get("pictures"), batch.get("before"), batch.get("told"))
             wrong.append(words_wrong(module.backbone, seen, batch["questions"], batch["answers"]))
     module.train()
