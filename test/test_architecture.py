@@ -36,7 +36,7 @@ def room(ours: str = "", theirs: set[str] | None = None, itself: bool = True) ->
 
 ROOMS = {
     "core": room("", {"numpy", "yaml", "ruckig"}),
-    "networks": room("", TORCH | {"numpy"}),
+    "networks": room("", TORCH | {"numpy", "triton"}),
     "policies": room("core networks", TORCH | {"numpy", "yaml"}),
     "training": room(
         "core networks policies bags sim ros.convert ros.ingest",

@@ -27,25 +27,32 @@ QUESTIONS = {
     "inverse": (("action",), ("next_obs",)),
     "joint": (("action", "next_obs"), ()),
 }
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA GPU"))]
+
+
+@pytest.fixture(scope="module", params=DEVICES)
+def device(request) -> str:
+    return request.param
 
 
 @pytest.fixture(scope="module", params=CONFIGS)
-def model(request) -> UnifiedWorldModel:
+def model(request, device) -> UnifiedWorldModel:
     torch.manual_seed(0)
     model = UnifiedWorldModel(CONFIGS[request.param]).eval()
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.1)
-    return model
+    return model.to(device)
 
 
 def inputs(model: UnifiedWorldModel, batch: int) -> dict[str, torch.Tensor]:
     torch.manual_seed(1)
     config = model.config
     current = torch.randn(batch, config.views, 4, 8, 8) if config.condition_on_current else None
-    return {
+    found = {
         "obs": torch.randn(batch, config.obs_features), "action": torch.randn(batch, config.action_len, 7),
         "next_obs": torch.randn(batch, *config.latent_shape), "current": current,
     }  # fmt: skip
+    return {name: None if x is None else x.to(model.noise_pred_net.pos_embed.device) for name, x in found.items()}
 
 
 def answers(model, question, batch, steps, **options):
@@ -66,12 +73,14 @@ def answers(model, question, batch, steps, **options):
 @pytest.mark.parametrize("batch", [1, 3])
 def test_it_equals_the_plain_sampler(model, question, batch):
     for plain, fast in answers(model, question, batch, steps=10):
-        assert torch.allclose(plain, fast, rtol=1e-4, atol=1e-5), float((plain - fast).abs().max())
+        atol = 1e-5 if plain.device.type == "cpu" else 2e-4  # a GPU sums in another order each time
+        assert torch.allclose(plain, fast, rtol=1e-4, atol=atol), float((plain - fast).abs().max())
 
 
 def test_with_a_prefix_too(model):
     horizon = model.config.action_len
-    prefix = Prefix(torch.full((1, horizon, 7), 0.2), soft_mask(horizon, 3, 8))
+    device = model.noise_pred_net.pos_embed.device
+    prefix = Prefix(torch.full((1, horizon, 7), 0.2, device=device), soft_mask(horizon, 3, 8).to(device))
     ((plain, fast),) = answers(model, "policy", 1, steps=5, prefix=prefix)
     assert torch.allclose(plain, fast, rtol=1e-4, atol=1e-4)
     assert torch.allclose(fast[:, :3], prefix.actions[:, :3], atol=1e-4)
@@ -83,7 +92,7 @@ def test_it_lets_others_go_first_between_its_blocks_and_answers_the_same(model, 
     calls: list[int] = []
     x = inputs(model, 2)
     answers = [
-        FastSampler(model, predict=predict, given=given, steps=5, batch=2, **options)(**x)
+        FastSampler(model, predict=predict, given=given, steps=5, batch=2, graph=False, **options)(**x)
         for options in ({}, {"between": lambda: calls.append(1)})
     ]
     assert all(torch.equal(a, b) for a, b in zip(*answers, strict=True) if a is not None)
@@ -109,3 +118,13 @@ def test_half_precision_points_the_same_way(model):
     )
     assert float(torch.cosine_similarity(full, half, dim=0)) > 0.999
     assert not torch.equal(full, half)
+
+
+def test_a_second_observation_is_answered_for_itself(model):
+    """On a GPU the first call is captured, the others replay it on what they are given."""
+    predict, given = QUESTIONS["joint"]
+    fast = FastSampler(model, predict=predict, given=given, steps=5, batch=1)
+    first = inputs(model, 1)
+    second = {name: None if x is None else x.roll(1, dims=-1) for name, x in first.items()}
+    answers = [fast(**x)[0] for x in (first, second, first)]
+    assert torch.equal(answers[0], answers[2]) and not torch.allclose(answers[0], answers[1], atol=1e-2)

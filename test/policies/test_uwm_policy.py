@@ -53,6 +53,13 @@ def test_the_same_observation_gives_the_same_chunk_in_every_episode(policy):
     assert np.array_equal(first, policy.infer(observation()).actions)
 
 
+def test_half_precision_plans_nearly_the_same(policy, folder):
+    config = folder / "config.yaml"
+    config.write_text(config.read_text().replace("precision: float32", "precision: bfloat16"))
+    wanted, got = (p.infer(observation()).actions for p in (policy, load_policy(folder, threads=1)))
+    assert not np.array_equal(wanted, got) and np.allclose(wanted[:, :6], got[:, :6], atol=0.02)
+
+
 def test_imagine_and_explain(policy):
     prediction = policy.imagine(observation(), policy.infer(observation()))
     assert prediction.due_ns.tolist() == [5_600_000_000, 6_200_000_000]

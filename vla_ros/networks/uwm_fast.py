@@ -4,9 +4,10 @@ What is moved out of the loop over the steps, or left out because nobody reads i
 - adaLN: SiLU(cat(o, t)) W = SiLU(o) W_o + SiLU(t) W_t. The observation's part is one product a chunk for all blocks,
   the timesteps' part a table made once for the schedule. In the published sizes that is two thirds of all weights.
 - A given or ignored modality does not change: its tokens are encoded once a chunk.
-- The last block computes keys and values for all tokens, everything else only for the tokens that are read.
+- Behind its attention the last block computes only the tokens that are read.
 - The scheduler's coefficients are numbers, not calls.
-- On a CPU weights are laid out beforehand (`networks.packed`); on a GPU the whole sampler is one CUDA graph.
+- On a CPU weights are laid out beforehand (`networks.packed`); on a GPU the whole sampler is one CUDA graph, of few
+  and large kernels (`networks.kernels`).
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vla_ros.networks.guidance import Prefix
+from vla_ros.networks.kernels import Kernels, choose
 from vla_ros.networks.layers import AdaLNBlock
 from vla_ros.networks.packed import Linear, packed
 from vla_ros.networks.uwm import Modality, NoisePredictionNet, UnifiedWorldModel, make_scheduler
@@ -52,51 +54,44 @@ def ddim_steps(model: UnifiedWorldModel, steps: int) -> tuple[list[int], list[St
     return timesteps, found
 
 
-class FastBlock:
-    """An `AdaLNBlock` with its modulation given, in six rows: shift, 1 + scale, gate of attention, then of the MLP."""
-
-    def __init__(self, block: AdaLNBlock, rows: int, read: slice | None) -> None:
-        self.heads, self.read, self.dtype = block.attn.heads, read, block.attn.proj.weight.dtype
-        dim = block.attn.proj.in_features
-        weight, bias = block.attn.qkv.weight, block.attn.qkv.bias
-        self.qkv = packed(weight, bias, rows)
-        self.query = packed(weight[:dim].contiguous(), bias[:dim].contiguous(), rows)
-        self.key_value = packed(weight[dim:].contiguous(), bias[dim:].contiguous(), rows)
-        self.proj, self.fc2 = (packed(part.weight, part.bias, rows) for part in (block.attn.proj, block.mlp.fc2))
-        self.fc1 = packed(block.mlp.fc1.weight, block.mlp.fc1.bias, rows, gelu=True)
-
-    def __call__(self, x: Tensor, modulation: Sequence[Tensor]) -> Tensor:
-        """(B, N, D), six of (B, D), all float32 -> (B, N, D), or only the tokens of `read`."""
-        shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = modulation
-        normed = modulated_norm(x, scale_a, shift_a).to(self.dtype)
-        if self.read is None:
-            q, k, v = self._heads(self.qkv(normed), 3)
-        else:
-            x, chosen = x[:, self.read], normed[:, self.read].contiguous()
-            (q,) = self._heads(self.query(chosen), 1)
-            k, v = self._heads(self.key_value(normed), 2)
-        mixed = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).flatten(2)
-        x = torch.addcmul(x, gate_a[:, None], self.proj(mixed).float())
-        hidden = self.fc1(modulated_norm(x, scale_m, shift_m).to(self.dtype))
-        return torch.addcmul(x, gate_m[:, None], self.fc2(hidden).float())
-
-    def _heads(self, x: Tensor, parts: int) -> tuple[Tensor, ...]:
-        """(B, N, parts * D) -> `parts` of (B, heads, N, D / heads)."""
-        return x.unflatten(-1, (parts, self.heads, -1)).permute(2, 0, 3, 1, 4).unbind(0)
-
-
-def modulated_norm(x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
-    """Layer norm of (B, N, D), scaled and shifted by (B, D); one kernel where the batch is 1."""
-    dim = x.shape[-1:]
-    if len(x) == 1:
-        return F.layer_norm(x, dim, scale[0], shift[0], EPS)
-    return torch.addcmul(shift[:, None], F.layer_norm(x, dim, eps=EPS), scale[:, None])
-
-
 def lin(linear: nn.Module, rows: int) -> Linear:
     """A packed `nn.Linear`."""
     assert isinstance(linear, nn.Linear) and linear.bias is not None  # mypy
     return packed(linear.weight, linear.bias, rows)
+
+
+class FastBlock:
+    """An `AdaLNBlock` with its modulation given, in six rows: shift, 1 + scale, gate of attention, then of the MLP.
+
+    What a branch adds to the residual stream is added where the sum is normalised next, so that it is read once.
+    """
+
+    def __init__(self, block: AdaLNBlock, rows: int, read: slice | None, kernels: Kernels) -> None:
+        self.heads, self.read, self.dtype = block.attn.heads, read, block.attn.proj.weight.dtype
+        self.kernels = kernels
+        self.qkv, self.proj, self.fc2 = (lin(part, rows) for part in (block.attn.qkv, block.attn.proj, block.mlp.fc2))
+        self.fc1 = packed(block.mlp.fc1.weight, block.mlp.fc1.bias, rows, gelu=True)
+
+    def __call__(
+        self, x: Tensor, branch: Tensor | None, gate: Tensor | None, modulation: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """The residual stream (B, N, D), what is still to be added to it times its gate, six of (B, D), all float32.
+
+        Returns the same three; (B, N, D) with only the tokens of `read`, where it has one.
+        """
+        shift_a, scale_a, gate_a, shift_m, scale_m, gate_m = modulation
+        x, normed = self.kernels.residual_norm(x, branch, gate, scale_a, shift_a, EPS, self.dtype)
+        mixed = self.kernels.attention(self.qkv(normed), self.heads)
+        if self.read is not None:
+            x, mixed = x[:, self.read], mixed[:, self.read].contiguous()
+        x, normed = self.kernels.residual_norm(x, self.proj(mixed), gate_a, scale_m, shift_m, EPS, self.dtype)
+        return x, self.fc2(self.fc1(normed)), gate_m
+
+
+def two_layers(layers: Sequence[Linear], x: Tensor) -> Tensor:
+    """What `networks.uwm.two_layers` makes of x."""
+    first, second = layers
+    return second(F.mish(first(x)))
 
 
 class FastSampler:
@@ -128,9 +123,12 @@ class FastSampler:
         self.splits = [actions if "action" in predict else 0, future if "next_obs" in predict else 0]
         last = config.depth - 1
         blocks = [block for block in self.net.blocks if isinstance(block, AdaLNBlock)]
-        self.blocks = [FastBlock(block, rows, read if i == last else None) for i, block in enumerate(blocks)]
+        kernels = choose(self.device, dtype, rows // batch, config.dim // config.heads)
+        self.blocks = [FastBlock(block, rows, read if i == last else None, kernels) for i, block in enumerate(blocks)]
+        self.residual_norm = kernels.residual_norm
         self.head = lin(self.net.head.linear, batch * sum(self.splits))
-        self.decoder = [lin(self.net.action_decoder[i], batch * actions) for i in (0, 2)]
+        ends = self.net.action_encoder, self.net.action_decoder
+        self.encoder, self.decoder = ([lin(end[i], batch * actions) for i in (0, 2)] for end in ends)
         self.position: Tensor = self.net.pos_embed
         if self.drop:
             self.position = torch.cat([self.position[:, :actions], self.position[:, -config.registers :]], dim=1)
@@ -182,10 +180,12 @@ class FastSampler:
             modulation = (condition + table).split(self.config.dim, dim=-1)
             tokens = [constant[n] if n in constant else self._tokens(n, x[n], current) for n in x]
             h = (torch.cat([*tokens, registers], dim=1) + self.position).float()
+            branch, gate = None, None
             for i, block in enumerate(self.blocks):
                 self.between()
-                h = block(h, modulation[6 * i : 6 * i + 6])
-            h = self.head(modulated_norm(h, modulation[-1], modulation[-2]).to(self.dtype))
+                h, branch, gate = block(h, branch, gate, modulation[6 * i : 6 * i + 6])
+            _, h = self.residual_norm(h, branch, gate, modulation[-1], modulation[-2], EPS, self.dtype)
+            h = self.head(h)
             for name, out in self._decoded(h, given.get("current")).items():
                 x[name] = self._moved(x[name], out.float(), step, given if name == "action" else {})
         return x["action"], x.get("next_obs")
@@ -193,7 +193,7 @@ class FastSampler:
     def _tokens(self, name: Modality, value: Tensor, current: Tensor | None) -> Tensor:
         """One modality's tokens, without their positions."""
         if name == "action":
-            return self.net.action_encoder(value.to(self.dtype))
+            return two_layers(self.encoder, value.to(self.dtype))
         return self.net.future_tokens(value.to(self.dtype), current)
 
     def _decoded(self, h: Tensor, current: Tensor | None) -> dict[Modality, Tensor]:
@@ -201,7 +201,7 @@ class FastSampler:
         action, future = h.split(self.splits, dim=1)
         out: dict[Modality, Tensor] = {}
         if "action" in self.predict:
-            out["action"] = self.decoder[1](F.mish(self.decoder[0](action.contiguous())))
+            out["action"] = two_layers(self.decoder, action.contiguous())
         if "next_obs" in self.predict:
             out["next_obs"] = self.net.obs_patchifier.unpatchify(future)
             if current is not None and self.config.prediction == "sample":

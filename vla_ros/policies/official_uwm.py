@@ -139,7 +139,7 @@ def _folder(preset: str, network: UWMConfig, provenance: dict[str, Any]) -> UWMF
         robot.cameras, robot.actions, robot.step_s, network.action_len, robot.execute_steps,
         history=network.encoder.frames,
     )  # fmt: skip
-    return UWMFolder("uwm", contract, network, FUTURE_STEPS, SAMPLING_STEPS, provenance)
+    return UWMFolder("uwm", contract, network, FUTURE_STEPS, SAMPLING_STEPS, provenance=provenance)
 
 
 def _write(out: Path, folder: UWMFolder, model: UnifiedWorldModel, statistics: Statistics) -> None:

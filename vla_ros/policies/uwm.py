@@ -29,6 +29,8 @@ from vla_ros.policies.weights import load_weights
 
 MAX_INSTRUCTION = 512  # characters
 NOISE_SEED = 0
+Precision = Literal["float32", "bfloat16"]
+DTYPES: dict[Precision, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 ROUNDING_NS = 1000  # of a step that went through a message, as `ros.convert` forgives it
 
 
@@ -37,6 +39,7 @@ class UWMFolder:
     """`config.yaml` of a model folder of kind `uwm`.
 
     sampling_steps: DDIM steps of a chunk; future_steps: the chunk steps whose frames the model predicts.
+    precision: of the sampler's matrix products; bfloat16 is for GPUs, and CPUs that multiply it fast.
     provenance: how it was trained and what it reached; free text for people, not read by the code.
     """
 
@@ -45,6 +48,7 @@ class UWMFolder:
     network: UWMConfig
     future_steps: tuple[int, ...]
     sampling_steps: int = 5
+    precision: Precision = "float32"
     provenance: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -87,7 +91,8 @@ class UWMPolicy:
         self.model = model.eval().requires_grad_(False)
         self.statistics = statistics
         self._device = next(model.parameters()).device
-        self._plan = FastSampler(model, predict=("action",), steps=folder.sampling_steps)
+        self._dtype = DTYPES[folder.precision]
+        self._plan = FastSampler(model, predict=("action",), steps=folder.sampling_steps, dtype=self._dtype)
         self._samplers: dict[tuple[Modality, tuple[Modality, ...], int], FastSampler] = {}
         self._between: Callable[[], None] = lambda: None
         self._hooks: list[RemovableHandle] = []
@@ -214,7 +219,7 @@ class UWMPolicy:
         if key not in self._samplers:
             self._samplers[key] = FastSampler(
                 self.model, predict=(predict,), given=given, steps=self.folder.sampling_steps, batch=batch,
-                between=self._between,
+                dtype=self._dtype, between=self._between,
             )  # fmt: skip
         return self._samplers[key]
 
