@@ -33,7 +33,8 @@ ROSDEP = {  # pip name -> rosdep key; None where rosdistro has no key (package.x
     "torch": "python3-pytorch-pip",
     "transformers": "python3-transformers-pip",
 }
-IMPORT_NAMES = {"PIL": "pillow", "skimage": "scikit-image", "yaml": "pyyaml"}
+# Triton comes with torch's CUDA builds, and is used only where it came: asking for it by itself could contradict them.
+IMPORT_NAMES = {"PIL": "pillow", "skimage": "scikit-image", "triton": "torch", "yaml": "pyyaml"}
 ROS_PACKAGES = {
     "ament_index_python", "builtin_interfaces", "diagnostic_msgs", "lifecycle_msgs", "rcl_interfaces", "rclpy",
     "rosgraph_msgs", "sensor_msgs", "std_msgs", "std_srvs", "trajectory_msgs",
