@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vla_ros.training.bench_chunking import Options, bench_chunking, table
+from vla_ros.training.bench_chunking import Options, Stretch, bench_chunking, table
 from vla_ros.training.smoothness import Stream, smoothness
 
 PERIOD_S = 0.01
@@ -38,6 +38,22 @@ def test_a_jump_is_found_where_it_is() -> None:
 def test_without_a_boundary_there_is_no_ratio() -> None:
     found = smoothness([stream(np.arange(50.0), ())], window=10)
     assert found["jerk_ratio"] is None and found["jerk"]["boundary"] is None
+
+
+def test_the_first_chunk_after_a_stop_takes_over_from_standstill_and_from_no_other() -> None:
+    stretch = Stretch(np.array([True, False]))
+    stretch.add(None, np.array([9.0, 9.0]))  # holding, before a chunk
+    assert not stretch.begun
+    for tick in range(4):
+        if tick in (0, 2):
+            stretch.take_over()
+        stretch.add(None if tick == 3 else np.array([tick, 5.0]), np.array([tick / 2, 5.0]))
+    plan, command = stretch.streams()
+    assert plan.boundaries == command.boundaries == (2,)
+    assert plan.positions.ravel().tolist() == [0, 1, 2, 2]  # where the plan is dry, its end
+    assert command.positions.ravel().tolist() == [0, 0.5, 1, 1.5]
+    empty, _ = Stretch(np.array([True, False])).streams()
+    assert smoothness([empty, plan], window=1) == smoothness([plan], window=1)
 
 
 def test_every_mode_runs_under_delay_and_an_impossible_one_is_refused(tiny_model: Path) -> None:

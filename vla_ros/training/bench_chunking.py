@@ -19,6 +19,7 @@ from vla_ros.core.continuation import Continuation, Continuer, check_can_continu
 from vla_ros.core.errors import ContractError
 from vla_ros.core.execution import EXECUTIONS, blend_of
 from vla_ros.core.guard import Mode
+from vla_ros.core.limits import Positions
 from vla_ros.core.robot import RobotSpec, load_robot
 from vla_ros.core.types import NS_PER_S, ActionChunk
 from vla_ros.policies.loading import find_model, load_policy
@@ -46,15 +47,51 @@ class Options:
 class Episode:
     """success, seconds until then [s], idle_s without a plan after the first one [s], stops, and both streams.
 
-    stops: how often the commander held because its plan had ended, and was armed again at once.
+    stops: how often the guard held, be it that the plan had ended, be it that the arm did not follow (it touched the
+        table); it was armed again at once. A stop begins a new stretch of the streams.
     """
 
     success: bool
     seconds: float
     idle_s: float
     stops: int
-    plan: Stream
-    command: Stream
+    plan: tuple[Stream, ...]
+    command: tuple[Stream, ...]
+
+
+class Stretch:
+    """What was planned and sent from a first chunk until a stop; that chunk takes over from standstill, from no other.
+
+    arm: (D,) bool, the joints that are judged.
+    """
+
+    def __init__(self, arm: NDArray[np.bool_]) -> None:
+        self._arm = arm
+        self._planned: list[Positions] = []
+        self._sent: list[Positions] = []
+        self._boundaries: list[int] = []
+
+    def take_over(self) -> None:
+        """A chunk is executed from the next tick on."""
+        self._boundaries.append(len(self._sent))
+
+    def add(self, due: Positions | None, command: Positions) -> None:
+        """A tick: what the plan asks for, if anything, and what was sent; nothing before the first chunk."""
+        if self._boundaries:
+            self._sent.append(command)
+            self._planned.append(due if due is not None else self._planned[-1] if self._planned else command)
+
+    @property
+    def begun(self) -> bool:
+        """Whether there was a chunk."""
+        return bool(self._boundaries)
+
+    def streams(self) -> tuple[Stream, Stream]:
+        """The plan's and the commands'."""
+        boundaries = tuple(self._boundaries[1:])
+        rows = (np.array(of, dtype=np.float64).reshape(-1, len(self._arm)) for of in (self._planned, self._sent))
+        plan, command = (Stream(positions[:, self._arm], boundaries, CONTROL_NS / NS_PER_S) for positions in rows)
+        return plan, command
 
 
 class DelayedInference:
@@ -104,37 +141,27 @@ def run_delayed(
     commander, now_ns = Commander(robot, blend_of(execution)), 0
     commander.on_state(now_ns, tabletop.joint_positions(), now_ns)
     commander.arm(now_ns)
-    planned: list[Any] = []
-    sent: list[Any] = []
-    boundaries, idle, stops = [], 0, 0
+    stretches = [Stretch(~robot.is_gripper)]
+    idle, stops = 0, 0
     while now_ns < LIMIT_S * NS_PER_S and not tabletop.success():
         if inference.is_due(now_ns):
             inference.begin(observe(tabletop, policy, now_ns, instruction))
         chunk = inference.arrived(now_ns)
         if chunk is not None and commander.on_chunk(chunk, now_ns) is None:
-            boundaries.append(len(sent))
+            stretches[-1].take_over()
         now_ns += CONTROL_NS
         commander.on_state(now_ns, tabletop.joint_positions(), now_ns)
         due, verdict = commander.plan.command(now_ns), commander.tick(now_ns)
+        idle += due is None and any(stretch.begun for stretch in stretches)
         if verdict.mode is Mode.FAULT:
             stops += commander.arm(now_ns) is None
+            stretches.append(Stretch(~robot.is_gripper))
         if verdict.command is not None:
             tabletop.command(verdict.command)
-        if boundaries:
-            sent.append(verdict.command if verdict.command is not None else sent[-1])
-            planned.append(due if due is not None else planned[-1] if planned else sent[-1])
-            idle += due is None
+            stretches[-1].add(due, verdict.command)
         tabletop.advance(CONTROL_NS / NS_PER_S)
-    return Episode(
-        tabletop.success(), now_ns / NS_PER_S, idle * CONTROL_NS / NS_PER_S, stops,
-        *(_stream(rows, boundaries, ~robot.is_gripper) for rows in (planned, sent)),
-    )  # fmt: skip
-
-
-def _stream(rows: list[Any], boundaries: list[int], arm: NDArray[np.bool_]) -> Stream:
-    """The arm's joints; the first takeover, from standstill, is no boundary between chunks."""
-    positions = np.array(rows, dtype=np.float64).reshape(len(rows), len(arm))
-    return Stream(positions[:, arm], tuple(boundaries[1:]), CONTROL_NS / NS_PER_S)
+    plan, command = zip(*(stretch.streams() for stretch in stretches), strict=True)
+    return Episode(tabletop.success(), now_ns / NS_PER_S, idle * CONTROL_NS / NS_PER_S, stops, plan, command)
 
 
 def cell(episodes: list[Episode], window: int) -> dict[str, Any]:
@@ -147,8 +174,8 @@ def cell(episodes: list[Episode], window: int) -> dict[str, Any]:
         "seconds_to_success_p50": round(float(np.median(finished)), 2) if finished else None,
         "idle_s": round(float(np.mean([episode.idle_s for episode in episodes])), 3),
         "stops": round(float(np.mean([episode.stops for episode in episodes])), 2),
-        "plan": smoothness([episode.plan for episode in episodes], window),
-        "command": smoothness([episode.command for episode in episodes], window),
+        "plan": smoothness([stream for episode in episodes for stream in episode.plan], window),
+        "command": smoothness([stream for episode in episodes for stream in episode.command], window),
     }
 
 
