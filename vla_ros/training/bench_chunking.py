@@ -47,8 +47,8 @@ class Options:
 class Episode:
     """success, seconds until then [s], idle_s without a plan after the first one [s], stops, and both streams.
 
-    stops: how often the guard held, be it that the plan had ended, be it that the arm did not follow (it touched the
-        table); it was armed again at once. A stop begins a new stretch of the streams.
+    stops: how often the guard held, such as where the arm did not follow since it touched the table; it was armed again
+        at once. A stop begins a new stretch of the streams.
     """
 
     success: bool
