@@ -15,11 +15,11 @@ anywhere = st.tuples(*[st.floats(-1e6, 1e6)] * 3).map(np.array)
 
 
 @given(anywhere, inside, st.floats(0.0, 0.1))
-def test_bounded_is_inside_and_slow_enough_and_as_near_as_it_can_be(
+def test_a_command_is_inside_and_slow_enough_and_as_near_as_it_can_be(
     target: np.ndarray, last: np.ndarray, dt_s: float
 ) -> None:
     limits = Limits(small_robot())
-    command = limits.bounded(target, last, dt_s)
+    command = limits.slowed(limits.with_margin(target), last, dt_s)
     assert (command >= limits.lower).all()
     assert (command <= limits.upper).all()
     assert (np.abs(command - last) <= limits.max_velocity * dt_s + 1e-12).all()
@@ -29,12 +29,13 @@ def test_bounded_is_inside_and_slow_enough_and_as_near_as_it_can_be(
 
 def test_what_is_allowed_passes_unchanged() -> None:
     target = np.array([0.01, -0.01, 0.05])
-    np.testing.assert_array_equal(Limits(small_robot()).bounded(target, np.zeros(3), 0.01), target)
+    limits = Limits(small_robot())
+    np.testing.assert_array_equal(limits.slowed(limits.with_margin(target), np.zeros(3), 0.01), target)
 
 
 def test_the_margin_is_kept_by_motion_and_left_alone_by_standing_still() -> None:
     limits = Limits(small_robot(guard=GuardSpec(position_margin=0.1)))
-    np.testing.assert_allclose(limits.bounded([2, -2, 2], np.array([0.9, -0.9, 1.0]), 1.0), [0.9, -0.9, 1.0])
+    np.testing.assert_allclose(limits.with_margin([2, -2, 2]), [0.9, -0.9, 1.0])
     np.testing.assert_allclose(limits.held([0.95, -0.99, 0.0], np.array([0.95, -0.99, 0.0]), 1.0), [0.95, -0.99, 0.0])
 
 

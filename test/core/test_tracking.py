@@ -31,7 +31,7 @@ def derivatives(positions: np.ndarray, dt_s: float) -> list[float]:
 def track(tracker: Tracker, path: SmoothPath, start_ns: int, ticks: int, dt_ms: int = 5) -> np.ndarray:
     tracker.follow(path, start_ns)
     moments = start_ns + np.arange(1, ticks + 1) * dt_ms * MS
-    return np.stack([tracker.step(int(now_ns), dt_ms / 1000).position for now_ns in moments])
+    return np.stack([tracker.step(int(now_ns), dt_ms / 1000)[0] for now_ns in moments])
 
 
 plans = st.lists(
@@ -56,7 +56,7 @@ def test_no_plan_gets_a_stream_of_commands_out_of_its_limits(
     tracker.start(np.array([0.2]))
     stream = [np.array([[0.2]])]
     for step_ms, values, from_here, ticks in happenings:
-        wishes = np.array(values) + (tracker.motion.position[0] - values[0] if from_here else 0.0)
+        wishes = np.array(values) + (tracker.state[0, 0] - values[0] if from_here else 0.0)
         knots = Knots(now_ns + np.arange(len(wishes)) * step_ms * MS, wishes[:, None])
         stream.append(track(tracker, smooth(knots, now_ns, limits), now_ns, ticks, dt_ms))
         now_ns += ticks * dt_ms * MS
@@ -75,7 +75,7 @@ def test_a_joint_off_its_plan_comes_to_it_and_then_stays_on_it(off: float, speed
     tracker.start(np.array([off]))
     path = smooth(Knots(np.array([0, 2000 * MS]), np.array([[0.0], [2 * speed]])), 0, limits)
     stream = track(tracker, path, 0, 300)
-    wishes = path.at(np.arange(1, 301) * 5 * MS).position
+    wishes = np.stack([path.at(tick * 5 * MS)[0] for tick in range(1, 301)])
     np.testing.assert_allclose(stream[160:], wishes[160:], atol=1e-4)  # 0.8 s
     np.testing.assert_allclose(stream[240:], wishes[240:], atol=1e-9)  # 1.2 s
     beyond = np.sign(off) * (wishes - stream)[:, 0]
@@ -89,14 +89,14 @@ def test_on_a_plan_within_limits_it_is_exactly_on_it_at_any_rate_and_however_tic
     path = smooth(knots, 500 * MS, limits)
     for period_ms in (2, 5, 20):
         tracker, now_ns = Tracker(np.array([-1.0]), np.array([1.0]), limits), 500 * MS
-        tracker.start(path.at(np.array([now_ns])).position[0])
+        tracker.start(path.at(now_ns)[0])
         tracker.follow(path, now_ns)
         while now_ns < 2700 * MS:
             dt_ns = int(rng.uniform(0.1, 1.0) * period_ms * MS)
             now_ns += dt_ns
-            position = tracker.step(now_ns, dt_ns / 1e9).position
+            position = tracker.step(now_ns, dt_ns / 1e9)[0]
             if now_ns > 1200 * MS:
-                assert position == pytest.approx(path.at(np.array([now_ns])).position[0], abs=1e-6)
+                assert position == pytest.approx(path.at(now_ns)[0], abs=1e-6)
 
 
 def test_from_outside_its_bounds_a_joint_only_comes_closer() -> None:
@@ -111,7 +111,7 @@ def test_from_outside_its_bounds_a_joint_only_comes_closer() -> None:
 def test_without_a_path_it_stands_still_exactly() -> None:
     tracker = Tracker(np.array([-1.0]), np.array([1.0]), limits_of(1, 2.0, 8.0, 400.0))
     tracker.start(np.array([0.1]))
-    assert [tracker.step(tick * MS, 0.001).position[0] for tick in range(100)] == [0.1] * 100
+    assert [tracker.step(tick * MS, 0.001)[0, 0] for tick in range(100)] == [0.1] * 100
 
 
 def test_where_ruckig_has_no_answer_the_joints_brake_within_their_limits() -> None:
@@ -121,7 +121,7 @@ def test_where_ruckig_has_no_answer_the_joints_brake_within_their_limits() -> No
     path = smooth(Knots(np.array([0, 1000 * MS]), np.array([[0.0, 0.0], [0.8, 0.4]])), 0, limits)
     moving = track(tracker, path, 0, 100)
     tracker.follow(SmoothPath(Knots(np.array([0]), np.full((1, 2), np.nan)), 100 * MS, 0), 500 * MS)
-    stopping = np.stack([tracker.step((500 + 5 * n) * MS, 0.005).position for n in range(1, 101)])
+    stopping = np.stack([tracker.step((500 + 5 * n) * MS, 0.005)[0] for n in range(1, 101)])
     assert tracker.failures == 100
     for found, limit in zip(derivatives(np.concatenate([moving, stopping]), 0.005), limits, strict=True):
         assert found <= limit[0] * 1.001

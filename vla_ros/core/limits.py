@@ -26,9 +26,10 @@ class Limits:
         self.lower = robot.limits("lower") + margin
         self.upper = robot.limits("upper") - margin
         self.max_velocity = robot.limits("max_velocity")
-        self._arm = ~robot.is_gripper
         self._tolerance = robot.guard.limit_tolerance
-        self._max_jump, self._max_lag = robot.guard.max_jump, robot.guard.max_following_error
+        self._lowest, self._highest = self.lower - self._tolerance, self.upper + self._tolerance
+        far = robot.guard.max_jump, robot.guard.max_following_error
+        self._max_jump, self._max_lag = (np.where(robot.is_gripper, np.inf, limit) for limit in far)
 
     def not_finite(self, positions: ArrayLike) -> str | None:
         """What is not finite in (A,) or (H, A) positions. clamp lets NaN through, so this comes first."""
@@ -42,10 +43,10 @@ class Limits:
 
     def far_outside(self, positions: ArrayLike) -> str | None:
         """What lies outside the limits by more than the tolerance, in (A,) or (H, A) finite positions."""
-        values = np.atleast_2d(np.asarray(positions, dtype=np.float64))
-        excess = np.maximum(self.lower - values, values - self.upper).max(axis=0)
-        if (excess <= self._tolerance).all():
+        values = np.asarray(positions, dtype=np.float64)
+        if ((self._lowest <= values) & (values <= self._highest)).all():
             return None
+        excess = np.atleast_2d(np.maximum(self.lower - values, values - self.upper)).max(axis=0)
         worst = int(excess.argmax())
         return f"{self.names[worst]} is {excess[worst]:.3f} outside its limits (tolerance {self._tolerance})"
 
@@ -59,22 +60,19 @@ class Limits:
         far = self._farther(commanded, measured, self._max_lag)
         return far and "{} is {:.3f} from its command (limit {}): the robot does not follow".format(*far)
 
-    def _farther(self, target: ArrayLike, measured: ArrayLike, limit: float) -> tuple[str, float, float] | None:
-        distance = np.where(self._arm, np.abs(np.asarray(target, np.float64) - np.asarray(measured, np.float64)), 0.0)
+    def _farther(self, target: ArrayLike, measured: ArrayLike, limit: Positions) -> tuple[str, float, float] | None:
+        distance = np.abs(np.asarray(target, np.float64) - np.asarray(measured, np.float64))
         if (distance <= limit).all():
             return None
-        worst = int(distance.argmax())
-        return self.names[worst], float(distance[worst]), limit
+        worst = int((distance - limit).argmax())
+        return self.names[worst], float(distance[worst]), float(limit[worst])
 
-    def bounded(self, target: ArrayLike, last: Positions, dt_s: float) -> Positions:
-        """(A,) float64: `target` clamped into the limits and their margin, then to what `dt_s` of top speed allows.
-
-        last: (A,) where the way starts. From outside the limits it leads back in, at most at top speed.
-        """
-        return self.slowed(clamp(np.asarray(target, dtype=np.float64), self.lower, self.upper), last, dt_s)
+    def with_margin(self, target: ArrayLike) -> Positions:
+        """(A,) float64: `target` clamped into the limits and their margin."""
+        return clamp(np.asarray(target, dtype=np.float64), self.lower, self.upper)
 
     def held(self, target: ArrayLike, last: Positions, dt_s: float) -> Positions:
-        """The same for standing still: an arm that stands within the margin is not moved out of it."""
+        """(A,) float64: on the way to standing still. An arm that stands within the margin is not moved out of it."""
         return self.slowed(self.within(target), last, dt_s)
 
     def within(self, target: ArrayLike) -> Positions:
@@ -83,7 +81,7 @@ class Limits:
         return inside
 
     def slowed(self, target: Positions, last: Positions, dt_s: float) -> Positions:
-        """(A,) float64: `target` clamped to what `dt_s` of top speed allows."""
+        """(A,) float64: `target` clamped to what `dt_s` of top speed allows from `last`, (A,)."""
         reach = self.max_velocity * max(dt_s, 0.0)
         reached: Positions = clamp(target, last - reach, last + reach)
         return reached

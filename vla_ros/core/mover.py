@@ -61,11 +61,13 @@ class Mover:
         """The command `dt_s` after `last`. due: (A,) what the plan says for now, of which grippers take their part."""
         if due is not None:
             self._grip = self._grippers.decided(np.asarray(due, dtype=np.float64))
-        motion = self._tracker.step(now_ns, dt_s)
-        position = self._limits.bounded(self._grip, last, dt_s)
+        state = self._tracker.step(now_ns, dt_s)
+        position = self._limits.with_margin(self._grip)
+        position[self._arm] = state[0]
+        position = self._limits.slowed(position, last, dt_s)  # the limits have the last word
         velocity = (position - last) / dt_s if dt_s > 0 else np.zeros(len(last))
-        position[self._arm], velocity[self._arm] = motion.position, motion.velocity
-        return Command(self._limits.slowed(position, last, dt_s), velocity)  # the limits have the last word
+        velocity[self._arm] = state[1]
+        return Command(position, velocity)
 
     def hold(self, target: Positions, last: Positions, dt_s: float) -> Command:
         """Back to (A,) `target`, and no velocity."""

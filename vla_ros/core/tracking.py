@@ -13,7 +13,7 @@ import ruckig  # type: ignore[import-not-found]  # compiled, without stubs
 from numpy.typing import NDArray
 
 from vla_ros.core.limits import clamp
-from vla_ros.core.smoothing import PLAN_SHARE, Floats, Motion, MotionLimits, SmoothPath
+from vla_ros.core.smoothing import PLAN_SHARE, Floats, MotionLimits, SmoothPath, State
 from vla_ros.core.types import NS_PER_S
 
 Bools = NDArray[np.bool_]
@@ -32,6 +32,7 @@ class Tracker:
     within its bounds any more; one that starts outside of them only comes closer.
 
     lower, upper: (A,) bounds of the positions.
+    state: (3, A), the motion commanded last.
     failures: how often Ruckig found no answer; the joints braked instead.
     """
 
@@ -43,20 +44,22 @@ class Tracker:
         self._returning, self._braking = _question(limits, _RETURN_SHARE), _question(limits, 1.0)
         self._braking.control_interface = ruckig.ControlInterface.Velocity
         self._return, self._stop, self._next_stop = (ruckig.Trajectory(joints) for _ in range(3))
+        half = limits.velocity / 2
+        self._gentle = np.stack([half, self._ending(half)])  # what is no faster is slow enough whatever it is
         self.start(clamp(np.zeros(joints), lower, upper))
 
     def start(self, position: Floats) -> None:
         """Stand still at (A,) `position`, without a path."""
-        still = np.zeros(len(position))
-        self.motion = Motion(np.array(position, dtype=np.float64), still, still)
+        self.state = np.zeros((3, len(position)))
+        self.state[0] = position
         self._path: SmoothPath | None = None
         self._kept = False  # whether the path keeps the limits as it is
-        self._brake(self.motion, self._stop)
+        self._brake(self.state, self._stop)
 
     def follow(self, path: SmoothPath, now_ns: int) -> None:
         """Come to `path` and stay on it. now_ns: the moment of the present state."""
         self._path, self._kept = path, path.stays_inside(self._lower, self._upper, self._limits)
-        place, speed, change = map(np.abs, self._off(_row(self._feasible(path.at(np.array([now_ns]))), 0)))
+        place, speed, change = np.abs(self.state - self._feasible(path.at(now_ns)))
         # What a polynomial of least jerk needs to end the distance in time, and about its acceleration.
         jerk = (60 * place / _RETURN_S + 36 * speed) / _RETURN_S**2 + 9 * change / _RETURN_S
         acceleration = jerk * _RETURN_S / 4 + change
@@ -66,53 +69,48 @@ class Tracker:
         left = np.maximum(limits.acceleration - path.peak_acceleration, most * limits.acceleration)
         self._returning.max_acceleration = clamp(acceleration, _LEAST * limits.acceleration, left).tolist()
 
-    def step(self, now_ns: int, dt_s: float) -> Motion:
-        """The motion at `now_ns`, `dt_s` after the last one; at rest without a path."""
+    def step(self, now_ns: int, dt_s: float) -> State:
+        """(3, A): the motion at `now_ns`, `dt_s` after the last one; at rest without a path."""
         if dt_s > 0 and self._path is not None:
             try:
                 self._commit(self._towards(self._path, now_ns, dt_s), dt_s)
             except _NO_ANSWER:
                 self.failures += 1
-                self.motion = _state(self._stop, dt_s)
-                self._brake(self.motion, self._stop)
-        return self.motion
+                self.state = _state(self._stop, dt_s)
+                self._brake(self.state, self._stop)
+        return self.state
 
-    def _towards(self, path: SmoothPath, now_ns: int, dt_s: float) -> Motion:
+    def _towards(self, path: SmoothPath, now_ns: int, dt_s: float) -> State:
         """On the path where that is reached within the step, nearer to it elsewhere."""
-        plan = self._feasible(path.at(np.array([now_ns - round(dt_s * NS_PER_S), now_ns])))
-        _begin(self._returning, self._off(_row(plan, 0)))
+        before, after = (self._feasible(path.at(ns)) for ns in (now_ns - round(dt_s * NS_PER_S), now_ns))
+        _begin(self._returning, self.state - before)
         self._ruckig.calculate(self._returning, self._return)
-        off = _state(self._return, dt_s)
-        aim = self._slowed(Motion(*(its + distance for its, distance in zip(_row(plan, 1), off, strict=True))))
+        aim = self._slowed(after + _state(self._return, dt_s))
         reaches = self._reaches(aim, dt_s)
-        return aim if reaches.all() else _chosen(reaches, aim, self._pushed(aim, dt_s))
+        return aim if reaches.all() else np.where(reaches, aim, self._pushed(aim, dt_s))
 
-    def _off(self, plan: Motion) -> Motion:
-        """How far from the plan, and how moving against it, the joints are now."""
-        return Motion(*(mine - its for mine, its in zip(self.motion, plan, strict=True)))
-
-    def _reaches(self, aim: Motion, dt_s: float) -> Bools:
+    def _reaches(self, aim: State, dt_s: float) -> Bools:
         """(A,) whether some motion within the limits is at `aim` after just one step.
 
-        The jerk that changes the acceleration evenly is one part of that motion. What it leaves of the limit can bend
-        the velocity by up to left * dt^2 / 4 and, beyond what that brings, the position by up to left * dt^3 / 32.
+        The jerk that changes the acceleration evenly is one part of that motion. It leaves the velocity short of the
+        aim by `bend` and the position by `shift`. What it leaves of the limit can bend the velocity by up to
+        left * dt^2 / 4 and, beyond what that brings, the position by up to left * dt^3 / 32.
         """
-        position, velocity, acceleration = self.motion
-        jerk = (aim.acceleration - acceleration) / dt_s
-        bend = aim.velocity - velocity - (acceleration + aim.acceleration) / 2 * dt_s
-        shift = aim.position - position - (velocity + (2 * acceleration + aim.acceleration) / 6 * dt_s) * dt_s
-        needed = 4 * np.abs(bend) / dt_s**2 + 32 * np.abs(shift - bend * dt_s / 2) / dt_s**3
-        highest = np.maximum(np.abs(acceleration), np.abs(aim.acceleration)) + needed * dt_s / 2
-        fastest = np.maximum(np.abs(velocity), np.abs(aim.velocity)) + (needed / 16 + np.abs(jerk) / 8) * dt_s**2
+        change = np.concatenate([aim - self.state, self.state[1:]])  # of position, velocity, acceleration; then both
+        jerk, bend, shift = np.abs(_shape(dt_s) @ change)
+        needed = bend + shift
+        highest = np.maximum(np.abs(self.state), np.abs(aim))
         limits, rounding = self._limits, 1e-12 / dt_s**3
-        fits: Bools = np.maximum(needed - rounding, 0.0) <= limits.jerk * (1 + 1e-9) - np.abs(jerk)
-        return fits & (highest <= limits.acceleration + rounding * dt_s) & (fastest <= limits.velocity)
+        fits: Bools = np.maximum(needed - rounding, 0.0) + jerk <= limits.jerk * (1 + 1e-9)
+        fits &= highest[2] + needed * (dt_s / 2) <= limits.acceleration + rounding * dt_s
+        fits &= highest[1] + (needed / 2 + jerk) * (dt_s**2 / 8) <= limits.velocity
+        return fits
 
-    def _pushed(self, aim: Motion, dt_s: float) -> Motion:
+    def _pushed(self, aim: State, dt_s: float) -> State:
         """As near to the acceleration of `aim` as one even jerk gets without passing a limit later."""
-        position, velocity, acceleration = self.motion
+        position, velocity, acceleration = self.state
         most, change = self._limits.acceleration, self._limits.jerk * dt_s
-        pushed = clamp(acceleration + clamp(aim.acceleration - acceleration, -change, change), -most, most)
+        pushed = clamp(acceleration + clamp(aim[2] - acceleration, -change, change), -most, most)
         # The highest velocity on the way, and the one at which the joint will be once the acceleration has ended.
         turning = acceleration * np.abs(acceleration) / (2 * np.maximum(np.abs(pushed - acceleration), 1e-9)) * dt_s
         highest = velocity + np.where(acceleration * pushed < 0, turning, 0.0)
@@ -121,39 +119,44 @@ class Tracker:
         ending = clamp(acceleration - np.sign(fastest) * change, -most, most)
         pushed = np.where(np.abs(fastest) > self._limits.velocity, ending, pushed)
         mean, weighted = (acceleration + pushed) / 2, (2 * acceleration + pushed) / 6
-        return Motion(position + (velocity + weighted * dt_s) * dt_s, velocity + mean * dt_s, pushed)
+        return np.stack([position + (velocity + weighted * dt_s) * dt_s, velocity + mean * dt_s, pushed])
 
-    def _feasible(self, wanted: Motion) -> Motion:
-        """The wanted motion, (..., A), within the limits; at rest at the bounds where it lies beyond them."""
+    def _feasible(self, wanted: State) -> State:
+        """The wanted motion within the limits; at rest at the bounds where it lies beyond them."""
         if self._kept:
             return wanted
-        position = clamp(wanted.position, self._lower, self._upper)
-        inside = position == wanted.position
-        return self._slowed(Motion(position, wanted.velocity * inside, wanted.acceleration * inside))
+        position = clamp(wanted[0], self._lower, self._upper)
+        inside = position == wanted[0]
+        return self._slowed(np.stack([position, wanted[1] * inside, wanted[2] * inside]))
 
-    def _slowed(self, wanted: Motion) -> Motion:
-        velocity = clamp(wanted.velocity, -self._limits.velocity, self._limits.velocity)
-        # An acceleration takes a while to end; the velocity must not pass its limit meanwhile.
-        bound = np.sqrt(2 * self._limits.jerk * (self._limits.velocity - np.abs(velocity)))
-        bound = np.minimum(bound, self._limits.acceleration)
-        return Motion(wanted.position, velocity, clamp(wanted.acceleration, -bound, bound))
+    def _slowed(self, wanted: State) -> State:
+        if (np.abs(wanted[1:]) <= self._gentle).all():
+            return wanted
+        velocity = clamp(wanted[1], -self._limits.velocity, self._limits.velocity)
+        bound = self._ending(velocity)
+        return np.stack([wanted[0], velocity, clamp(wanted[2], -bound, bound)])
 
-    def _commit(self, candidate: Motion, dt_s: float) -> None:
+    def _ending(self, velocity: Floats) -> Floats:
+        """(A,): an acceleration takes a while to end; with this one the velocity does not pass its limit meanwhile."""
+        left = np.sqrt(2 * self._limits.jerk * (self._limits.velocity - np.abs(velocity)))
+        return np.minimum(left, self._limits.acceleration)
+
+    def _commit(self, candidate: State, dt_s: float) -> None:
         """Move on to `candidate`; joints that could not stop in time from there brake instead."""
         unsafe = self._brake(candidate, self._next_stop)
         if unsafe.any():
-            candidate = _chosen(unsafe, _state(self._stop, dt_s), candidate)
+            candidate = np.where(unsafe, _state(self._stop, dt_s), candidate)
             self._brake(candidate, self._next_stop)
-        self.motion = candidate
+        self.state = candidate
         self._stop, self._next_stop = self._next_stop, self._stop
 
-    def _brake(self, start: Motion, stop: ruckig.Trajectory) -> Bools:
+    def _brake(self, start: State, stop: ruckig.Trajectory) -> Bools:
         """Fill `stop` with the fastest stop from `start`. (A,) bool: which joints it takes out of their bounds."""
         _begin(self._braking, start)
         self._ruckig.calculate(self._braking, stop)
         reach = np.array([(extreme.min, extreme.max) for extreme in stop.position_extrema])
-        lower = np.minimum(self._lower, self.motion.position)
-        upper = np.maximum(self._upper, self.motion.position)
+        lower = np.minimum(self._lower, self.state[0])
+        upper = np.maximum(self._upper, self.state[0])
         unsafe: Bools = (reach[:, 0] < lower) | (reach[:, 1] > upper)
         return unsafe
 
@@ -167,18 +170,20 @@ def _question(limits: MotionLimits, share: float) -> ruckig.InputParameter:
     return question
 
 
-def _begin(question: ruckig.InputParameter, motion: Motion) -> None:
-    question.current_position, question.current_velocity = motion.position.tolist(), motion.velocity.tolist()
-    question.current_acceleration = motion.acceleration.tolist()
+def _begin(question: ruckig.InputParameter, state: State) -> None:
+    question.current_position, question.current_velocity, question.current_acceleration = state.tolist()
 
 
-def _row(motion: Motion, row: int) -> Motion:
-    return Motion(*(values[row] for values in motion))
+def _state(way: ruckig.Trajectory, moment_s: float) -> State:
+    return np.array(way.at_time(moment_s))
 
 
-def _state(way: ruckig.Trajectory, moment_s: float) -> Motion:
-    return Motion(*(np.array(values) for values in way.at_time(moment_s)))
-
-
-def _chosen(condition: Bools, yes: Motion, no: Motion) -> Motion:
-    return Motion(*(np.where(condition, a, b) for a, b in zip(yes, no, strict=True)))
+def _shape(dt_s: float) -> Floats:
+    """(3, 5): from the changes of position, velocity and acceleration within a step, and the velocity and acceleration
+    before it, to the even jerk and to the jerk that bends by what is missing: 4 bend / dt^2, 32 shift / dt^3."""
+    r = 1 / dt_s
+    return np.array([
+        [0.0, 0.0, r, 0.0, 0.0],
+        [0.0, 4 * r * r, -2 * r, 0.0, -4 * r],
+        [32 * r**3, -16 * r * r, 8 / 3 * r, -32 * r * r, 0.0],
+    ])  # fmt: skip

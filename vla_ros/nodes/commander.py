@@ -12,6 +12,7 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.clock import JumpThreshold
 from rclpy.duration import Duration
@@ -83,7 +84,8 @@ class CommanderNode(ManagedNode):
         rate_hz = self._robot.command.rate_hz
         for spec, columns in self._robot.outputs:  # one by one: `cleanup` must know those that were made
             publisher = self.create_publisher(COMMAND_TYPES[spec.type], spec.topic, actuation(rate_hz))
-            self._outputs.append((spec, columns, publisher))
+            names = [self._robot.joint_names[column] for column in columns]
+            self._outputs.append((spec, names, np.array(columns, dtype=np.intp), publisher))
         self._timing = self.create_publisher(DiagnosticStatus, "~/timing", EVENTS)
         self._diagnostics = Diagnostics(self, self._report)
         threshold = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True)
@@ -117,7 +119,7 @@ class CommanderNode(ManagedNode):
             self.destroy_subscription(subscription)
         for service in self._served:
             self.destroy_service(service)
-        for _, _, publisher in self._outputs:
+        for *_, publisher in self._outputs:
             self.destroy_publisher(publisher)  # left behind, it would count as a rival of the next one
         if self._diagnostics is not None:
             self.destroy_publisher(self._timing)
@@ -159,9 +161,8 @@ class CommanderNode(ManagedNode):
     def _publish(self, verdict: Verdict, now_ns: int) -> None:
         if verdict.command is None or verdict.velocity is None or self.parameters.dry_run:
             return
-        for spec, columns, publisher in self._outputs:
-            names = [self._robot.joint_names[column] for column in columns]
-            values = (verdict.velocity if spec.interface == "velocity" else verdict.command)[list(columns)]
+        for spec, names, columns, publisher in self._outputs:
+            values = (verdict.velocity if spec.interface == "velocity" else verdict.command)[columns]
             publisher.publish(command_message(spec.type, names, values, now_ns, self._period_ns))
 
     def _on_joint_state(self, message: JointState) -> None:
@@ -222,7 +223,7 @@ class CommanderNode(ManagedNode):
     def _not_ready(self) -> str | None:
         if self._loop is None:
             return "not armed: the commander is not active"
-        for spec, _, _ in self._outputs:
+        for spec, *_ in self._outputs:
             if (count := self.count_publishers(spec.topic)) > 1:
                 return f"not armed: {count} publishers on {spec.topic}; right would be this commander alone"
         return None
