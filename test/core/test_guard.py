@@ -222,6 +222,22 @@ def test_speed_is_kept_whether_ticks_come_early_or_late() -> None:
     assert step_after(100) == pytest.approx(step_after(10), rel=0.2)
 
 
+def test_ticks_that_jitter_send_what_punctual_ones_send() -> None:
+    streams = []
+    for jitter_ms in (0, 2):
+        cell, rng = Cell().armed(), np.random.default_rng(0)
+        assert (
+            cell.commander.on_chunk(chunk_of(cell.now_ns, np.linspace(HERE, [0.6, 0.3, 0.5], 12)), cell.now_ns) is None
+        )
+        stream, punctual_ns = [cell.tick().command], cell.now_ns
+        for _ in range(60):
+            cell.now_ns = punctual_ns + int(rng.integers(-jitter_ms, 2 * jitter_ms + 1)) * MS
+            stream.append(cell.tick().command)
+            punctual_ns += PERIOD
+        streams.append(np.array(stream))
+    np.testing.assert_allclose(*streams, atol=1e-12)
+
+
 def test_a_gripper_may_keep_its_grip_through_a_stop() -> None:
     for hold, grip in (("measured", 0.5), ("commanded", 0.9)):
         cell = Cell(GuardSpec(gripper_hold=hold)).armed()  # type: ignore[arg-type]

@@ -47,12 +47,25 @@ plans = st.lists(
 
 
 @settings(max_examples=150, deadline=None)
-@given(plans, st.sampled_from([2, 5, 10, 20]), st.floats(0.5, 4.0), st.floats(2.0, 15.0), st.floats(5.0, 100.0))
+@given(
+    plans,
+    st.sampled_from([2, 5, 10, 20]),
+    st.floats(0.5, 4.0),
+    st.floats(2.0, 15.0),
+    st.floats(5.0, 100.0),
+    st.sampled_from([(-1.0, 1.5), (-9.0, 9.0)]),  # the second are far from everything
+)
 def test_no_plan_gets_a_stream_of_commands_out_of_its_limits(
-    happenings: list[tuple[int, list[float], bool, int]], dt_ms: int, velocity: float, acceleration: float, ratio: float
+    happenings: list[tuple[int, list[float], bool, int]],
+    dt_ms: int,
+    velocity: float,
+    acceleration: float,
+    ratio: float,
+    bounds: tuple[float, float],
 ) -> None:
     limits = limits_of(1, velocity, acceleration, acceleration * ratio)
-    tracker, now_ns = Tracker(np.array([-1.0]), np.array([1.5]), limits), 0
+    lower, upper = bounds
+    tracker, now_ns = Tracker(np.array([lower]), np.array([upper]), limits), 0
     tracker.start(np.array([0.2]))
     stream = [np.array([[0.2]])]
     for step_ms, values, from_here, ticks in happenings:
@@ -61,8 +74,8 @@ def test_no_plan_gets_a_stream_of_commands_out_of_its_limits(
         stream.append(track(tracker, smooth(knots, now_ns, limits), now_ns, ticks, dt_ms))
         now_ns += ticks * dt_ms * MS
     positions = np.concatenate(stream)
-    assert positions.min() >= -1.0 - 1e-8
-    assert positions.max() <= 1.5 + 1e-8
+    assert positions.min() >= lower - 1e-8
+    assert positions.max() <= upper + 1e-8
     for found, limit in zip(derivatives(positions, dt_ms / 1000), limits, strict=True):
         assert found <= limit[0] * 1.001
     assert tracker.failures == 0

@@ -146,8 +146,8 @@ class Guard:
             fault = fault or self._faults.of_command(command, plan_ns, self._measured, now_ns)
             if fault is not None:
                 self._fault(fault)
-        sent = self._next(command, now_ns)
-        self._last, self._last_ns = sent.position, now_ns
+        sent = self._next(command, self._moment(now_ns))
+        self._last = sent.position
         return Verdict(sent.position, self.mode, self.reason, self._velocity(sent))
 
     def _velocity(self, sent: Command) -> Positions:
@@ -157,10 +157,17 @@ class Guard:
         top = self.limits.max_velocity
         return clamp(sent.velocity + RETURN_PER_S * (sent.position - self._measured), -top, top)
 
+    def _moment(self, now_ns: int) -> int:
+        """What moment to command for: a tick that comes a little early or late stands for its place in the period, as
+        a stream of evenly spaced commands wants it. Any other is one of its own, and begins another row."""
+        due_ns = self._last_ns + self._period_ns
+        return due_ns if -self._period_ns // 4 <= now_ns - due_ns <= self._period_ns // 2 else now_ns
+
     def _next(self, due: ArrayLike | None, now_ns: int) -> Command:
         assert self._last is not None and self._hold is not None  # set by arm()
         # A late tick moves no further than a punctual one: the stream never holds a step above v_max * period.
         elapsed_s = min(max(now_ns - self._last_ns, 0), self._period_ns) / NS_PER_S
+        self._last_ns = now_ns
         if self.mode is Mode.ARMED:
             command = self._mover.move(due, self._last, now_ns, elapsed_s)
             outside = self._faults.of_tool(command.position)

@@ -41,6 +41,7 @@ class SmoothPath:
     peak_velocity: (A,) the largest of each joint, in its units per s.
     peak_acceleration, peak_jerk: (A,) the same, per s^2 and s^3. The stop at the last knot is left out, since it comes
         only where no chunk replaces the plan in time.
+    stops_ns: when that stop begins [ns].
     """
 
     def __init__(self, knots: Knots, window_ns: int, now_ns: int) -> None:
@@ -57,6 +58,7 @@ class SmoothPath:
     def round(self, window_ns: int, now_ns: int) -> None:
         """Average over another window."""
         self.window_ns = window_ns
+        self.stops_ns = int(self._knots_ns[-1]) - window_ns
         shifted = (self._knots_ns + np.array([[-window_ns], [0], [window_ns]])).ravel()
         corners = distinct(np.append(shifted, self._start_ns - 2 * window_ns))  # between them the jerk is constant
         self._corners = (corners - self._start_ns) / NS_PER_S  # (C,) s

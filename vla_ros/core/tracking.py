@@ -4,6 +4,9 @@ The fastest way from one state to another is Ruckig's (Berscheid and Kroeger, "J
 Generation with Arbitrary Target States", RSS 2021, arXiv 2105.04830). What to aim at is decided here: aiming at where
 the plan is now would never settle, since the plan moves on meanwhile. So it is the distance from the plan that is
 brought to rest at zero, as if the plan stood still, with the part of the limits that the plan itself leaves.
+
+A control period begins with cold caches, in which every line costs five times what it costs in a loop. So the way back
+is calculated anew only where the joints have left it, and what cannot happen on it is not looked for.
 """
 
 from __future__ import annotations
@@ -46,6 +49,8 @@ class Tracker:
         self._return, self._stop, self._next_stop = (ruckig.Trajectory(joints) for _ in range(3))
         half = limits.velocity / 2
         self._gentle = np.stack([half, self._ending(half)])  # what is no faster is slow enough whatever it is
+        room = _stopping_distance(limits)
+        self._roomy = lower + room, upper - room
         self.start(clamp(np.zeros(joints), lower, upper))
 
     def start(self, position: Floats) -> None:
@@ -54,11 +59,14 @@ class Tracker:
         self.state[0] = position
         self._path: SmoothPath | None = None
         self._kept = False  # whether the path keeps the limits as it is
+        self._at_ns: int | None = None  # when the state was just where the way back to the path led
         self._brake(self.state, self._stop)
+        self._stop_known = True  # whether `_stop` begins at the state
 
     def follow(self, path: SmoothPath, now_ns: int) -> None:
         """Come to `path` and stay on it. now_ns: the moment of the present state."""
         self._path, self._kept = path, path.stays_inside(self._lower, self._upper, self._limits)
+        self._at_ns = None
         place, speed, change = np.abs(self.state - self._feasible(path.at(now_ns)))
         # What a polynomial of least jerk needs to end the distance in time, and about its acceleration.
         jerk = (60 * place / _RETURN_S + 36 * speed) / _RETURN_S**2 + 9 * change / _RETURN_S
@@ -76,18 +84,38 @@ class Tracker:
                 self._commit(self._towards(self._path, now_ns, dt_s), dt_s)
             except _NO_ANSWER:
                 self.failures += 1
-                self.state = _state(self._stop, dt_s)
+                self._at_ns = None
+                self.state = _state(self._way_to_stop(), dt_s)
                 self._brake(self.state, self._stop)
         return self.state
 
     def _towards(self, path: SmoothPath, now_ns: int, dt_s: float) -> State:
-        """On the path where that is reached within the step, nearer to it elsewhere."""
-        before, after = (self._feasible(path.at(ns)) for ns in (now_ns - round(dt_s * NS_PER_S), now_ns))
-        _begin(self._returning, self.state - before)
-        self._ruckig.calculate(self._returning, self._return)
-        aim = self._slowed(after + _state(self._return, dt_s))
-        reaches = self._reaches(aim, dt_s)
-        return aim if reaches.all() else np.where(reaches, aim, self._pushed(aim, dt_s))
+        """On the way back to the path where that is reached within the step, nearer to it elsewhere."""
+        begin_ns, before_ns, self._at_ns = now_ns - round(dt_s * NS_PER_S), self._at_ns, None
+        if begin_ns != before_ns:
+            self._set_out(path, begin_ns)
+        aim = self._feasible(path.at(now_ns)) + _state(self._return, (now_ns - self._out_ns) / NS_PER_S)
+        if self._free and now_ns <= path.stops_ns:
+            self._at_ns = now_ns
+            return aim
+        slowed = self._slowed(aim)
+        reaches = self._reaches(slowed, dt_s)
+        if not reaches.all():
+            return np.where(reaches, slowed, self._pushed(slowed, dt_s))
+        self._at_ns = now_ns if slowed is aim else None
+        return slowed
+
+    def _set_out(self, path: SmoothPath, now_ns: int) -> None:
+        """Find the way back from the state at `now_ns`, and whether it and the path together keep every limit."""
+        off, way = self.state - self._feasible(path.at(now_ns)), self._returning
+        _begin(way, off)
+        self._ruckig.calculate(way, self._return)
+        self._out_ns = now_ns
+        _, speed, change = np.abs(off)
+        most = np.array([way.max_velocity, way.max_acceleration, way.max_jerk])
+        both = most + np.stack([path.peak_velocity, path.peak_acceleration, path.peak_jerk])
+        slow = (change <= most[1]) & (speed + change**2 / (2 * most[2]) <= most[0])  # else it begins beyond its limits
+        self._free = self._kept and bool((slow & (both <= self._limits)).all())
 
     def _reaches(self, aim: State, dt_s: float) -> Bools:
         """(A,) whether some motion within the limits is at `aim` after just one step.
@@ -143,12 +171,24 @@ class Tracker:
 
     def _commit(self, candidate: State, dt_s: float) -> None:
         """Move on to `candidate`; joints that could not stop in time from there brake instead."""
+        lowest, highest = self._roomy
+        if ((lowest <= candidate[0]) & (candidate[0] <= highest)).all():
+            self.state, self._stop_known = candidate, False
+            return
         unsafe = self._brake(candidate, self._next_stop)
         if unsafe.any():
-            candidate = np.where(unsafe, _state(self._stop, dt_s), candidate)
+            self._at_ns = None
+            candidate = np.where(unsafe, _state(self._way_to_stop(), dt_s), candidate)
             self._brake(candidate, self._next_stop)
-        self.state = candidate
+        self.state, self._stop_known = candidate, True
         self._stop, self._next_stop = self._next_stop, self._stop
+
+    def _way_to_stop(self) -> ruckig.Trajectory:
+        """The fastest stop from the state."""
+        if not self._stop_known:
+            self._brake(self.state, self._stop)
+            self._stop_known = True
+        return self._stop
 
     def _brake(self, start: State, stop: ruckig.Trajectory) -> Bools:
         """Fill `stop` with the fastest stop from `start`. (A,) bool: which joints it takes out of their bounds."""
@@ -168,6 +208,14 @@ def _question(limits: MotionLimits, share: float) -> ruckig.InputParameter:
     question.max_acceleration = (share * limits.acceleration).tolist()
     question.max_jerk = (share * limits.jerk).tolist()
     return question
+
+
+def _stopping_distance(limits: MotionLimits) -> Floats:
+    """(A,) more than any stop from within the limits takes: from an acceleration forwards, then from the speed that
+    it has led to."""
+    fastest = limits.velocity + limits.acceleration**2 / (2 * limits.jerk)
+    ending_s = limits.acceleration / limits.jerk
+    return fastest * (ending_s + (fastest / limits.acceleration + ending_s) / 2)
 
 
 def _begin(question: ruckig.InputParameter, state: State) -> None:
