@@ -37,12 +37,14 @@ class Verdict:
     mode, reason: the state after this check; the reason is empty while all is well.
     velocity: (A,) float64, of the commanded motion, and for outputs that want velocities back to it where the robot
         was measured elsewhere; zero in a hold, None where the command is.
+    moment_ns: the moment that the command is for, within half a period of when it was asked for; None likewise.
     """
 
     command: Positions | None
     mode: Mode
     reason: str = ""
     velocity: Positions | None = None
+    moment_ns: int | None = None
 
 
 class Guard:
@@ -146,9 +148,10 @@ class Guard:
             fault = fault or self._faults.of_command(command, plan_ns, self._measured, now_ns)
             if fault is not None:
                 self._fault(fault)
-        sent = self._next(command, self._moment(now_ns))
-        self._last = sent.position
-        return Verdict(sent.position, self.mode, self.reason, self._velocity(sent))
+        moment_ns = self._moment(now_ns)
+        sent = self._next(command, moment_ns)
+        self._last, self._last_ns = sent.position, moment_ns
+        return Verdict(sent.position, self.mode, self.reason, self._velocity(sent), moment_ns)
 
     def _velocity(self, sent: Command) -> Positions:
         """Velocities alone would leave a robot wherever a late tick or its drive has carried it."""
@@ -158,18 +161,19 @@ class Guard:
         return clamp(sent.velocity + RETURN_PER_S * (sent.position - self._measured), -top, top)
 
     def _moment(self, now_ns: int) -> int:
-        """What moment to command for: a tick that comes a little early or late stands for its place in the period, as
-        a stream of evenly spaced commands wants it. Any other is one of its own, and begins another row."""
-        due_ns = self._last_ns + self._period_ns
-        return due_ns if -self._period_ns // 4 <= now_ns - due_ns <= self._period_ns // 2 else now_ns
+        """What moment to command for. Receivers take commands to be evenly spaced: a tick that comes a little early or
+        late stands for its place in the period. One in between, for a chunk that has just come, begins another row."""
+        due_ns, early_ns = self._last_ns + self._period_ns, self._period_ns // 4
+        if -early_ns <= now_ns - due_ns <= self._period_ns // 2:
+            return due_ns
+        return self._last_ns if 0 < self._last_ns - now_ns <= early_ns else now_ns  # that time has been commanded for
 
-    def _next(self, due: ArrayLike | None, now_ns: int) -> Command:
+    def _next(self, due: ArrayLike | None, moment_ns: int) -> Command:
         assert self._last is not None and self._hold is not None  # set by arm()
         # A late tick moves no further than a punctual one: the stream never holds a step above v_max * period.
-        elapsed_s = min(max(now_ns - self._last_ns, 0), self._period_ns) / NS_PER_S
-        self._last_ns = now_ns
+        elapsed_s = min(max(moment_ns - self._last_ns, 0), self._period_ns) / NS_PER_S
         if self.mode is Mode.ARMED:
-            command = self._mover.move(due, self._last, now_ns, elapsed_s)
+            command = self._mover.move(due, self._last, moment_ns, elapsed_s)
             outside = self._faults.of_tool(command.position)
             if outside is None:
                 return command

@@ -147,7 +147,7 @@ class CommanderNode(ManagedNode):
         now_ns = self._now_ns()
         before = self._commander.guard.mode
         verdict = self._commander.tick(now_ns)
-        self._publish(verdict, now_ns)
+        self._publish(verdict)
         timing = self._commander.timing
         if timing is not None:
             self._latency["chunk_ms"].add_ns(round(timing.chunk_ms * 1e6))
@@ -160,12 +160,13 @@ class CommanderNode(ManagedNode):
                 self.get_logger().error(f"holding the last measured position: {verdict.reason}")
             self._tell()
 
-    def _publish(self, verdict: Verdict, now_ns: int) -> None:
+    def _publish(self, verdict: Verdict) -> None:
         if verdict.command is None or verdict.velocity is None or self.parameters.dry_run:
             return
+        assert verdict.moment_ns is not None  # as the command
         for spec, names, columns, publisher in self._outputs:
             values = (verdict.velocity if spec.interface == "velocity" else verdict.command)[columns]
-            publisher.publish(command_message(spec.type, names, values, now_ns, self._period_ns))
+            publisher.publish(command_message(spec.type, names, values, verdict.moment_ns, self._period_ns))
 
     def _on_joint_state(self, message: JointState) -> None:
         now_ns = self._now_ns()
