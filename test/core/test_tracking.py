@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -17,6 +18,7 @@ from vla_ros.core.knots import Knots
 from vla_ros.core.robot import load_robot
 from vla_ros.core.smoothing import MotionLimits, SmoothPath, smooth
 from vla_ros.core.tracking import Tracker
+from vla_ros.core.types import ActionChunk
 
 
 def limits_of(joints: int, velocity: float, acceleration: float, jerk: float) -> MotionLimits:
@@ -112,6 +114,17 @@ def test_on_a_plan_within_limits_it_is_exactly_on_it_at_any_rate_and_however_tic
                 assert position == pytest.approx(path.at(now_ns)[0], abs=1e-6)
 
 
+def test_on_the_way_back_to_a_fast_plan_both_together_keep_the_limits() -> None:
+    limits = limits_of(1, 2.0, 10.0, 100.0)
+    tracker = Tracker(np.array([-9.0]), np.array([9.0]), limits)
+    tracker.start(np.array([0.0]))
+    path = smooth(Knots(np.array([0, 1500, 3000]) * MS, np.array([[0.3], [3.0], [3.6]])), 0, limits)
+    stream = track(tracker, path, 0, 400)
+    assert stream[-1] > 3.0
+    for found, limit in zip(derivatives(stream, 0.005), limits, strict=True):
+        assert found <= limit[0] * 1.001
+
+
 def test_from_outside_its_bounds_a_joint_only_comes_closer() -> None:
     limits = limits_of(1, 2.0, 8.0, 400.0)
     tracker = Tracker(np.array([-1.0]), np.array([1.0]), limits)
@@ -191,3 +204,68 @@ def test_a_tick_of_seven_joints_takes_well_under_a_millisecond() -> None:
         spent.append(time.process_time() - began)
     print(f"a tick of 7 joints: {np.median(spent) * 1e3:.3f} ms, p99 {np.percentile(spent, 99) * 1e3:.3f} ms")
     assert np.median(spent) < 0.001
+
+
+def gentle_chunk(rng: np.random.Generator, position: np.ndarray, stamp_ns: int, limits: MotionLimits) -> ActionChunk:
+    """A plan from about `position` on, at most as fast as the arm may be, which may end while it moves."""
+    wishes = np.cumsum(rng.normal(0, 0.5, (int(rng.integers(3, 13)), 2)), axis=0)
+    steps = np.clip(wishes, -1, 1) * rng.choice([0.1, 0.3, 0.6]) * limits.velocity * STEP_NS / 1e9
+    return chunk_of(stamp_ns, np.column_stack([position[:2] + np.cumsum(steps, axis=0), np.full(len(steps), 0.5)]))
+
+
+def test_whenever_chunks_and_ticks_come_the_row_of_commands_keeps_every_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Chunks between ticks, answered at once; ticks early and late. Many steps on the way that needs no checks."""
+    checked = Mock(side_effect=Tracker._reaches)
+    monkeypatch.setattr(Tracker, "_reaches", lambda *given: checked(*given))
+    limits, period_ns, rng = MotionLimits(*np.array([[2.0], [10.0], [100.0]])), 10 * MS, np.random.default_rng(0)
+    moved = 0
+    for run in range(250):
+        commander, due_ns, stream = Commander(small_robot(), blend_of(sorted(EXECUTIONS)[run % 5])), 1000 * MS, []
+        position = np.array([0.1, -0.2, 0.5])
+        commander.on_state(due_ns, position, due_ns)
+        assert commander.arm(due_ns) is None
+        for _ in range(5):
+            came_ns = due_ns + int(rng.uniform(0, period_ns))
+            commander.on_chunk(gentle_chunk(rng, position, came_ns - 30 * MS, limits), came_ns)
+            if rng.random() < 0.7:
+                commander.tick(came_ns, periodic=False)
+            for _ in range(int(rng.integers(3, 40))):
+                due_ns += period_ns
+                now_ns = due_ns + int(rng.uniform(-0.2, 0.4) * period_ns)
+                commander.on_state(now_ns, position, now_ns)
+                verdict = commander.tick(now_ns)
+                if verdict.mode is Mode.ARMED and verdict.command is not None and verdict.moment_ns is not None:
+                    position = verdict.command
+                    stream.append((verdict.moment_ns, position[:2]))
+        rows = np.split(np.arange(len(stream)), 1 + np.flatnonzero(np.diff([at for at, _ in stream]) != period_ns))
+        for row in rows:
+            found = derivatives(np.array([stream[number][1] for number in row]), 0.01)
+            for value, limit in zip(found, (2.0, 10.0, 100.0), strict=True):
+                assert value <= limit * 1.001, f"run {run}"
+        moved += len(stream)
+    assert 0.2 < checked.call_count / moved < 0.8
+
+
+def test_a_chunk_that_comes_between_two_periods_leaves_even_motion_even() -> None:
+    rng, moments, positions = np.random.default_rng(0), [], []
+    commander, due_ns = Commander(small_robot()), 1000 * MS
+    commander.on_state(due_ns, np.array([0.0, 0.0, 0.5]), due_ns)
+    assert commander.arm(due_ns) is None
+    for tick in range(300):
+        since_s = (due_ns - 1000 * MS + STEP_NS * np.arange(1, 13)) / 1e9
+        line = np.outer(since_s, [0.2, -0.1, 0.0]) + np.array([0, 0, 0.5])
+        if tick % 7 == 0:
+            came_ns = due_ns + int(rng.uniform(0, 10 * MS))
+            assert commander.on_chunk(chunk_of(due_ns, line), came_ns) is None
+            verdicts = [commander.tick(came_ns, periodic=False)]
+            assert verdicts[0].moment_ns == came_ns
+        due_ns += 10 * MS
+        commander.on_state(due_ns, verdicts[-1].command, due_ns)
+        verdicts.append(commander.tick(due_ns))
+        moments += [verdict.moment_ns for verdict in verdicts]
+        positions += [verdict.command[0] for verdict in verdicts]
+        verdicts = verdicts[-1:]
+    late = np.array(moments) > 2500 * MS  # by then it is on its way
+    times, places = np.unique(np.array(moments)[late], return_index=True)
+    speeds = np.diff(np.array(positions)[late][places]) / np.diff(times) * 1e9
+    np.testing.assert_allclose(speeds, 0.2, atol=1e-3)

@@ -57,12 +57,13 @@ class Commander:
         self._arrival = chunk.stamp_ns, now_ns
         return None
 
-    def tick(self, now_ns: int) -> Verdict:
-        """What to send now; call once a control period. Sets `timing` when a chunk's first command leaves."""
+    def tick(self, now_ns: int, periodic: bool = True) -> Verdict:
+        """What to send now; call once a control period, and with `periodic` false where something cannot wait for it.
+        Sets `timing` when a chunk's first command leaves."""
         if self._last_tick_ns is not None and self._last_tick_ns - now_ns > self._max_ahead_ns:
             self.clock_jumped()
         self._last_tick_ns = now_ns
-        verdict = self.guard.check(self.plan.command(now_ns), self.plan.stamp_ns, now_ns)
+        verdict = self.guard.check(self.plan.command(now_ns), self.plan.stamp_ns, now_ns, periodic)
         self.timing = None
         if verdict.mode is Mode.ARMED and self._arrival is not None:
             stamp_ns, arrived_ns = self._arrival

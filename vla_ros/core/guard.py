@@ -63,7 +63,8 @@ class Guard:
         self._sends_velocity = any(spec.interface == "velocity" for spec, _ in robot.outputs)
         self._hold: Positions | None = None
         self._last: Positions | None = None
-        self._last_ns = 0
+        self._last_ns = 0  # what the last command was for
+        self._row_ns = 0  # the last place in the row of periods
         self._measured: Positions | None = None
         self._measured_ns: int | None = None
 
@@ -134,8 +135,8 @@ class Guard:
         """How often a way along the plan could not be calculated, and the arm braked instead."""
         return self._mover.failures
 
-    def check(self, command: ArrayLike | None, plan_ns: int | None, now_ns: int) -> Verdict:
-        """Judge one command, once a control period.
+    def check(self, command: ArrayLike | None, plan_ns: int | None, now_ns: int, periodic: bool = True) -> Verdict:
+        """Judge one command, once a control period, and where `periodic` is false in between.
 
         command: (A,) what the plan asks for now; None where it asks for nothing.
         plan_ns: the stamp of the observation that the plan answers; None before the first plan after arming.
@@ -148,7 +149,7 @@ class Guard:
             fault = fault or self._faults.of_command(command, plan_ns, self._measured, now_ns)
             if fault is not None:
                 self._fault(fault)
-        moment_ns = self._moment(now_ns)
+        moment_ns = self._moment(now_ns, periodic)
         sent = self._next(command, moment_ns)
         self._last, self._last_ns = sent.position, moment_ns
         return Verdict(sent.position, self.mode, self.reason, self._velocity(sent), moment_ns)
@@ -160,13 +161,17 @@ class Guard:
         top = self.limits.max_velocity
         return clamp(sent.velocity + RETURN_PER_S * (sent.position - self._measured), -top, top)
 
-    def _moment(self, now_ns: int) -> int:
-        """What moment to command for. Receivers take commands to be evenly spaced: a tick that comes a little early or
-        late stands for its place in the period. One in between, for a chunk that has just come, begins another row."""
-        due_ns, early_ns = self._last_ns + self._period_ns, self._period_ns // 4
-        if -early_ns <= now_ns - due_ns <= self._period_ns // 2:
-            return due_ns
-        return self._last_ns if 0 < self._last_ns - now_ns <= early_ns else now_ns  # that time has been commanded for
+    def _moment(self, now_ns: int, periodic: bool) -> int:
+        """What moment to command for. Receivers take commands to be evenly spaced, so a periodic check that comes a
+        little early or late stands for its place in the row."""
+        moment_ns = now_ns
+        if periodic:
+            due_ns = self._row_ns + self._period_ns
+            if -self._period_ns // 4 <= now_ns - due_ns <= self._period_ns // 2:
+                moment_ns = due_ns
+            self._row_ns = moment_ns
+        ahead_ns = self._last_ns - moment_ns  # of a check that came early, or of one between a late one and its place
+        return self._last_ns if 0 < ahead_ns <= self._period_ns // 2 else moment_ns
 
     def _next(self, due: ArrayLike | None, moment_ns: int) -> Command:
         assert self._last is not None and self._hold is not None  # set by arm()

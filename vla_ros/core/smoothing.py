@@ -41,7 +41,7 @@ class SmoothPath:
     peak_velocity: (A,) the largest of each joint, in its units per s.
     peak_acceleration, peak_jerk: (A,) the same, per s^2 and s^3. The stop at the last knot is left out, since it comes
         only where no chunk replaces the plan in time.
-    stops_ns: when that stop begins [ns].
+    peaks_from_ns, peaks_until_ns: between these moments [ns] they hold.
     """
 
     def __init__(self, knots: Knots, window_ns: int, now_ns: int) -> None:
@@ -58,7 +58,8 @@ class SmoothPath:
     def round(self, window_ns: int, now_ns: int) -> None:
         """Average over another window."""
         self.window_ns = window_ns
-        self.stops_ns = int(self._knots_ns[-1]) - window_ns
+        self.peaks_from_ns = max(now_ns, self._start_ns - 2 * window_ns)
+        self.peaks_until_ns = int(self._knots_ns[-1]) - window_ns
         shifted = (self._knots_ns + np.array([[-window_ns], [0], [window_ns]])).ravel()
         corners = distinct(np.append(shifted, self._start_ns - 2 * window_ns))  # between them the jerk is constant
         self._corners = (corners - self._start_ns) / NS_PER_S  # (C,) s
@@ -83,7 +84,7 @@ class SmoothPath:
         return bool((slow & (lower <= self._values.min(axis=0)) & (self._values.max(axis=0) <= upper)).all())
 
     def at(self, now_ns: int) -> State:
-        """(3, A): the motion at a moment [ns]. Far from the knots it stands still."""
+        """(3, A): the motion at a moment [ns]. Well before the knots and after them its position stays."""
         moment = min(max((now_ns - self._start_ns) / NS_PER_S, self._moments[0]), self._moments[-1])
         corner = bisect.bisect_right(self._moments, moment) - 1
         t = moment - self._moments[corner]

@@ -48,7 +48,7 @@ class Tracker:
         self._braking.control_interface = ruckig.ControlInterface.Velocity
         self._return, self._stop, self._next_stop = (ruckig.Trajectory(joints) for _ in range(3))
         half = limits.velocity / 2
-        self._gentle = np.stack([half, self._ending(half)])  # what is no faster is slow enough whatever it is
+        self._gentle = np.stack([half, self._ending(half)])  # below both, no acceleration has to be cut
         room = _stopping_distance(limits)
         self._roomy = lower + room, upper - room
         self.start(clamp(np.zeros(joints), lower, upper))
@@ -64,7 +64,7 @@ class Tracker:
         self._stop_known = True  # whether `_stop` begins at the state
 
     def follow(self, path: SmoothPath, now_ns: int) -> None:
-        """Come to `path` and stay on it. now_ns: the moment of the present state."""
+        """Come to `path` and stay on it. now_ns: when it came, at most a step or two after the state's own moment."""
         self._path, self._kept = path, path.stays_inside(self._lower, self._upper, self._limits)
         self._at_ns = None
         place, speed, change = np.abs(self.state - self._feasible(path.at(now_ns)))
@@ -95,7 +95,7 @@ class Tracker:
         if begin_ns != before_ns:
             self._set_out(path, begin_ns)
         aim = self._feasible(path.at(now_ns)) + _state(self._return, (now_ns - self._out_ns) / NS_PER_S)
-        if self._free and now_ns <= path.stops_ns:
+        if self._free and path.peaks_from_ns <= begin_ns and now_ns <= path.peaks_until_ns:
             self._at_ns = now_ns
             return aim
         slowed = self._slowed(aim)
@@ -106,7 +106,8 @@ class Tracker:
         return slowed
 
     def _set_out(self, path: SmoothPath, now_ns: int) -> None:
-        """Find the way back from the state at `now_ns`, and whether it and the path together keep every limit."""
+        """Find the way back from the state at `now_ns`, and whether it and the path's peaks together keep every limit,
+        and leave room to end their acceleration before the velocity passes its own."""
         off, way = self.state - self._feasible(path.at(now_ns)), self._returning
         _begin(way, off)
         self._ruckig.calculate(way, self._return)
@@ -115,6 +116,7 @@ class Tracker:
         most = np.array([way.max_velocity, way.max_acceleration, way.max_jerk])
         both = most + np.stack([path.peak_velocity, path.peak_acceleration, path.peak_jerk])
         slow = (change <= most[1]) & (speed + change**2 / (2 * most[2]) <= most[0])  # else it begins beyond its limits
+        slow &= both[0] + both[1] ** 2 / (2 * self._limits.jerk) <= self._limits.velocity
         self._free = self._kept and bool((slow & (both <= self._limits)).all())
 
     def _reaches(self, aim: State, dt_s: float) -> Bools:
@@ -211,8 +213,8 @@ def _question(limits: MotionLimits, share: float) -> ruckig.InputParameter:
 
 
 def _stopping_distance(limits: MotionLimits) -> Floats:
-    """(A,) more than any stop from within the limits takes: from an acceleration forwards, then from the speed that
-    it has led to."""
+    """(A,) as far as any stop from within the limits goes: ending an acceleration forwards, then the speed that it has
+    led to."""
     fastest = limits.velocity + limits.acceleration**2 / (2 * limits.jerk)
     ending_s = limits.acceleration / limits.jerk
     return fastest * (ending_s + (fastest / limits.acceleration + ending_s) / 2)

@@ -141,12 +141,12 @@ class CommanderNode(ManagedNode):
             settled = self._ticked_s - self._activated_s > AUTO_ARM_AFTER_S
             if self.parameters.auto_arm and settled and self._commander.guard.mode is Mode.DISARMED:
                 self._arm()
-            self._tick()
+            self._tick(periodic=True)
 
-    def _tick(self) -> None:
+    def _tick(self, periodic: bool = False) -> None:
         now_ns = self._now_ns()
         before = self._commander.guard.mode
-        verdict = self._commander.tick(now_ns)
+        verdict = self._commander.tick(now_ns, periodic)
         self._publish(verdict)
         timing = self._commander.timing
         if timing is not None:

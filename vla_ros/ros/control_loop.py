@@ -31,7 +31,8 @@ class ControlLoop:
             self._timer = node.create_timer(period_s, step)
             return
         sys.setswitchinterval(SWITCH_S)
-        # rclpy's first line of log looks at every module for its caller's: 20 ms, which no control period has.
+        # rclpy's first line of log looks at every module for its caller's, and keeps what it found in `inspect`: 20 ms,
+        # which no control period has.
         inspect.getframeinfo(sys._getframe())
         self._thread = threading.Thread(target=self._run, name="control", daemon=True)
         self._thread.start()
