@@ -81,7 +81,7 @@ class CommanderNode(ManagedNode):
         self._meters = {"joint_states": RateMeter(), "chunk": RateMeter()}
         self._latency = {name: LatencyStats() for name in ("chunk_ms", "first_command_ms", "period_ms")}
         self._ticked_s, self._load = math.nan, CpuMeter()
-        self._refused, self._last_refusal = 0, ""
+        self._refused, self._last_refusal = 0, {"joint_states": "", "chunk": ""}  # apart: either may hide the other
         rate_hz = self._robot.command.rate_hz
         for spec, columns in self._robot.outputs:  # one by one: `cleanup` must know those that were made
             publisher = self.create_publisher(COMMAND_TYPES[spec.type], spec.topic, actuation(rate_hz))
@@ -173,27 +173,27 @@ class CommanderNode(ManagedNode):
         try:
             positions = joint_state_to_array(message, self._robot.joint_names)
         except MessageError as error:
-            self._refuse(str(error))
+            self._refuse("joint_states", str(error))
             return
         with self._lock:
             refusal = self._commander.on_state(to_ns(message.header.stamp), positions, now_ns)
         if refusal is None:
             self._meters["joint_states"].tick(now_ns)
         else:
-            self._refuse(refusal)
+            self._refuse("joint_states", refusal)
 
     def _on_chunk(self, message: JointTrajectory) -> None:
         try:
             chunk = trajectory_to_chunk(message)
         except (MessageError, ContractError) as error:
-            self._refuse(f"action chunk: {error}")
+            self._refuse("chunk", f"action chunk: {error}")
             return
         with self._lock:
             now_ns = self._now_ns()
             self._meters["chunk"].tick(now_ns)
             refusal = self._commander.on_chunk(chunk, now_ns)
             if refusal is not None:
-                self._last_refusal = f"action chunk refused: {refusal}"
+                self._last_refusal["chunk"] = f"action chunk refused: {refusal}"
             if self._loop is not None:
                 self._tick()  # the first command need not wait for the control period
 
@@ -240,9 +240,9 @@ class CommanderNode(ManagedNode):
             self._commander.clock_jumped()
             self._tell()
 
-    def _refuse(self, why: str) -> None:
+    def _refuse(self, what: str, why: str) -> None:
         self._refused += 1
-        self._last_refusal = why
+        self._last_refusal[what] = why
         self.get_logger().warning(why, throttle_duration_sec=5.0)
 
     def _report(self) -> Report:
@@ -254,10 +254,11 @@ class CommanderNode(ManagedNode):
         level = {Mode.ARMED: OK, Mode.DISARMED: WARN, Mode.FAULT: ERROR}[guard.mode]
         values: dict[str, object] = {
             "mode": guard.mode.value, "reason": guard.reason, "refused": self._refused,
-            "last refusal": self._last_refusal, "dry_run": self.parameters.dry_run,
+            "dry_run": self.parameters.dry_run,
             "execution": self.parameters.execution, "tracking failures": guard.tracking_failures,
             "cpu percent": 100 * self._load.share(), "scheduling": self._scheduling,
         }  # fmt: skip
+        values |= {f"{name} last refusal": why for name, why in self._last_refusal.items()}
         for name, meter in self._meters.items():
             values |= {f"{name} rate_hz": meter.rate_hz(now_ns), f"{name} age_s": meter.age_s(now_ns)}
         for name, stats in self._latency.items():
