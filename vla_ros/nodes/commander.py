@@ -111,7 +111,7 @@ class CommanderNode(ManagedNode):
             self._loop = None
             with self._lock:
                 self._commander.stop("the commander is shutting down")
-                self._tick()
+                self._tick(periodic=False)
                 self._commander.disarm()
 
     def cleanup(self) -> None:
@@ -143,7 +143,7 @@ class CommanderNode(ManagedNode):
                 self._arm()
             self._tick(periodic=True)
 
-    def _tick(self, periodic: bool = False) -> None:
+    def _tick(self, *, periodic: bool) -> None:
         now_ns = self._now_ns()
         before = self._commander.guard.mode
         verdict = self._commander.tick(now_ns, periodic)
@@ -195,7 +195,7 @@ class CommanderNode(ManagedNode):
             if refusal is not None:
                 self._last_refusal["chunk"] = f"action chunk refused: {refusal}"
             if self._loop is not None:
-                self._tick()  # the first command need not wait for the control period
+                self._tick(periodic=False)  # the first command need not wait for the control period
 
     def _on_stop_topic(self, _: Empty) -> None:
         self._stop("stop requested on the stop topic")
@@ -209,7 +209,7 @@ class CommanderNode(ManagedNode):
         with self._lock:
             self._commander.stop(reason)
             if self._loop is not None:
-                self._tick()
+                self._tick(periodic=False)
             self._tell()
 
     def _on_arm(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
