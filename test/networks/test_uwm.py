@@ -18,6 +18,9 @@ TINY = UWMConfig(
 )  # fmt: skip
 
 
+READING = dataclasses.replace(TINY, reader_width=8)
+
+
 def wake(model: UnifiedWorldModel) -> UnifiedWorldModel:
     """Zero-initialised modulation would make every answer the same; give it weights."""
     torch.manual_seed(0)
@@ -26,9 +29,9 @@ def wake(model: UnifiedWorldModel) -> UnifiedWorldModel:
     return model.eval()
 
 
-@pytest.fixture(scope="module")
-def model() -> UnifiedWorldModel:
-    return wake(UnifiedWorldModel(TINY))
+@pytest.fixture(scope="module", params=[TINY, READING], ids=["patches", "frame reader"])
+def model(request) -> UnifiedWorldModel:
+    return wake(UnifiedWorldModel(request.param))
 
 
 @pytest.fixture(scope="module")
@@ -120,6 +123,23 @@ def test_patches_come_back_where_they_were():
     assert float(latents.sum()) == 4 * 2 * 4 * 4
 
 
+def test_a_frame_s_token_tells_of_that_frame_in_every_view_and_of_the_present(inputs):
+    reader = wake(UnifiedWorldModel(READING)).noise_pred_net.frame_reader
+    read = reader(inputs["next_obs"], inputs["current"])
+    assert read.shape == (3, 2, READING.dim)
+    for view in (0, 1):
+        other = inputs["next_obs"].clone()
+        other[:, view, :, 1] += 1
+        changed = (reader(other, inputs["current"]) != read).any(dim=-1)  # (B, T)
+        assert changed.tolist() == [[False, True]] * 3
+    assert (reader(inputs["next_obs"], inputs["current"] + 1) != read).any(dim=-1).all()
+
+
+def test_a_reader_that_would_not_see_the_present_is_refused():
+    with pytest.raises(ValueError, match="reader_width is 8; right would be 0, or more with condition_on_current"):
+        dataclasses.replace(READING, condition_on_current=False)
+
+
 def test_the_schedule_is_the_published_one():
     scheduler = UnifiedWorldModel(TINY).scheduler
     assert isinstance(scheduler, DDIMScheduler)
@@ -128,9 +148,10 @@ def test_the_schedule_is_the_published_one():
         assert float(scheduler.alphas_cumprod[t]) == pytest.approx(alpha, rel=2e-3)
 
 
-def test_gradients_reach_every_weight():
+@pytest.mark.parametrize("config", [TINY, READING], ids=["patches", "frame reader"])
+def test_gradients_reach_every_weight(config):
     torch.manual_seed(0)
-    model = wake(UnifiedWorldModel(TINY)).train()
+    model = wake(UnifiedWorldModel(config)).train()
     obs = model.encode(torch.rand(4, 2, 1, 3, 32, 32), torch.randn(4, 1, 7), torch.randint(1, 64, (4, 16)))
     rows = (torch.randn(4, 12, 7), torch.randn(4, 2, 4, 2, 8, 8), torch.randn(4, 2, 4, 8, 8))
     action, future = model.loss(obs, *rows, obs_known=torch.tensor([True, True, True, False]))

@@ -17,6 +17,7 @@ SMALL = dict(autoencoder=AutoencoderConfig((8, 8, 8)), dim=32, depth=2, heads=2,
 TABLETOP = UWMConfig(KeypointEncoderConfig(obs_features=48, text_dim=8), **SMALL)
 CONFIGS = {
     "tabletop": TABLETOP,
+    "frame reader": dataclasses.replace(TABLETOP, reader_width=8),
     "published": published(encoder=ResNetEncoderConfig(8), **SMALL),
     "leading sample": dataclasses.replace(TABLETOP, spacing="leading", clip_sample=True, drop_ignored_future=False),
 }

@@ -23,6 +23,7 @@ from einops import rearrange
 from torch import Tensor, nn
 
 from vla_ros.networks.autoencoder import SDXL, AutoencoderConfig
+from vla_ros.networks.frame_reader import FrameReader
 from vla_ros.networks.guidance import Prefix, guided
 from vla_ros.networks.layers import AdaLNBlock, AdaLNHead, TimestepEmbedding
 from vla_ros.networks.observation import EncoderConfig, KeypointEncoderConfig, ResNetEncoderConfig, observation_encoder
@@ -40,6 +41,7 @@ class UWMConfig:
     drop_ignored_future: leave the tokens of an ignored future out, in place of holding noise.
     condition_on_current: future tokens see the current latents, and predict what changes.
     null_observation: a learned vector stands for an unknown observation; makes p(o') answerable.
+    reader_width: channels of `FrameReader`, which adds a token for each future frame; 0 for none.
     """
 
     encoder: EncoderConfig = field(default_factory=KeypointEncoderConfig)
@@ -64,12 +66,25 @@ class UWMConfig:
     drop_ignored_future: bool = True
     condition_on_current: bool = True
     null_observation: bool = True
+    reader_width: int = 0
+
+    def __post_init__(self) -> None:
+        if self.reader_width < 0 or (self.reader_width and not self.condition_on_current):
+            raise ValueError(
+                f"reader_width is {self.reader_width}; right would be 0, or more with condition_on_current: "
+                "the reader is shown the present frame beside the future one"
+            )
+
+    @property
+    def patches(self) -> int:
+        """Of all views' future latents."""
+        t, h, w = self.patch
+        return self.views * (self.future_frames // t) * (self.latent_size // h) * (self.latent_size // w)
 
     @property
     def future_tokens(self) -> int:
-        """Patches of all views' future latents."""
-        t, h, w = self.patch
-        return self.views * (self.future_frames // t) * (self.latent_size // h) * (self.latent_size // w)
+        """The patches, and behind them one for each frame where a reader reads them."""
+        return self.patches + (self.future_frames if self.reader_width else 0)
 
     @property
     def latent_shape(self) -> tuple[int, int, int, int, int]:
@@ -156,6 +171,9 @@ class NoisePredictionNet(nn.Module):
                 config.autoencoder.latent_channels, config.dim, config.patch[1:], config.patch[1:]
             )
         self.initialize_weights()
+        if config.reader_width:  # learns as it is, without the published initialisation
+            channels = config.autoencoder.latent_channels
+            self.frame_reader = FrameReader(config.views, channels, config.latent_size, config.reader_width, config.dim)
 
     def initialize_weights(self) -> None:
         """As published: N(0, 0.02) throughout; zero modulation and head, so every block starts as the identity."""
@@ -195,7 +213,7 @@ class NoisePredictionNet(nn.Module):
         x = self.head(x, condition)
         if next_obs is None:
             return self.action_decoder(x[:, :actions]), None
-        future = self.obs_patchifier.unpatchify(x[:, actions : actions + self.config.future_tokens])
+        future = self.obs_patchifier.unpatchify(x[:, actions : actions + self.config.patches])
         if current is not None and self.config.prediction == "sample":
             future = future + current[:, :, :, None]  # the network predicts what changes
         return self.action_decoder(x[:, :actions]), future
@@ -205,6 +223,8 @@ class NoisePredictionNet(nn.Module):
         self.obs_patchifier.requires_grad_(False)
         if self.config.condition_on_current:
             self.current_encoder.requires_grad_(False)
+        if self.config.reader_width:
+            self.frame_reader.requires_grad_(False)
 
     def future_tokens(self, next_obs: Tensor, current: Tensor | None) -> Tensor:
         """Noisy future (B, V, C, T, h, w), and what is there now (B, V, C, h, w) -> (B, N, dim)."""
@@ -215,7 +235,8 @@ class NoisePredictionNet(nn.Module):
             raise ValueError("this model conditions the future on the current latents; pass `current`")
         now = rearrange(self.current_encoder(current.flatten(0, 1)), "(b v) d h w -> b v 1 (h w) d", b=len(current))
         repeats = self.config.future_frames // self.config.patch[0]
-        return tokens + now.expand(-1, -1, repeats, -1, -1).flatten(1, 3)
+        tokens = tokens + now.expand(-1, -1, repeats, -1, -1).flatten(1, 3)
+        return torch.cat([tokens, self.frame_reader(next_obs, current)], dim=1) if self.config.reader_width else tokens
 
 
 # ---------------------------------------------------------------------------------------------------- model

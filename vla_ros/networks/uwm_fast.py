@@ -119,8 +119,9 @@ class FastSampler:
         actions = config.action_len
         future = 0 if self.drop else config.future_tokens
         rows = batch * (actions + future + config.registers)
-        read = slice(0 if "action" in predict else actions, actions + (future if "next_obs" in predict else 0))
-        self.splits = [actions if "action" in predict else 0, future if "next_obs" in predict else 0]
+        foreseen = config.patches if "next_obs" in predict else 0
+        read = slice(0 if "action" in predict else actions, actions + foreseen)
+        self.splits = [actions if "action" in predict else 0, foreseen]
         last = config.depth - 1
         blocks = [block for block in self.net.blocks if isinstance(block, AdaLNBlock)]
         kernels = choose(self.device, dtype, rows // batch, config.dim // config.heads)

@@ -77,6 +77,30 @@ class AutoencoderTraining:
 
 
 @dataclass(frozen=True, slots=True)
+class FrameReaderTraining:
+    """Training of a Unified World Model's frame reader, on the joints in future frames; `UWMTraining.reader` takes it.
+
+    data, autoencoder, future_steps, labelled_share, validation_share: as in `UWMTraining`. network: the world model's.
+    clean: share of the frames without noise.
+    """
+
+    kind: Literal["frame_reader"]
+    data: Path
+    autoencoder: Path
+    loop: LoopConfig
+    network: UWMConfig
+    future_steps: tuple[int, ...] = (6, 12)
+    clean: float = 0.5
+    validation_share: float = 0.04
+    labelled_share: float = 1.0
+    columns: Columns = field(default_factory=Columns)
+
+    def __post_init__(self) -> None:
+        if not self.network.reader_width:
+            raise ConfigError("network.reader_width is 0; right would be the channels of the reader to train, e.g. 48")
+
+
+@dataclass(frozen=True, slots=True)
 class UWMTraining:
     """Training of a Unified World Model on demonstrations.
 
@@ -86,6 +110,7 @@ class UWMTraining:
     relabelled: learn also from the plans for other tasks that `vla-ros demos` gives each frame; a recording has none.
     initial: a model folder to start from. initial_part: its observation encoder, or all of it.
     freeze_images: its image networks stay as they are, and see every frame only once.
+    reader: run folder of a trained frame reader (`FrameReaderTraining`) to start from.
     plan_rows: of the relabelled plans of a frame, how many the diffusion learns from at each visit.
     joint_rows: frames a step that also learn the future (p(a,o'|o) at independent timesteps). 0: only the policy is
     learned, which needs no latents and is much faster; the model then has nothing to say of the future.
@@ -109,6 +134,7 @@ class UWMTraining:
     initial: Path | None = None
     initial_part: Literal["encoder", "all"] = "encoder"
     freeze_images: bool = False
+    reader: Path | None = None
     future_steps: tuple[int, ...] = (6, 12)
     execute_steps: int = 2
     sampling_steps: int = 5
@@ -146,6 +172,8 @@ class UWMTraining:
             raise ConfigError("video_rows needs a labelled_share below 1: there is no action-free video otherwise")
         if self.freeze_images and (self.initial is None or self.auxiliary):
             raise ConfigError("freeze_images needs 'initial', and auxiliary: 0 (there is nothing left for it to train)")
+        if self.reader is not None and not self.network.reader_width:
+            raise ConfigError("reader needs a network.reader_width above 0, that of the reader")
         if self.observation_dropout and not self.network.null_observation:
             raise ConfigError("observation_dropout needs network.null_observation: true")
         if not isinstance(self.network.encoder, KeypointEncoderConfig):

@@ -6,11 +6,11 @@ from dataclasses import replace
 
 from vla_ros.core.errors import ConfigError
 from vla_ros.sim.tasks import TASKS, instruction_to_task, wordings
-from vla_ros.training.config import AutoencoderTraining, UWMTraining
+from vla_ros.training.config import AutoencoderTraining, FrameReaderTraining, UWMTraining
 from vla_ros.training.dataset import Demonstrations, load_demonstrations
 
 
-def load_data(config: AutoencoderTraining | UWMTraining) -> Demonstrations:
+def load_data(config: AutoencoderTraining | FrameReaderTraining | UWMTraining) -> Demonstrations:
     """Read the training data into memory."""
     if (config.data / "meta/info.json").is_file():
         from vla_ros.training.lerobot import load_lerobot  # parquet and video are not needed for anything else

@@ -7,7 +7,8 @@ from pathlib import Path
 from vla_ros.core.config import load_yaml, parse
 from vla_ros.core.errors import ConfigError, did_you_mean
 from vla_ros.training.autoencoder import train_autoencoder
-from vla_ros.training.config import AutoencoderTraining, UWMTraining
+from vla_ros.training.config import AutoencoderTraining, FrameReaderTraining, UWMTraining
+from vla_ros.training.frame_reader import train_frame_reader
 from vla_ros.training.uwm import train_uwm
 from vla_ros.training.vla import train_vla
 from vla_ros.training.vla_config import VLATraining
@@ -16,7 +17,7 @@ from vla_ros.training.vla_library_config import VLALibraryTraining
 from vla_ros.training.vlm import train_vlm
 from vla_ros.training.vlm_config import VLMTraining
 
-KINDS = ("autoencoder", "uwm", "vla", "vla_library", "vlm")
+KINDS = ("autoencoder", "frame_reader", "uwm", "vla", "vla_library", "vlm")
 
 
 def train(config: Path, resume: bool) -> dict[str, float]:
@@ -25,6 +26,8 @@ def train(config: Path, resume: bool) -> dict[str, float]:
     kind = data.get("kind") if isinstance(data, dict) else None
     if kind == "autoencoder":
         return train_autoencoder(parse(data, AutoencoderTraining, str(config)), resume)
+    if kind == "frame_reader":
+        return train_frame_reader(parse(data, FrameReaderTraining, str(config)), resume)
     if kind == "uwm":
         return train_uwm(parse(data, UWMTraining, str(config)), resume)
     if kind == "vla":

@@ -25,7 +25,7 @@ from vla_ros.policies.contract import CameraContract, PolicyContract
 from vla_ros.policies.loading import load_policy
 from vla_ros.policies.statistics import Statistics
 from vla_ros.policies.uwm import UWMFolder
-from vla_ros.policies.weights import FILE, save_weights
+from vla_ros.policies.weights import FILE, load_weights, save_weights
 from vla_ros.training.answers import answer, columns, windows_at
 from vla_ros.training.autoencoder import load_autoencoder
 from vla_ros.training.batches import BatchMaker, cached_features, cached_latents, measure
@@ -153,10 +153,23 @@ def initial_weights(module: UWMLoss, folder: Path) -> None:
     trained = load_policy(folder, threads=config.loop.threads).model
     everything = config.initial_part == "all"
     wanted, given = (model, trained) if everything else (model.obs_encoder, trained.obs_encoder)
+    weights = given.state_dict()
+    if everything and config.network.reader_width and not trained.config.reader_width:
+        weights = with_reader(model, weights)
     try:
-        wanted.load_state_dict(given.state_dict())
+        wanted.load_state_dict(weights)
     except RuntimeError as error:
         raise ConfigError(f"{folder}: its weights are not those of this training: {error}") from None
+
+
+def with_reader(model: UnifiedWorldModel, weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The weights of a model without a frame reader, and `model`'s own reader and positions of its tokens."""
+    net, own, position = model.noise_pred_net, model.state_dict(), "noise_pred_net.pos_embed"
+    first = net.config.action_len + net.config.patches
+    fresh = own[position][:, first : first + net.config.future_frames]
+    grown = torch.cat([weights[position][:, :first], fresh, weights[position][:, first:]], dim=1)
+    reader = {name: value for name, value in own.items() if name.startswith("noise_pred_net.frame_reader.")}
+    return weights | reader | {position: grown}
 
 
 def pictures(module: UWMLoss, batches: BatchMaker) -> dict[str, Tensor]:
@@ -191,6 +204,8 @@ def train_uwm(config: UWMTraining, resume: bool) -> dict[str, float]:
     module = UWMLoss(config, data.aux.shape[1])
     if config.initial is not None:
         initial_weights(module, config.initial)
+    if config.reader is not None:
+        load_weights(module.uwm.noise_pred_net.frame_reader, config.reader / FILE)
     module.uwm.obs_encoder.vae.load_state_dict(autoencoder.state_dict())
     with processes().main_process_first():  # the others then read what it has written
         latents = cached_latents(data, autoencoder, config.loop.run) if config.joint_rows else None
