@@ -90,7 +90,7 @@ class FrameReaderTraining:
     loop: LoopConfig
     network: UWMConfig
     future_steps: tuple[int, ...] = (6, 12)
-    clean: float = 0.5
+    clean: float = 0.8
     validation_share: float = 0.04
     labelled_share: float = 1.0
     columns: Columns = field(default_factory=Columns)

@@ -34,7 +34,7 @@ class FrameReaderLoss(nn.Module):
         self.scheduler = make_scheduler(config.network)
 
     def forward(self, future: Tensor, current: Tensor, joints: Tensor) -> dict[str, Tensor]:
-        """(B, V, C, T, h, w), (B, V, C, h, w), (B, T, D) standardised -> mean squared error of the joints.
+        """(B, V, C, T, h, w), (B, V, C, h, w), (B, T, D) in one scale -> mean squared error of the joints.
 
         A share `clean` of the rows is without noise, the others at uniform timesteps, as the world model meets them.
         """
@@ -45,7 +45,10 @@ class FrameReaderLoss(nn.Module):
 
 
 class Frames:
-    """Draws present and future frames with the joints of the future ones, standardised."""
+    """Draws present and future frames with the joints of the future ones.
+
+    All joints in one scale: each in its own, one that hardly moves, and cannot be read, would weigh as much as the rest.
+    """
 
     def __init__(self, config: FrameReaderTraining, data: Demonstrations, latents: NDArray[np.float16]) -> None:
         self.config, self.latents = config, latents
@@ -54,8 +57,8 @@ class Frames:
         windows = data.windows(max(config.future_steps))
         self.windows = {"training": windows[training[windows]], "validation": windows[validation[windows]]}
         known = data.state[training]
-        self.std = np.maximum(known.std(0), MIN_STD)
-        self.joints = ((data.state - known.mean(0)) / self.std).astype(np.float32)
+        self.scale = max(float(known.std(0).max()), MIN_STD)
+        self.joints = ((data.state - known.mean(0)) / self.scale).astype(np.float32)
 
     def draw(self, rng: np.random.Generator, part: str = "training") -> dict[str, Tensor]:
         """A batch for `FrameReaderLoss`."""
@@ -74,7 +77,7 @@ class Frames:
         with torch.no_grad():
             wrong = (module.joints(module.reader(batch["future"], batch["current"])) - batch["joints"]).abs()
         module.train()
-        return {"joints_mae": float((wrong.cpu() * torch.from_numpy(self.std)).mean())}
+        return {"joints_mae": self.scale * float(wrong.mean())}
 
 
 def train_frame_reader(config: FrameReaderTraining, resume: bool) -> dict[str, float]:
