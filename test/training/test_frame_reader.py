@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,11 +14,11 @@ from vla_ros.networks.autoencoder import AutoencoderConfig
 from vla_ros.networks.observation import KeypointEncoderConfig
 from vla_ros.networks.uwm import UnifiedWorldModel, UWMConfig
 from vla_ros.policies.loading import load_policy
-from vla_ros.policies.weights import FILE, load_weights, save_weights
+from vla_ros.policies.weights import FILE, load_weights
 from vla_ros.training.config import FrameReaderTraining, LoopConfig, UWMTraining
 from vla_ros.training.dataset import load_demonstrations
 from vla_ros.training.frame_reader import FrameReaderLoss, Frames, train_frame_reader
-from vla_ros.training.uwm import UWMLoss, initial_weights, train_uwm
+from vla_ros.training.uwm import UWMLoss, initial_weights, motion_weights, train_uwm
 
 AUTOENCODER = AutoencoderConfig((8, 8, 8), norm_groups=4)
 
@@ -69,39 +68,48 @@ def test_the_world_model_starts_from_the_taught_reader(tmp_path: Path, short_dem
     figures = train_frame_reader(training(tmp_path, short_demonstrations, tiny_model), resume=False)
     assert np.isfinite(figures["joints_mae"]) and figures["steps"] == 2
     network = network_of(tiny_model)
-    taught = UnifiedWorldModel(network).noise_pred_net.frame_reader
+    taught = UnifiedWorldModel(network).frame_reader
     load_weights(taught, tmp_path / "reader" / FILE)
     loop = LoopConfig(tmp_path / "run", 1, batch=6, learning_rate=1e-9, warmup=1, ema=0, threads=1)
     config = UWMTraining(
         "uwm", short_demonstrations, tiny_model, tmp_path / "model", loop, network, initial=tiny_model,
         initial_part="all", reader=tmp_path / "reader", joint_rows=4, validation_share=0.34,
+        inverse=1.0, motion_floor=0.25,
     )  # fmt: skip
     train_uwm(config, resume=False)
-    kept = load_policy(tmp_path / "model").model.noise_pred_net.frame_reader
+    kept = load_policy(tmp_path / "model").model.frame_reader
     for name, weights in taught.state_dict().items():
         assert torch.allclose(kept.state_dict()[name], weights, atol=1e-6), name
 
 
-def test_a_model_that_is_given_a_reader_plans_as_before(tmp_path: Path, tiny_model: Path):
-    folder = Path(shutil.copytree(tiny_model, tmp_path / "awake"))
-    before = load_policy(tiny_model).model
-    for parameter in before.parameters():  # untrained modulation is zero, and attention then says nothing
-        torch.nn.init.normal_(parameter, std=0.1)
-    save_weights(before, folder / FILE)
-    loop = LoopConfig(tmp_path, 1, batch=4)
+def test_a_model_that_is_given_a_reader_answers_as_before(tmp_path: Path, tiny_model: Path):
     config = UWMTraining(
-        "uwm", tmp_path, folder, tmp_path, loop, network_of(folder), initial=folder, initial_part="all", joint_rows=2
-    )
+        "uwm", tmp_path, tiny_model, tmp_path, LoopConfig(tmp_path, 1, batch=4), network_of(tiny_model),
+        initial=tiny_model, initial_part="all", joint_rows=2,
+    )  # fmt: skip
     module = UWMLoss(config, 15)
-    initial_weights(module, folder)
-    obs, noise = torch.randn(3, before.config.obs_features), torch.randn(3, 12, 7)
-    plans = [m.eval().sample(obs, predict=("action",), steps=3, action_noise=noise)[0] for m in (before, module.uwm)]
-    assert torch.equal(*plans)
+    initial_weights(module, tiny_model)
+    before, shape = load_policy(tiny_model).model, network_of(tiny_model).latent_shape
+    future, noise = torch.randn(3, *shape), torch.randn(3, 12, 7)
+    ask = dict(predict=("action",), steps=3, action_noise=noise, next_obs=future, current=future[:, :, :, 0])
+    obs = torch.randn(3, before.config.obs_features)
+    answers = [model.eval().sample(obs, **ask)[0] for model in (before, module.uwm)]
+    assert torch.equal(*answers)
+
+
+def test_a_joint_that_hardly_moves_weighs_as_little_as_it_moves(tiny_model: Path):
+    statistics = load_policy(tiny_model).statistics
+    std = np.tile(np.array([0.1, 0.2, 0.2, 0.2, 0.01, 0.3, 0.5], np.float32), (12, 1))
+    weights = motion_weights(replace(statistics, action_std=std), 0.25)
+    assert weights.shape == (12, 7)
+    assert weights[:, 4] == pytest.approx((0.01 / 0.05) ** 2)  # a quarter of the median joint's 0.2
+    assert (np.delete(weights, 4, axis=1) == 1).all()
+    assert (motion_weights(replace(statistics, action_std=std), 0.0) == 1).all()
 
 
 def test_a_reader_without_a_width_is_refused(tmp_path: Path):
     loop = LoopConfig(tmp_path, 1, batch=4)
     with pytest.raises(ConfigError, match=r"network\.reader_width is 0; right would be"):
         FrameReaderTraining("frame_reader", tmp_path, tmp_path, loop, UWMConfig(KeypointEncoderConfig(), AUTOENCODER))
-    with pytest.raises(ConfigError, match=r"reader needs a network\.reader_width above 0"):
+    with pytest.raises(ConfigError, match=r"reader and inverse need a network\.reader_width"):
         UWMTraining("uwm", tmp_path, tmp_path, tmp_path, LoopConfig(tmp_path, 1, batch=32), reader=tmp_path)

@@ -41,7 +41,7 @@ class UWMConfig:
     drop_ignored_future: leave the tokens of an ignored future out, in place of holding noise.
     condition_on_current: future tokens see the current latents, and predict what changes.
     null_observation: a learned vector stands for an unknown observation; makes p(o') answerable.
-    reader_width: channels of `FrameReader`, which adds a token for each future frame; 0 for none.
+    reader_width: channels of a `FrameReader`, which tells the observation's vector of a given future; 0 for none.
     """
 
     encoder: EncoderConfig = field(default_factory=KeypointEncoderConfig)
@@ -72,19 +72,14 @@ class UWMConfig:
         if self.reader_width < 0 or (self.reader_width and not self.condition_on_current):
             raise ValueError(
                 f"reader_width is {self.reader_width}; right would be 0, or more with condition_on_current: "
-                "the reader is shown the present frame beside the future one"
+                "the reader is shown the present frame beside the future ones"
             )
 
     @property
-    def patches(self) -> int:
-        """Of all views' future latents."""
+    def future_tokens(self) -> int:
+        """Patches of all views' future latents."""
         t, h, w = self.patch
         return self.views * (self.future_frames // t) * (self.latent_size // h) * (self.latent_size // w)
-
-    @property
-    def future_tokens(self) -> int:
-        """The patches, and behind them one for each frame where a reader reads them."""
-        return self.patches + (self.future_frames if self.reader_width else 0)
 
     @property
     def latent_shape(self) -> tuple[int, int, int, int, int]:
@@ -171,9 +166,6 @@ class NoisePredictionNet(nn.Module):
                 config.autoencoder.latent_channels, config.dim, config.patch[1:], config.patch[1:]
             )
         self.initialize_weights()
-        if config.reader_width:  # learns as it is, without the published initialisation
-            channels = config.autoencoder.latent_channels
-            self.frame_reader = FrameReader(config.views, channels, config.latent_size, config.reader_width, config.dim)
 
     def initialize_weights(self) -> None:
         """As published: N(0, 0.02) throughout; zero modulation and head, so every block starts as the identity."""
@@ -213,7 +205,7 @@ class NoisePredictionNet(nn.Module):
         x = self.head(x, condition)
         if next_obs is None:
             return self.action_decoder(x[:, :actions]), None
-        future = self.obs_patchifier.unpatchify(x[:, actions : actions + self.config.patches])
+        future = self.obs_patchifier.unpatchify(x[:, actions : actions + self.config.future_tokens])
         if current is not None and self.config.prediction == "sample":
             future = future + current[:, :, :, None]  # the network predicts what changes
         return self.action_decoder(x[:, :actions]), future
@@ -223,8 +215,6 @@ class NoisePredictionNet(nn.Module):
         self.obs_patchifier.requires_grad_(False)
         if self.config.condition_on_current:
             self.current_encoder.requires_grad_(False)
-        if self.config.reader_width:
-            self.frame_reader.requires_grad_(False)
 
     def future_tokens(self, next_obs: Tensor, current: Tensor | None) -> Tensor:
         """Noisy future (B, V, C, T, h, w), and what is there now (B, V, C, h, w) -> (B, N, dim)."""
@@ -235,8 +225,7 @@ class NoisePredictionNet(nn.Module):
             raise ValueError("this model conditions the future on the current latents; pass `current`")
         now = rearrange(self.current_encoder(current.flatten(0, 1)), "(b v) d h w -> b v 1 (h w) d", b=len(current))
         repeats = self.config.future_frames // self.config.patch[0]
-        tokens = tokens + now.expand(-1, -1, repeats, -1, -1).flatten(1, 3)
-        return torch.cat([tokens, self.frame_reader(next_obs, current)], dim=1) if self.config.reader_width else tokens
+        return tokens + now.expand(-1, -1, repeats, -1, -1).flatten(1, 3)
 
 
 # ---------------------------------------------------------------------------------------------------- model
@@ -264,6 +253,11 @@ class UnifiedWorldModel(nn.Module):
         self.noise_pred_net = NoisePredictionNet(config)
         if config.null_observation:
             self.null_obs = nn.Parameter(torch.zeros(1, config.obs_features))
+        if config.reader_width:
+            self.frame_reader = FrameReader(
+                config.views, config.autoencoder.latent_channels, config.latent_size, config.reader_width,
+                config.future_frames, config.dim, config.obs_features,
+            )  # fmt: skip
         self.scheduler = make_scheduler(config)
 
     def encode(self, images: Tensor, state: Tensor | None = None, tokens: Tensor | None = None) -> Tensor:
@@ -276,15 +270,26 @@ class UnifiedWorldModel(nn.Module):
         flat = self.obs_encoder.vae.encode(self.obs_encoder.prepare(images).flatten(0, 1))
         return flat.unflatten(0, images.shape[:2])
 
+    def told(self, obs: Tensor, next_obs: Tensor, current: Tensor | None) -> Tensor:
+        """The observation's vector (B, F) where the future (B, V, C, T, h, w) is given, clean."""
+        if not self.config.reader_width:
+            return obs
+        if current is None:
+            raise ValueError("this model reads a given future beside the current latents; pass `current`")
+        told: Tensor = self.frame_reader(obs, next_obs, current)
+        return told
+
     def loss(
         self, obs: Tensor, action: Tensor, next_obs: Tensor | None = None, current: Tensor | None = None,
         action_known: Tensor | None = None, obs_known: Tensor | None = None, edges: float = 0.0,
+        action_weight: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
         """UWM equation 3: both modalities noised at independent timesteps, mean squared error of each.
 
         Without `next_obs` the rows know no future: its timestep is T. Rows whose `action_known` (B,) bool is False
         know no action: their action is replaced by noise at timestep T and takes no part in the action loss. Rows
         whose `obs_known` is False have seen nothing. `edges`: see `draw_timesteps`; 0 is as published.
+        `action_weight` (H, A): of the actions' squared errors; 1 is as published.
         Returns the action loss and the future loss (zero without a future), each a scalar.
         """
         action_t, next_obs_t = self.draw_timesteps(len(action), edges, action.device)
@@ -300,11 +305,14 @@ class UnifiedWorldModel(nn.Module):
         if next_obs is None:
             next_obs_t = torch.full_like(action_t, self.config.ignored_timestep)
         else:
+            if self.config.reader_width:
+                obs = torch.where(next_obs_t[:, None] == 0, self.told(obs, next_obs, current), obs)
             future_noise = torch.randn_like(next_obs)
             noisy_future = self.scheduler.add_noise(next_obs, future_noise, next_obs_t)
         action_out, future_out = self.noise_pred_net(obs, noisy_action, noisy_future, action_t, next_obs_t, current)
         clean = self.config.prediction == "sample"
-        error = (action_out - (action if clean else noise)).float().square().mean(dim=(1, 2))  # (B,)
+        error = (action_out - (action if clean else noise)).float().square()
+        error = (error if action_weight is None else error * action_weight).mean(dim=(1, 2))  # (B,)
         known = torch.ones_like(error) if action_known is None else action_known.float()
         action_loss = (error * known).sum() / known.sum().clamp(min=1)
         if next_obs is None or future_noise is None:
@@ -352,6 +360,8 @@ class UnifiedWorldModel(nn.Module):
         ignored = self.config.ignored_timestep if ignored_timestep is None else ignored_timestep
         noises: dict[Modality, Tensor | None] = {"action": action_noise, "next_obs": next_obs_noise}
         x = self._start(len(obs), obs.device, given, noises, generator)
+        if next_obs is not None and x["next_obs"] is not None:
+            obs = self.told(obs, x["next_obs"], current)
         if self.config.drop_ignored_future and next_obs is None and "next_obs" not in predict:
             x["next_obs"] = None
         schedulers = {name: make_scheduler(self.config, solver) for name in predict}

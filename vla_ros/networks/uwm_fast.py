@@ -111,7 +111,7 @@ class FastSampler:
         between: Callable[[], None] = lambda: None,
     ) -> None:  # fmt: skip
         self.config, self.predict, self.given, self.batch, self.dtype = model.config, predict, given, batch, dtype
-        self.between = between
+        self.between, self.told = between, model.told
         config, net = model.config, model.noise_pred_net
         self.device = net.pos_embed.device
         self.drop = config.drop_ignored_future and "next_obs" not in (*predict, *given)
@@ -119,9 +119,8 @@ class FastSampler:
         actions = config.action_len
         future = 0 if self.drop else config.future_tokens
         rows = batch * (actions + future + config.registers)
-        foreseen = config.patches if "next_obs" in predict else 0
-        read = slice(0 if "action" in predict else actions, actions + foreseen)
-        self.splits = [actions if "action" in predict else 0, foreseen]
+        read = slice(0 if "action" in predict else actions, actions + (future if "next_obs" in predict else 0))
+        self.splits = [actions if "action" in predict else 0, future if "next_obs" in predict else 0]
         last = config.depth - 1
         blocks = [block for block in self.net.blocks if isinstance(block, AdaLNBlock)]
         kernels = choose(self.device, dtype, rows // batch, config.dim // config.heads)
@@ -157,6 +156,8 @@ class FastSampler:
         current: Tensor | None = None, prefix: Prefix | None = None,
     ) -> tuple[Tensor, Tensor | None]:  # fmt: skip
         """obs (B, F); action and next_obs: given, or the initial noise (drawn where absent). As `sample` returns."""
+        if "next_obs" in self.given and next_obs is not None:
+            obs = self.told(obs, next_obs, current)
         batch = (self.batch, self.config.action_len, self.config.action_dim)
         x = {"obs": obs, "action": self._noise(batch) if action is None else action}
         if not self.drop:

@@ -120,6 +120,9 @@ class UWMTraining:
     regression, auxiliary, future, joint_action: weights of the losses beside the action loss; the first two train heads
     that only exist in training (the plan by regression, privileged positions), because diffusion alone hardly trains an
     encoder.
+    motion_floor: a joint that moves less than this share of the median joint weighs less in the action losses, as if it
+    moved so much; 0 is as published. inverse: weight of the loss of one more such head, for the frame reader (the
+    executed actions by regression, from the observation's vector where the future is given).
     labelled_share: share of the training episodes whose actions are known. video_rows: frames a step of the others,
     learned from as action-free video beside the joint rows; without them the others are left out.
     """
@@ -148,6 +151,8 @@ class UWMTraining:
     auxiliary: float = 1.0
     future: float = 1.0
     joint_action: float = 0.25
+    motion_floor: float = 0.0
+    inverse: float = 0.0
     validation_share: float = 0.04
     labelled_share: float = 1.0
     video_rows: int = 0
@@ -172,8 +177,8 @@ class UWMTraining:
             raise ConfigError("video_rows needs a labelled_share below 1: there is no action-free video otherwise")
         if self.freeze_images and (self.initial is None or self.auxiliary):
             raise ConfigError("freeze_images needs 'initial', and auxiliary: 0 (there is nothing left for it to train)")
-        if self.reader is not None and not self.network.reader_width:
-            raise ConfigError("reader needs a network.reader_width above 0, that of the reader")
+        if (self.reader is not None or self.inverse) and not self.network.reader_width:
+            raise ConfigError("reader and inverse need a network.reader_width above 0, that of the reader")
         if self.observation_dropout and not self.network.null_observation:
             raise ConfigError("observation_dropout needs network.null_observation: true")
         if not isinstance(self.network.encoder, KeypointEncoderConfig):

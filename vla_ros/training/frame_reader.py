@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from vla_ros.networks.uwm import NoisePredictionNet, make_scheduler
+from vla_ros.networks.uwm import UnifiedWorldModel, make_scheduler
 from vla_ros.policies.weights import FILE, save_weights
 from vla_ros.training.autoencoder import load_autoencoder
 from vla_ros.training.batches import MIN_STD, cached_latents
@@ -29,7 +29,7 @@ class FrameReaderLoss(nn.Module):
     def __init__(self, config: FrameReaderTraining, joints: int) -> None:
         super().__init__()
         self.config = config
-        self.reader = NoisePredictionNet(config.network).frame_reader
+        self.reader = UnifiedWorldModel(config.network).frame_reader
         self.joints = nn.Linear(config.network.dim, joints)
         self.scheduler = make_scheduler(config.network)
 
@@ -41,13 +41,13 @@ class FrameReaderLoss(nn.Module):
         t = torch.randint(0, self.config.network.train_timesteps, (len(future),), device=future.device)
         t = torch.where(torch.rand(len(t), device=t.device) < self.config.clean, 0, t)
         noisy = self.scheduler.add_noise(future, torch.randn_like(future), t)
-        return {"joints": F.mse_loss(self.joints(self.reader(noisy, current)), joints)}
+        return {"joints": F.mse_loss(self.joints(self.reader.read(noisy, current)), joints)}
 
 
 class Frames:
     """Draws present and future frames with the joints of the future ones.
 
-    All joints in one scale: each in its own, one that hardly moves, and cannot be read, would weigh as much as the rest.
+    All joints in one scale: each in its own, one that hardly moves, and cannot be read, would weigh as much as others.
     """
 
     def __init__(self, config: FrameReaderTraining, data: Demonstrations, latents: NDArray[np.float16]) -> None:
@@ -75,7 +75,7 @@ class Frames:
         batch, module = self.draw(np.random.default_rng(0), "validation"), module.eval()
         batch = {name: value.to(module.joints.weight.device) for name, value in batch.items()}
         with torch.no_grad():
-            wrong = (module.joints(module.reader(batch["future"], batch["current"])) - batch["joints"]).abs()
+            wrong = (module.joints(module.reader.read(batch["future"], batch["current"])) - batch["joints"]).abs()
         module.train()
         return {"joints_mae": self.scale * float(wrong.mean())}
 

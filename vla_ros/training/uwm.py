@@ -10,11 +10,13 @@ from __future__ import annotations
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 import yaml
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from vla_ros.core.config import to_plain
@@ -40,7 +42,9 @@ from vla_ros.training.pictures import grid
 class UWMLoss(nn.Module):
     """The world model with its training-only heads; `forward` takes a batch of `BatchMaker`."""
 
-    def __init__(self, config: UWMTraining, auxiliary: int) -> None:
+    weight: Tensor
+
+    def __init__(self, config: UWMTraining, auxiliary: int, statistics: Statistics | None = None) -> None:
         super().__init__()
         network = config.network
         self.config = config
@@ -51,7 +55,13 @@ class UWMLoss(nn.Module):
             self.uwm.null_obs.requires_grad_(False)
         if not config.joint_rows:
             self.uwm.noise_pred_net.freeze_future()
+            if network.reader_width:
+                self.uwm.frame_reader.requires_grad_(False)
+        weight = np.ones(1) if statistics is None else motion_weights(statistics, config.motion_floor)
+        self.register_buffer("weight", torch.from_numpy(weight.astype(np.float32)), persistent=False)
         features = network.views * network.encoder.image_features
+        if config.inverse:
+            self.inverse = nn.Linear(network.obs_features, network.action_len * network.action_dim)
         if config.regression:
             self.regression = nn.Linear(network.obs_features, network.action_len * network.action_dim)
         if config.auxiliary:
@@ -83,9 +93,15 @@ class UWMLoss(nn.Module):
         if config.observation_dropout:
             seen = torch.rand(joint, device=obs.device) >= config.observation_dropout
         action_loss, future_loss = self.uwm.loss(
-            obs, executed, future, current, action_known=known[:joint], obs_known=seen, edges=config.edges
-        )
-        return {"joint_action": config.joint_action * action_loss, "future": config.future * future_loss}
+            obs, executed, future, current, action_known=known[:joint], obs_known=seen, edges=config.edges,
+            action_weight=self.weight,
+        )  # fmt: skip
+        losses = {"joint_action": config.joint_action * action_loss, "future": config.future * future_loss}
+        if config.inverse:
+            named = self.inverse(self.uwm.told(obs, future, current)).view_as(executed)[known[:joint]]
+            error = F.smooth_l1_loss(named, executed[known[:joint]], reduction="none") * self.weight
+            losses["inverse"] = config.inverse * error.sum() / max(1, error.numel())
+        return losses
 
     def _plan_losses(
         self, visual: Tensor, state: Tensor, tokens: Tensor, plans: Tensor, aux: Tensor
@@ -99,12 +115,25 @@ class UWMLoss(nn.Module):
         tasks = tokens.shape[1]
         many = [x.repeat_interleave(tasks, dim=0) for x in (visual, state)]
         obs = self.uwm.obs_encoder(*many, tokens.flatten(0, 1)).unflatten(0, (-1, tasks))  # (B, K, F)
-        losses = {"action": self.uwm.loss(obs[rows, chosen].flatten(0, 1), plans[rows, chosen].flatten(0, 1))[0]}
+        asked = obs[rows, chosen].flatten(0, 1), plans[rows, chosen].flatten(0, 1)
+        losses = {"action": self.uwm.loss(*asked, action_weight=self.weight)[0]}
         if config.regression:
-            losses["regression"] = config.regression * F.smooth_l1_loss(self.regression(obs).view_as(plans), plans)
+            error = F.smooth_l1_loss(self.regression(obs).view_as(plans), plans, reduction="none")
+            losses["regression"] = config.regression * (error * self.weight).mean()
         if config.auxiliary:
             losses["positions"] = config.auxiliary * F.mse_loss(self.positions(visual), aux)
         return losses
+
+
+def motion_weights(statistics: Statistics, floor: float) -> NDArray[np.floating[Any]]:
+    """(H, A) weights of the actions' squared errors: what errors a joint that hardly moves would have, were it to move.
+
+    Normalised by its own deviation, such a joint, of which nothing can be foretold, was three quarters of the action
+    loss of the tabletop. Its deviation is taken for `floor` times that of the median joint at the same step.
+    """
+    std = statistics.action_std
+    least = floor * np.median(std[:, statistics.relative], axis=1, keepdims=True)
+    return np.square(std / np.maximum(std, least))
 
 
 def validate(module: UWMLoss, batches: BatchMaker, statistics: Statistics) -> dict[str, float]:
@@ -154,22 +183,12 @@ def initial_weights(module: UWMLoss, folder: Path) -> None:
     everything = config.initial_part == "all"
     wanted, given = (model, trained) if everything else (model.obs_encoder, trained.obs_encoder)
     weights = given.state_dict()
-    if everything and config.network.reader_width and not trained.config.reader_width:
-        weights = with_reader(model, weights)
+    if everything and not trained.config.reader_width:  # a reader that is put in changes nothing yet
+        weights |= {name: w for name, w in model.state_dict().items() if name.startswith("frame_reader.")}
     try:
         wanted.load_state_dict(weights)
     except RuntimeError as error:
         raise ConfigError(f"{folder}: its weights are not those of this training: {error}") from None
-
-
-def with_reader(model: UnifiedWorldModel, weights: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The weights of a model without a frame reader, and `model`'s own reader and positions of its tokens."""
-    net, own, position = model.noise_pred_net, model.state_dict(), "noise_pred_net.pos_embed"
-    first = net.config.action_len + net.config.patches
-    fresh = own[position][:, first : first + net.config.future_frames]
-    grown = torch.cat([weights[position][:, :first], fresh, weights[position][:, first:]], dim=1)
-    reader = {name: value for name, value in own.items() if name.startswith("noise_pred_net.frame_reader.")}
-    return weights | reader | {position: grown}
 
 
 def pictures(module: UWMLoss, batches: BatchMaker) -> dict[str, Tensor]:
@@ -201,11 +220,11 @@ def train_uwm(config: UWMTraining, resume: bool) -> dict[str, float]:
         raise ConfigError(f"{config.data}: holds no privileged positions; right would be auxiliary: 0")
     autoencoder = load_autoencoder(config.autoencoder)
     statistics = known_statistics(config, data)
-    module = UWMLoss(config, data.aux.shape[1])
+    module = UWMLoss(config, data.aux.shape[1], statistics)
     if config.initial is not None:
         initial_weights(module, config.initial)
     if config.reader is not None:
-        load_weights(module.uwm.noise_pred_net.frame_reader, config.reader / FILE)
+        load_weights(module.uwm.frame_reader, config.reader / FILE)
     module.uwm.obs_encoder.vae.load_state_dict(autoencoder.state_dict())
     with processes().main_process_first():  # the others then read what it has written
         latents = cached_latents(data, autoencoder, config.loop.run) if config.joint_rows else None
