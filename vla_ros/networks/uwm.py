@@ -8,7 +8,8 @@ Diffusion time runs from T (noise) to 0 (clean). Parameter names are those of th
 The presets `libero` and `droid` are the published model. The tabletop preset departs from it where two CPU cores
 demand it, each departure a field of `UWMConfig`: it predicts the clean sample, sees language and joint states, leaves
 out the tokens of an ignored future, shows the current latents to the future tokens, whose change it predicts (a
-condition vector cannot carry a whole scene), and knows what it is to have seen nothing.
+condition vector cannot carry a whole scene), and knows what it is to have seen nothing. With `reader_width` it also
+reads a given future as a whole (`networks.frame_reader`).
 """
 
 from __future__ import annotations

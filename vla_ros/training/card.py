@@ -73,6 +73,8 @@ def _beside(config: dict[str, Any]) -> str:
 def _before(training: dict[str, Any]) -> list[str]:
     """What was trained before this training, and stays as it was."""
     lines = []
+    if training.get("initial_part") == "all":
+        lines.append(f"- It goes on from {training['initial']}, all of whose weights were trained before.")
     if training.get("freeze_images"):
         lines.append(f"- Its image networks were trained before, in {training['initial']}, and are frozen here.")
     if training.get("tower"):

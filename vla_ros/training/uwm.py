@@ -128,8 +128,9 @@ class UWMLoss(nn.Module):
 def motion_weights(statistics: Statistics, floor: float) -> NDArray[np.floating[Any]]:
     """(H, A) weights of the actions' squared errors: what errors a joint that hardly moves would have, were it to move.
 
-    Normalised by its own deviation, such a joint, of which nothing can be foretold, was three quarters of the action
-    loss of the tabletop. Its deviation is taken for `floor` times that of the median joint at the same step.
+    Normalised by its own deviation, such a joint, of which nothing can be foretold, was three quarters of the
+    tabletop's action loss where the future is given. Its deviation is taken for `floor` times that of the median joint
+    at the same step.
     """
     std = statistics.action_std
     least = floor * np.median(std[:, statistics.relative], axis=1, keepdims=True)
