@@ -49,7 +49,7 @@ class BenchNode(Node):
         super().__init__("bench")
         self.parameters = declare(self, Parameters)
         self._robot = load_robot(self.parameters.robot)
-        self._calls = ServiceCaller(self)
+        self._calls = ServiceCaller(self, triggers=("commander/arm",))
         self._timing, self._stages = TimingLog(), StageLog(limit=10_000)
         self._arrivals_s: list[float] = []
         self._load: list[float] = []
@@ -113,12 +113,18 @@ class BenchNode(Node):
         try:
             self._await("policy and commander", lambda: all(map(self._calls.is_active, ("policy", "commander"))))
             self._instruction.publish(String(data="push the red block to the left"))
-            self._await("arming", lambda: self._calls.trigger("commander/arm")[0])
+            self._await("arming", self._arm)
             time.sleep(SETTLE_S)
             self._measure()
         except VlaRosError as error:
             self.get_logger().error(str(error))
         os.kill(os.getpid(), signal.SIGTERM)  # `spin` ends it; a shutdown from here may come amid a timer's publishing
+
+    def _arm(self) -> bool:
+        try:
+            return self._calls.trigger("commander/arm")[0]
+        except VlaRosError:
+            return False  # lost, or the commander is busy; a robot that is only played may be armed twice
 
     def _measure(self) -> None:
         self._timing.take()

@@ -59,7 +59,7 @@ class DashboardNode(Node):
         super().__init__("dashboard")
         self.parameters = declare(self, Parameters)
         self._robot = load_robot(self.parameters.robot)
-        self._caller = ServiceCaller(self, STOP_TIMEOUT_S)
+        self._caller = ServiceCaller(self, STOP_TIMEOUT_S, ("commander/arm", "commander/stop"))
         self._says: dict[str, dict[str, Any]] = {}
         self._pictures: dict[str, Any] = {}
         self._vectors: dict[str, list[float | None]] = {}

@@ -62,7 +62,7 @@ class DemoNode(Node):
         super().__init__("demo")
         values = asdict(declare(self, Parameters))
         self.settings = Settings(**{**values, "out": Path(values["out"])})
-        self._calls = ServiceCaller(self)
+        self._calls = ServiceCaller(self, triggers=("sim/reset", "commander/arm", "commander/stop"))
         self._frames: deque[NDArray[np.uint8]] = deque(maxlen=FRAMES_KEPT)
         self._timing = TimingLog()
         self._started_s = self.now_s()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from lifecycle_msgs.msg import State, Transition
@@ -20,12 +20,16 @@ POLL_S = 0.002
 
 
 class ServiceCaller:
-    """Blocking calls for a node whose executor spins in another thread."""
+    """Blocking calls for a node whose executor spins in another thread.
 
-    def __init__(self, node: Node, timeout_s: float = 5.0) -> None:
+    triggers: Trigger services to meet at once. On a busy machine the first call of a client that is new may get no
+    answer, as the two ends do not find each other at the same moment.
+    """
+
+    def __init__(self, node: Node, timeout_s: float = 5.0, triggers: Iterable[str] = ()) -> None:
         self._node = node
         self._timeout_s = timeout_s
-        self._clients: dict[str, Any] = {}
+        self._clients: dict[str, Any] = {name: node.create_client(Trigger, name) for name in triggers}
 
     def trigger(self, service: str, timeout_s: float | None = None) -> tuple[bool, str]:
         """Call a std_srvs/Trigger; its success and message."""
