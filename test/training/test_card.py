@@ -48,3 +48,13 @@ def test_it_says_what_was_measured(kind, tmp_path):
     assert "| training wordings (seed 7) | 8 | 100.0 % | 20 to 90 % | 100 % | 100 % |" in text
     assert "| held-out wordings (seed 7) | 8 | 50.0 %" in text
     assert "wrong colour (low is right) (seed 7) | 8 | 12.5 % | 20 to 90 % | - | 12 % |" in text
+
+
+def test_what_it_goes_on_from_is_named_once(tmp_path):
+    made = COMMON["provenance"] | {"training": COMMON["provenance"]["training"] | {"initial_part": "all"}}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump({"kind": "uwm", **COMMON, **KINDS["uwm"], "provenance": made}))
+    (tmp_path / "model.safetensors").write_bytes(b"0")
+    write_card(tmp_path, summary(1.0, ("lift",)))
+    text = (tmp_path / "README.md").read_text()
+    assert "goes on from runs/before" in text and "image networks stay as they were" in text
+    assert "image networks were trained before" not in text

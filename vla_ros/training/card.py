@@ -73,9 +73,11 @@ def _beside(config: dict[str, Any]) -> str:
 def _before(training: dict[str, Any]) -> list[str]:
     """What was trained before this training, and stays as it was."""
     lines = []
+    frozen = training.get("freeze_images")
     if training.get("initial_part") == "all":
-        lines.append(f"- It goes on from {training['initial']}, all of whose weights were trained before.")
-    if training.get("freeze_images"):
+        stay = "; its image networks stay as they were" if frozen else ""
+        lines.append(f"- It goes on from {training['initial']}, all of whose weights were trained before{stay}.")
+    elif frozen:
         lines.append(f"- Its image networks were trained before, in {training['initial']}, and are frozen here.")
     if training.get("tower"):
         lines.append(f"- Its image networks are those of {training['tower']}, in the place of CLIP, and frozen.")
