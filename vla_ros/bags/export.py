@@ -13,6 +13,7 @@ from vla_ros.bags.episodes import EpisodeReader, Frame, Options
 from vla_ros.bags.formats import Layout, Writer, open_writer
 from vla_ros.bags.marks import EPISODE_TOPIC, Span, spans_of
 from vla_ros.bags.reader import Bag, decode, open_bag
+from vla_ros.core.columns import columns_of
 from vla_ros.core.errors import ConfigError
 from vla_ros.core.robot import RobotSpec
 from vla_ros.core.types import NS_PER_S
@@ -106,7 +107,7 @@ def layout_of(robot: RobotSpec, options: Options, lossless: bool) -> Layout:
     if abs(1 / step_s - fps) > 1e-6 * fps:
         raise ConfigError(f"a step of {step_s} s is {1 / step_s:.4g} frames a second; right would be a whole number")
     specs = [robot.camera(name) for name in options.cameras or robot.camera_names]
-    return Layout(robot.name, fps, {c.name: (c.height, c.width) for c in specs}, robot.joint_names, lossless)
+    return Layout(robot.name, fps, {c.name: (c.height, c.width) for c in specs}, columns_of(robot), lossless)
 
 
 def _write(

@@ -1,4 +1,4 @@
-"""Strict JSON: plain data without doubled keys and without numbers that are none, or one line that says what is wrong."""
+"""Strict JSON: plain data without doubled keys or numbers that are none, or one line that says what is wrong."""
 
 from __future__ import annotations
 
