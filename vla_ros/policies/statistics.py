@@ -18,9 +18,10 @@ FILE = "statistics.json"
 class Statistics:
     """Means and standard deviations of states and actions.
 
-    joints: the D joints that the columns belong to.
-    relative: (D,) bool; where True, actions are differences from the current position, elsewhere absolute.
-    state_mean, state_std: (D,). action_mean, action_std: (H, D), one row for each step of the chunk.
+    joints: the A joints that the actions' columns belong to.
+    relative: (A,) bool; where True, actions are differences from the current position, elsewhere absolute.
+    state_mean, state_std: (D,). action_mean, action_std: (H, A), one row for each step of the chunk. D = A unless the
+    states' columns are others than the joints; then no column is relative.
     """
 
     joints: tuple[str, ...]
@@ -44,6 +45,8 @@ class Statistics:
         return restored
 
     def _origin(self, state: NDArray[np.float32]) -> NDArray[np.float32]:
+        if state.shape[-1] != len(self.relative):
+            return np.zeros((1, len(self.relative)), np.float32)  # of other columns: nothing is relative to them
         return np.where(self.relative, state, np.float32(0))[..., None, :]
 
     def save(self, folder: Path) -> None:
@@ -57,8 +60,13 @@ class Statistics:
         (folder / FILE).write_text(json.dumps(content, indent=1) + "\n")
 
 
-def load_statistics(folder: Path, joints: tuple[str, ...], horizon: int) -> Statistics:
-    """Read and check a model folder's statistics; ModelError says what does not fit."""
+def load_statistics(
+    folder: Path, joints: tuple[str, ...], horizon: int, states: int | None = None
+) -> Statistics:  # fmt: skip
+    """Read and check a model folder's statistics; ModelError says what does not fit.
+
+    states: D, where the states' columns are others than the joints.
+    """
     path = folder / FILE
     if not path.is_file():
         raise ModelError(f"{path}: no such file; a model folder without its normalisation statistics cannot be used")
@@ -76,11 +84,13 @@ def load_statistics(folder: Path, joints: tuple[str, ...], horizon: int) -> Stat
     if names != joints:
         raise ModelError(f"{path}: statistics are for the joints {', '.join(names)}; the model has {', '.join(joints)}")
     for name, values in parts.items():
-        shape = (horizon, len(joints)) if name.startswith("action") else (len(joints),)
+        shape = (horizon, len(joints)) if name.startswith("action") else (states or len(joints),)
         if values.shape != shape:
             raise ModelError(f"{path}: {name} has shape {values.shape}; right would be {shape}")
         if not np.isfinite(values).all() or (name.endswith("std") and (values <= 0).any()):
             raise ModelError(f"{path}: {name} holds values that are not finite, or a deviation that is not positive")
     if relative.shape != (len(joints),):
         raise ModelError(f"{path}: relative has {relative.size} entries; right would be {len(joints)}")
+    if relative.any() and states not in (None, len(joints)):
+        raise ModelError(f"{path}: relative must be all false where the states' columns are not the joints")
     return Statistics(names, relative, *(parts[f"{g} {k}"] for g in ("state", "action") for k in ("mean", "std")))

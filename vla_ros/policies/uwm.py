@@ -56,8 +56,8 @@ class UWMFolder:
         agreements = (
             ("network.views", network.views, "contract.cameras", len(contract.cameras)),
             ("network.action_dim", network.action_dim, "contract.joints", len(contract.joints)),
-            ("network.encoder.state_dim", encoder.state_dim or len(contract.joints), "contract.joints",
-             len(contract.joints)),
+            ("network.encoder.state_dim", encoder.state_dim or len(contract.state_names), "contract.state or joints",
+             len(contract.state_names)),
             ("network.encoder.frames", encoder.frames, "contract.history", contract.history),
             ("network.action_len", network.action_len, "contract.horizon", contract.horizon),
             ("network.future_frames", network.future_frames, "future_steps", len(self.future_steps)),
@@ -286,5 +286,6 @@ def load(folder: Path, device: str) -> UWMPolicy:
     config = read_yaml(folder / "config.yaml", UWMFolder)
     model = UnifiedWorldModel(config.network)
     load_weights(model, folder / WEIGHTS)
-    statistics = load_statistics(folder, config.contract.joints, config.contract.horizon)
+    contract = config.contract
+    statistics = load_statistics(folder, contract.joints, contract.horizon, len(contract.state_names))
     return UWMPolicy(config, model.to(device), statistics)

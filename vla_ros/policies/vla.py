@@ -101,9 +101,8 @@ class VLAFolder:
         if self.formulation == "discrete":
             return DiscreteVLA(backbone, self.backbone.tokens_of(backbone), self.contract.horizon * joints)
         try:
-            return ContinuousVLA(
-                backbone, self.head_config(backbone.dim), self.formulation, joints if self.state else 0
-            )
+            told = len(self.contract.state_names) if self.state else 0
+            return ContinuousVLA(backbone, self.head_config(backbone.dim), self.formulation, told)
         except ValueError as error:
             raise ConfigError(str(error)) from None
 
@@ -194,6 +193,7 @@ def load(folder: Path, device: str) -> VLAPolicy:
     config = read_yaml(folder / "config.yaml", VLAFolder)
     model = config.build(folder)
     load_weights(model, folder / WEIGHTS)
-    statistics = load_statistics(folder, config.contract.joints, config.contract.horizon)
+    contract = config.contract
+    statistics = load_statistics(folder, contract.joints, contract.horizon, len(contract.state_names))
     reader = config.backbone.reader(folder, model.backbone)
     return VLAPolicy(config, model.to(device), statistics, reader)
