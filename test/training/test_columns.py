@@ -155,6 +155,27 @@ def test_older_demonstrations_are_told_by_the_config(short_demonstrations: Path,
     np.testing.assert_array_equal(told.action_mean, own.action_mean)
 
 
+@pytest.mark.parametrize(
+    ("meta", "message"),
+    [
+        ("[]", "lacks tasks, joints"),
+        ('{"tasks": []}', "lacks joints, cameras, step_ns"),
+        ("{", "cannot be read as JSON"),
+    ],
+)
+def test_odd_demonstrations_are_one_line(tmp_path: Path, meta: str, message: str) -> None:
+    (tmp_path / "meta.json").write_text(meta)
+    with pytest.raises(ConfigError, match=message) as caught:
+        load_demonstrations(tmp_path)
+    assert "\n" not in str(caught.value)
+
+
+def test_columns_are_those_of_the_joints(robotiq: Path) -> None:
+    data = load_lerobot(robotiq, 4, Columns())
+    with pytest.raises(ConfigError, match="not those of its joints"):
+        _ = replace(data, meta={**data.meta, "joints": ["a"]}).columns
+
+
 def test_the_ends_of_a_gripper_are_those_of_its_stroke(robotiq: Path) -> None:
     """A Robotiq's 0 to 0.8 rad become -1 to 1; of data that know no stroke, the ends of what it did."""
     data = load_lerobot(robotiq, 4, Columns())

@@ -110,10 +110,10 @@ def swapped(values: list[Any]) -> list[Any]:
 
 ODD: dict[str, tuple[str, Spoil, str]] = {
     "no info": ("lossless", remove("meta/info.json"), "info.json: no such file"),
-    "info is no JSON": ("lossless", text("meta/info.json", "{"), "not valid JSON"),
+    "info is no JSON": ("lossless", text("meta/info.json", "{"), "cannot be read as JSON"),
     "info is a list": ("lossless", text("meta/info.json", "[]"), "must be an object"),
     "info has a key twice": ("lossless", text("meta/info.json", '{"fps": 10, "fps": 30}'), "'fps' is given twice"),
-    "info is deep": ("lossless", text("meta/info.json", "[" * 10**6), "nested too deeply"),
+    "info is deep": ("lossless", text("meta/info.json", "[" * 10**6), "nested deeper"),
     "info is a link out": ("lossless", outside("meta/info.json"), "leads out of it"),
     "features are a list": ("lossless", put("features", []), "features must be an object"),
     "a feature is text": ("lossless", put("features", {"a": "b"}), "must be an object with a dtype"),

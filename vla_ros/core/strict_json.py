@@ -1,54 +1,62 @@
-"""Strict JSON: plain data without doubled keys or numbers that are none, or one line that says what is wrong."""
+"""JSON as strict as our YAML: one small regular file, no key twice, no NaN, no endless nesting."""
 
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
-from vla_ros.core.errors import ConfigError, VlaRosError
+from vla_ros.core.files import read_small
 
-MAX_BYTES = 50_000_000
+MAX_BYTES = 8_000_000
+MAX_DEPTH = 64
 
 
-def read_json(path: Path, max_bytes: int = MAX_BYTES, error: type[VlaRosError] = ConfigError) -> Any:
-    """Read a JSON file as strictly as the YAML files are read; `error` says what is wrong with it, and where.
+def load_json(path: Path, limit: int = MAX_BYTES) -> Any:
+    """Return the content of a JSON file.
 
-    Give the result to `core.config.parse` to hold it to a dataclass.
+    Raises ValueError with one line that says what is wrong, OSError where the file cannot be read.
     """
-    try:
-        size = path.stat().st_size
-        if not path.is_file():
-            raise error(f"{path}: not a file")
-        if size > max_bytes:
-            raise error(f"{path}: {size} bytes; at most {max_bytes} are read")
-        return load_json(path.read_text(encoding="utf-8"), str(path), error)
-    except FileNotFoundError:
-        raise error(f"{path}: no such file") from None
-    except UnicodeDecodeError:
-        raise error(f"{path}: not UTF-8") from None
-    except OSError as problem:
-        raise error(f"{path}: cannot be read: {problem.strerror}") from None
+    return parse_json(read_small(path, limit))
 
 
-def load_json(text: str, where: str, error: type[VlaRosError] = ConfigError) -> Any:
-    """The content of a JSON text; `where` names the source and opens every message."""
+def parse_json(text: str) -> Any:
+    """Return the content of a JSON text; ValueError for a doubled key, NaN, or nesting deeper than MAX_DEPTH."""
     try:
-        return json.loads(text, object_pairs_hook=_object, parse_constant=_refuse)
+        found = json.loads(text, object_pairs_hook=_once, parse_float=_finite, parse_constant=_finite)
+        _check_depth(found)
     except RecursionError:
-        raise error(f"{where}: nested too deeply") from None
-    except ValueError as problem:
-        raise error(f"{where}: not valid JSON: {problem}") from None
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"key {twice[:80]!r} is given twice")
+        raise ValueError(f"nested deeper than {MAX_DEPTH}") from None
     return found
 
 
-def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is not a number")
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in found:
+            raise ValueError(f"key {key[:80]!r} is given twice; keep one")
+        found[key] = value
+    return found
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:80]} is not a finite number")
+    return value
+
+
+def _check_depth(found: Any) -> None:
+    level = [found]
+    for _ in range(MAX_DEPTH):
+        level = [item for value in level for item in _items(value)]
+        if not level:
+            return
+    raise ValueError(f"nested deeper than {MAX_DEPTH}")
+
+
+def _items(value: Any) -> Any:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list) else ()

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from vla_ros.core.columns import Column, are_grippers
 from vla_ros.core.config import parse, to_plain
 from vla_ros.core.errors import ConfigError, did_you_mean
-from vla_ros.core.strict_json import read_json
+from vla_ros.core.json_files import read_json
 from vla_ros.policies.contract import CameraContract, PolicyContract
 
 ARRAYS = ("state", "executed", "plans", "plan_task", "aux", "episode", "frame", "task")
+META = ("tasks", "joints", "cameras", "step_ns")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,10 @@ class Demonstrations:
                 f"the data does not say which of its columns are grippers ({', '.join(self.meta['joints'])}); "
                 "name them in the training's config, as in columns: {grippers: [gripper_joint]}, or [] for none"
             )
-        return parse(self.meta["columns"], tuple[Column, ...], "columns of the data")
+        columns = parse(self.meta["columns"], tuple[Column, ...], "columns of the data")
+        if [column.name for column in columns] != list(self.meta["joints"]):
+            raise ConfigError("columns of the data: their names are not those of its joints")
+        return columns
 
     @property
     def is_gripper(self) -> NDArray[np.bool_]:
@@ -110,6 +114,8 @@ def load_demonstrations(folder: Path) -> Demonstrations:
     if not meta_file.is_file():
         raise ConfigError(f"{meta_file}: no such file; write demonstrations with 'vla-ros demos --out {folder}' first")
     meta = read_json(meta_file)
+    if not isinstance(meta, dict) or (absent := [name for name in META if name not in meta]):
+        raise ConfigError(f"{meta_file}: lacks {', '.join(absent if isinstance(meta, dict) else META)}")
     shards = sorted(folder.glob("shard_*"))
     if not shards:
         raise ConfigError(f"{folder}: holds no shards; run 'vla-ros demos' again")

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from vla_ros.core.errors import ConfigError
+from vla_ros.core.json_files import read_json
 from vla_ros.core.paths import inside
-from vla_ros.core.strict_json import read_json
 
 VERSION = "v3.0"
 INFO = "meta/info.json"

@@ -9,8 +9,8 @@ from typing import Literal
 
 from vla_ros.core.columns import Column
 from vla_ros.core.config import parse, to_plain
+from vla_ros.core.json_files import read_json
 from vla_ros.core.paths import inside
-from vla_ros.core.strict_json import read_json
 
 FILE = "meta/vla_ros.json"
 MAX_BYTES = 1_000_000
