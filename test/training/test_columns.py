@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,8 @@ from lerobot_sets import COLUMNS, GRIPPER, write_set
 from library_folders import backbone_folder
 
 from vla_ros.core.columns import Column, columns_of
-from vla_ros.core.config import load_yaml, to_plain
-from vla_ros.core.errors import ConfigError, ContractError
+from vla_ros.core.config import load_yaml, parse, to_plain
+from vla_ros.core.errors import ConfigError, ContractError, ModelError
 from vla_ros.core.robot import load_robot
 from vla_ros.core.types import Observation
 from vla_ros.networks.autoencoder import AutoencoderConfig
@@ -26,6 +27,7 @@ from vla_ros.networks.uwm import UWMConfig
 from vla_ros.policies.backbones import TinyBackbone
 from vla_ros.policies.contract import CameraContract, PolicyContract, check_contract
 from vla_ros.policies.loading import load_policy
+from vla_ros.policies.statistics import statistics_for
 from vla_ros.policies.vla import HeadSizes
 from vla_ros.training.config import AutoencoderTraining, Columns, LoopConfig, UWMTraining
 from vla_ros.training.data import load_data
@@ -118,6 +120,18 @@ def test_a_gripper_is_an_absolute_target_whatever_its_name(robotiq: Path, tmp_pa
     data = load_lerobot(robotiq, 4, Columns())
     chunk = policy.infer(observation_of(data))
     assert np.abs(chunk.actions[:, 0] - data.state[0, 0]).max() < 1.0
+
+
+def test_statistics_that_take_a_gripper_for_a_joint_are_refused(tiny_model: Path, tmp_path: Path) -> None:
+    """Also by hand: a difference from where the fingers are is no place for them to go to."""
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_model, folder)
+    content = json.loads((folder / "statistics.json").read_text())
+    content["relative"] = [True] * 7
+    (folder / "statistics.json").write_text(json.dumps(content))
+    contract = load_yaml(folder / "config.yaml")["contract"] | {"kinds": [column.kind for column in COLUMNS]}
+    with pytest.raises(ModelError, match=f"'{contract['joints'][GRIPPER]}' is a gripper; relative must be false"):
+        statistics_for(folder, parse(contract, PolicyContract, "contract"))
 
 
 def test_errors_leave_out_the_gripper_and_not_the_last_joint() -> None:

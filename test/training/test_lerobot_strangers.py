@@ -247,8 +247,14 @@ def test_older_datasets_name_lerobots_converter(sets: dict[str, Path], tmp_path:
 
 def test_frames_that_do_not_fit_into_memory_are_said(sets: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vla_ros.training.lerobot_pictures.memory", lambda: 200_000.0)
-    refused(sets["lossless"], "choose a smaller columns.size")
+    refused(sets["lossless"], r"choose a smaller columns\.size")
     assert load_lerobot(sets["lossless"], 4, Columns(size=16)).images["front"].shape == (24, 16, 16, 3)
+
+
+def test_tables_that_claim_more_than_memory_are_not_read(sets: dict[str, Path], tmp_path: Path) -> None:
+    """A table of one value over and over is small, and as large as it likes when it is read."""
+    folder = spoilt(sets, "lossless", tmp_path, put("total_frames", 10**8))
+    refused(folder, "hold 24 frames, info.json says 100000000|need 10 GB of memory")
 
 
 def test_depth_is_no_colour(sets: dict[str, Path], tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vla_ros.core.errors import ModelError
+from vla_ros.policies.contract import PolicyContract
 
 FILE = "statistics.json"
 
@@ -94,3 +95,12 @@ def load_statistics(
     if relative.any() and states not in (None, len(joints)):
         raise ModelError(f"{path}: relative must be all false where the states' columns are not the joints")
     return Statistics(names, relative, *(parts[f"{g} {k}"] for g in ("state", "action") for k in ("mean", "std")))
+
+
+def statistics_for(folder: Path, contract: PolicyContract) -> Statistics:
+    """Those of a model folder with this contract; ModelError says what does not fit."""
+    found = load_statistics(folder, contract.joints, contract.horizon, len(contract.state_names))
+    grippers = contract.is_gripper
+    if grippers is not None and (wrong := np.flatnonzero(found.relative & grippers)).size:
+        raise ModelError(f"{folder / FILE}: '{contract.joints[wrong[0]]}' is a gripper; relative must be false for it")
+    return found

@@ -23,7 +23,7 @@ from vla_ros.networks.text import tokenize, words_of
 from vla_ros.networks.uwm import Modality, UnifiedWorldModel, UWMConfig
 from vla_ros.networks.uwm_fast import FastSampler
 from vla_ros.policies.contract import PolicyContract, check_observation
-from vla_ros.policies.statistics import Statistics, load_statistics
+from vla_ros.policies.statistics import Statistics, statistics_for
 from vla_ros.policies.weights import FILE as WEIGHTS
 from vla_ros.policies.weights import load_weights
 
@@ -286,6 +286,5 @@ def load(folder: Path, device: str) -> UWMPolicy:
     config = read_yaml(folder / "config.yaml", UWMFolder)
     model = UnifiedWorldModel(config.network)
     load_weights(model, folder / WEIGHTS)
-    contract = config.contract
-    statistics = load_statistics(folder, contract.joints, contract.horizon, len(contract.state_names))
+    statistics = statistics_for(folder, config.contract)
     return UWMPolicy(config, model.to(device), statistics)

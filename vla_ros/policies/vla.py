@@ -19,7 +19,7 @@ from vla_ros.networks.vlm import Backbone, Prompt
 from vla_ros.policies.backbones import BackboneConfig, Reader, TinyBackbone
 from vla_ros.policies.contract import PolicyContract
 from vla_ros.policies.prompts import one_behind_another
-from vla_ros.policies.statistics import Statistics, load_statistics
+from vla_ros.policies.statistics import Statistics, statistics_for
 from vla_ros.policies.vlm import Speaker
 from vla_ros.policies.weights import FILE as WEIGHTS
 from vla_ros.policies.weights import load_weights
@@ -64,6 +64,9 @@ class VLAFolder:
             raise ConfigError(f"contract.history is {self.contract.history}; right would be 1: the policy remembers")
         if self.gripper not in self.contract.joints:
             raise ConfigError(f"gripper '{self.gripper}'{did_you_mean(self.gripper, self.contract.joints)}")
+        kinds = dict(zip(self.contract.joints, self.contract.kinds, strict=False))  # an older folder has none
+        if kinds.get(self.gripper, "gripper") != "gripper":
+            raise ConfigError(f"gripper: contract.kinds says that '{self.gripper}' is {kinds[self.gripper]}")
         self.backbone.check(len(self.contract.cameras))
         if isinstance(self.backbone, TinyBackbone):
             side = self.backbone.image_size
@@ -193,7 +196,6 @@ def load(folder: Path, device: str) -> VLAPolicy:
     config = read_yaml(folder / "config.yaml", VLAFolder)
     model = config.build(folder)
     load_weights(model, folder / WEIGHTS)
-    contract = config.contract
-    statistics = load_statistics(folder, contract.joints, contract.horizon, len(contract.state_names))
+    statistics = statistics_for(folder, config.contract)
     reader = config.backbone.reader(folder, model.backbone)
     return VLAPolicy(config, model.to(device), statistics, reader)

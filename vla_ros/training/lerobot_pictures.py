@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from PIL import Image
 
 from vla_ros.core.errors import ConfigError
 from vla_ros.training.lerobot_info import Info
-from vla_ros.training.lerobot_tables import integers, read_tables
+from vla_ros.training.lerobot_tables import integers, memory, read_tables
 
 Frames = NDArray[np.uint8]
 COLOURS = ("RGB", "RGBA", "L", "P")  # Pillow's modes that become RGB without loss; of 16 bits only the highest remain
@@ -65,11 +64,6 @@ class Album:
                 f"{self._where}: its frames need {needed / 1e9:.1f} GB of memory, this machine has {there / 1e9:.1f}; "
                 "choose a smaller columns.size"
             ) from None
-
-
-def memory() -> float:
-    """Bytes of this machine."""
-    return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
 
 
 def from_table(info: Info, key: str, column: Any, size: int) -> Frames:
@@ -120,7 +114,7 @@ def places(info: Info, key: str) -> dict[Path, list[Stretch]]:
     """Where in which file each episode lies, as meta/episodes says."""
     folder, own = info.folder, f"videos/{key}/"
     names = ["episode_index", "dataset_from_index", "length", own + "chunk_index", own + "file_index"]
-    table = read_tables(folder, "meta/episodes", [*names, own + "from_timestamp"])
+    table = read_tables(folder, "meta/episodes", [*names, own + "from_timestamp"], info.episodes, "episodes")
     episode, first, length, chunk, file = (integers(folder, table, name) for name in names)
     order = np.argsort(episode, kind="stable")
     ends = np.cumsum(length[order])

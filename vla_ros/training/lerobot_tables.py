@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +18,36 @@ from vla_ros.core.paths import inside
 from vla_ros.training.lerobot_info import Info
 
 Integers = NDArray[np.int64]
+BYTES_A_FRAME = 100  # at least, with its counters, and states and actions of a few joints
 INDEX = ("index", "episode_index", "frame_index", "task_index")
 
 
-def read_tables(folder: Path, below: str, columns: list[str]) -> pa.Table:
-    """These columns of all parquet files `below/chunk-*/file-*`, one behind the other."""
+def read_tables(folder: Path, below: str, columns: list[str], rows: int, what: str) -> pa.Table:
+    """These columns of all parquet files `below/chunk-*/file-*`, one behind the other.
+
+    rows: how many there must be, which is asked before any is read; what: what they are called.
+    """
     files = sorted((folder / below).glob("chunk-*/file-*.parquet"))
     if not files:
         raise ConfigError(f"{folder}: holds no {below}/chunk-*/file-*.parquet")
-    tables = [read_table(folder, str(file.relative_to(folder)), columns) for file in files]
+    names = [str(file.relative_to(folder)) for file in files]
+    there = sum(count_rows(folder, name) for name in names)
+    if there != rows:
+        raise ConfigError(f"{folder}: its tables hold {there} {what}, info.json says {rows}")
+    tables = [read_table(folder, name, columns) for name in names]
     try:
         return pa.concat_tables(tables)
     except pa.ArrowException as error:
         raise ConfigError(f"{folder / below}: the tables are not alike: {_line(error)}") from None
+
+
+def count_rows(folder: Path, name: str) -> int:
+    """How many rows a parquet file says it has."""
+    path = inside(folder, name)
+    try:
+        return int(pq.read_metadata(path).num_rows)
+    except (pa.ArrowException, OSError) as error:
+        raise ConfigError(f"{path}: cannot be read: {_line(error)}") from None
 
 
 def read_table(folder: Path, name: str, columns: list[str] | None = None) -> pa.Table:
@@ -51,9 +69,9 @@ def read_table(folder: Path, name: str, columns: list[str] | None = None) -> pa.
 def data_table(info: Info, columns: list[str]) -> pa.Table:
     """The rows of all episodes in their order, with `INDEX`; what they count is checked."""
     folder = info.folder
-    table = read_tables(folder, "data", [*INDEX, *columns])
-    if table.num_rows != info.frames:
-        raise ConfigError(f"{folder}: its tables hold {table.num_rows} frames, info.json says {info.frames}")
+    if (needed := info.frames * BYTES_A_FRAME) > memory():
+        raise ConfigError(f"{folder}: {info.frames} frames need {needed / 1e9:.0f} GB of memory or more; there is less")
+    table = read_tables(folder, "data", [*INDEX, *columns], info.frames, "frames")
     index = integers(folder, table, "index")
     if (np.diff(index) < 0).any():
         order = np.argsort(index, kind="stable")
@@ -137,6 +155,11 @@ def tasks_of(info: Info, table: pa.Table, tasks: list[str]) -> Integers:
             f"meta/tasks.parquet has {len(tasks)} tasks"
         )
     return task
+
+
+def memory() -> float:
+    """Bytes of this machine."""
+    return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
 
 
 def _line(error: BaseException) -> str:
