@@ -155,7 +155,7 @@ def test_a_value_that_a_network_refuses_is_named_with_its_place() -> None:
         def __post_init__(self) -> None:
             raise ValueError(f"dim must be 1 to 9, got {self.dim}")
 
-    with pytest.raises(ConfigError, match="^x.yaml: dim must be 1 to 9, got 10$"):
+    with pytest.raises(ConfigError, match=r"^x\.yaml: dim must be 1 to 9, got 10$"):
         parse({"dim": 10}, Network, "x.yaml")
 
 

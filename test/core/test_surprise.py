@@ -217,5 +217,5 @@ def test_a_doubled_key_of_a_calibration_is_refused(tmp_path, text, message):
 def test_limits_that_nothing_can_be_divided_by_are_refused(tmp_path, usual):
     (tmp_path / "model.safetensors").write_bytes(b"weights")
     Calibration(0.5, 0.2, 0.05, 40, usual, {"front imagined": 0.3}).save(tmp_path)
-    with pytest.raises(ConfigError, match="surprise.json: .*(must be > 0|different signs)"):
+    with pytest.raises(ConfigError, match=r"surprise\.json: .*(must be > 0|different signs)"):
         load_calibration(tmp_path)
