@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -110,8 +111,7 @@ def test_a_file_of_another_model_is_refused_by_name(folder: Path, tmp_path: Path
     """A folder that was copied in part: each file is good for itself."""
     config, network = other_network(folder)
     statistics = load_statistics(folder, config.contract.joints, 12)
-    changed = statistics.__class__(*(getattr(statistics, f) for f in ("joints", "relative", "state_mean")),
-                                   statistics.state_std * 2, statistics.action_mean, statistics.action_std)  # fmt: skip
+    changed = replace(statistics, state_std=statistics.state_std * 2)
     ModelFolder.write(tmp_path / "other", config, network, changed)
     text = (tmp_path / "other/config.yaml").read_text().replace("registers: 4", "registers: 5")
     (tmp_path / "other/config.yaml").write_text(text)

@@ -76,7 +76,7 @@ def convert_uwm(checkpoint: Path, preset: str, out: Path) -> UWMFolder:
         weights = _weights(file, file.content["model"])
         network = _network(checkpoint, preset, weights)
         statistics = _statistics(checkpoint, preset, network, file.content.get("action_normalizer"))
-        step = file.content.get("step")
+        step = _step(file.content.get("step"))
     model = UnifiedWorldModel(network)
     _in_our_scale(weights)
     check_weights(model, weights, checkpoint)
@@ -86,12 +86,17 @@ def convert_uwm(checkpoint: Path, preset: str, out: Path) -> UWMFolder:
     return folder
 
 
+def _step(said: Any) -> int | None:
+    """The training step, where the file says a plausible one."""
+    return said if type(said) is int and 0 <= said < 1 << 62 else None
+
+
 def _weights(file: TorchFile, stored: Mapping[str, Any]) -> dict[str, Tensor]:
     """The weights by name, without the `module.` of a model that was saved inside its data parallel wrapper."""
     if wrong := [name for name in stored if not isinstance(name, str)]:
-        raise ModelError(f"{file.path}: a weight is called {wrong[0]!r}; names of weights are text")
+        raise ModelError(f"{file.path}: the name of a weight is of type {type(wrong[0]).__name__}; it must be text")
     if wrong := [name for name, value in stored.items() if not isinstance(value, StoredTensor)]:
-        raise ModelError(f"{file.path}: model.{wrong[0]} is no tensor")
+        raise ModelError(f"{file.path}: model.{wrong[0][:80]} is no tensor")
     wrapped = all(name.startswith("module.") for name in stored)
     return {name.removeprefix("module.") if wrapped else name: file.tensor(value) for name, value in stored.items()}
 

@@ -83,12 +83,14 @@ def read_kosmos_ph(checkpoint: Path) -> dict[str, Tensor]:
         weights = {}
         for name, value in stored.items():
             if not isinstance(name, str):
-                raise ModelError(f"{checkpoint}: a weight is called {name!r}; names of weights are text")
+                raise ModelError(
+                    f"{checkpoint}: the name of a weight is of type {type(name).__name__}; it must be text"
+                )
             ours = our_name(name)
             if ours is None:
                 continue
             if not isinstance(value, StoredTensor):
-                raise ModelError(f"{checkpoint}: {name} is no tensor")
+                raise ModelError(f"{checkpoint}: {name[:80]} is no tensor")
             weights[ours] = file.tensor(value)
     for name, twin in (TIED, TIED[::-1]):
         if name not in weights and twin in weights:
