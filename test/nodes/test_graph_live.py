@@ -169,7 +169,7 @@ def test_sentences_that_cannot_be_obeyed_stop_the_plans(world, processes, watche
     ],
 )
 def test_a_wrong_model_is_one_line_and_an_exit_code(processes, tiny_model, tmp_path, damage, complaint):
-    model = Path(shutil.copytree(tiny_model, tmp_path / "model"))
+    model = Path(shutil.copytree(tiny_model, tmp_path / "model", ignore=shutil.ignore_patterns("manifest.json")))
     damage(model)
     process = processes.start("policy", model=model)
     assert process.wait(60) == 2

@@ -130,5 +130,8 @@ def test_what_cannot_be_converted_leaves_nothing_behind(tmp_path: Path) -> None:
     assert not list(out.parent.glob("*"))
     convert_kosmos_ph(tmp_path / "kosmos_ph.pt", good, "calvin", out)
     (out / "backbone" / "config.json").unlink()
+    with pytest.raises(ModelError, match=r"backbone/config\.json is missing; manifest\.json names it"):
+        load_policy(out)
+    (out / "manifest.json").unlink()
     with pytest.raises(ConfigError, match=r"config\.json: no such file"):
         load_policy(out)

@@ -12,6 +12,7 @@ from vla_ros.core.errors import ConfigError, ContractError
 from vla_ros.core.robot import RobotSpec
 from vla_ros.core.robot_parts import JointKind
 from vla_ros.core.types import NS_PER_S, Observation
+from vla_ros.networks.sizes import check_sizes
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,9 @@ class CameraContract:
     name: str
     width: int
     height: int
+
+    def __post_init__(self) -> None:
+        check_sizes(self, width=(1, 8192), height=(1, 8192))
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +49,16 @@ class PolicyContract:
     state: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
+        check_sizes(self, step_s=(0.001, 60), horizon=(1, 1024), execute_steps=(1, self.horizon), history=(1, 64))
+        for name, most in (("cameras", 16), ("joints", 256)):
+            count = len(getattr(self, name))
+            if not 1 <= count <= most:
+                raise ConfigError(f"{name} must have 1 to {most} entries, got {count}")
+        for what, names in (("cameras", [camera.name for camera in self.cameras]), ("joints", list(self.joints))):
+            if twice := sorted({name for name in names if names.count(name) > 1}):
+                raise ConfigError(f"{what} must have names of their own, got '{twice[0]}' twice")
         if self.kinds and len(self.kinds) != len(self.joints):
             raise ConfigError(f"kinds must name the kind of each of {len(self.joints)} joints, got {len(self.kinds)}")
-        if self.step_s <= 0:
-            raise ConfigError(f"step_s is {self.step_s}; right would be > 0")
-        if not 1 <= self.execute_steps <= self.horizon:
-            raise ConfigError(f"execute_steps is {self.execute_steps}; right would be 1 to the horizon, {self.horizon}")
 
     @property
     def step_ns(self) -> int:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vla_ros.core.errors import ModelError
+from vla_ros.core.config import parse
+from vla_ros.core.errors import ConfigError, ModelError
+from vla_ros.core.files import write_whole
+from vla_ros.core.strict_json import load_json
 from vla_ros.policies.contract import PolicyContract
 
 FILE = "statistics.json"
@@ -58,7 +62,40 @@ class Statistics:
             "state": {"mean": self.state_mean.tolist(), "std": self.state_std.tolist()},
             "action": {"mean": self.action_mean.tolist(), "std": self.action_std.tolist()},
         }
-        (folder / FILE).write_text(json.dumps(content, indent=1) + "\n")
+        write_whole(folder / FILE, json.dumps(content, indent=1) + "\n")
+
+
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Steps:
+    mean: tuple[tuple[float, ...], ...]
+    std: tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """The file as it is: read as strictly as YAML, so that no text or number is taken for true."""
+
+    joints: tuple[str, ...]
+    relative: tuple[bool, ...]
+    state: _Columns
+    action: _Steps
+
+
+def _numbers(values: Any) -> NDArray[np.float32]:
+    with np.errstate(over="ignore"):  # what does not fit is found to be infinite
+        return np.asarray(values, dtype=np.float32)
+
+
+def _table(path: Path, name: str, rows: tuple[tuple[float, ...], ...]) -> NDArray[np.float32]:
+    if len({len(row) for row in rows}) > 1:
+        raise ModelError(f"{path}: action.{name} has rows of different lengths")
+    return _numbers(rows)
 
 
 def load_statistics(
@@ -72,16 +109,15 @@ def load_statistics(
     if not path.is_file():
         raise ModelError(f"{path}: no such file; a model folder without its normalisation statistics cannot be used")
     try:
-        data = json.loads(path.read_text())
-        names = tuple(data["joints"])
-        relative = np.asarray(data["relative"], dtype=np.bool_)
-        parts = {
-            f"{group} {key}": np.asarray(data[group][key], dtype=np.float32)
-            for group in ("state", "action")
-            for key in ("mean", "std")
-        }
-    except (ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{path}: damaged or incomplete: {error!r}") from None
+        held = parse(load_json(path), _Held, str(path))
+    except (ValueError, OSError, ConfigError) as error:
+        said = str(error).removeprefix(f"{path}: ")
+        raise ModelError(f"{path}: damaged or incomplete: {said}") from None
+    names, relative = held.joints, np.asarray(held.relative, dtype=np.bool_)
+    parts = {
+        "state mean": _numbers(held.state.mean), "state std": _numbers(held.state.std),
+        "action mean": _table(path, "mean", held.action.mean), "action std": _table(path, "std", held.action.std),
+    }  # fmt: skip
     if names != joints:
         raise ModelError(f"{path}: statistics are for the joints {', '.join(names)}; the model has {', '.join(joints)}")
     for name, values in parts.items():

@@ -16,13 +16,13 @@ from vla_ros.core.types import ActionChunk, Observation
 from vla_ros.networks.policy_head import Actions, HeadConfig, HeadKind
 from vla_ros.networks.vla import ContinuousVLA, DiscreteVLA, VLAStream
 from vla_ros.networks.vlm import Backbone, Prompt
-from vla_ros.policies.backbones import BackboneConfig, Reader, TinyBackbone
+from vla_ros.policies.backbones import BackboneConfig, Reader, TinyBackbone, check_inside
 from vla_ros.policies.contract import PolicyContract
 from vla_ros.policies.prompts import one_behind_another
 from vla_ros.policies.statistics import Statistics, statistics_for
 from vla_ros.policies.vlm import Speaker
 from vla_ros.policies.weights import FILE as WEIGHTS
-from vla_ros.policies.weights import load_weights
+from vla_ros.policies.weights import build_to_hold, load_weights
 
 VLAFormulation = Literal["one_step", "discrete", "interleaved", "policy_head"]
 MAX_GAP = 3  # times the usual time between two chunks; after more, what was before is another story
@@ -194,7 +194,8 @@ class VLAPolicy:
 def load(folder: Path, device: str) -> VLAPolicy:
     """Read a model folder of kind `vla`; ConfigError or ModelError says what is wrong with it."""
     config = read_yaml(folder / "config.yaml", VLAFolder)
-    model = config.build(folder)
+    check_inside(folder, config.backbone)
+    model = build_to_hold(folder / WEIGHTS, lambda: config.build(folder))
     load_weights(model, folder / WEIGHTS)
     statistics = statistics_for(folder, config.contract)
     reader = config.backbone.reader(folder, model.backbone)

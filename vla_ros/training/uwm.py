@@ -15,19 +15,19 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-import yaml
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from vla_ros.core.config import to_plain
 from vla_ros.core.errors import ConfigError
 from vla_ros.networks.text import PADDING
 from vla_ros.networks.uwm import UnifiedWorldModel
 from vla_ros.policies.contract import PolicyContract
 from vla_ros.policies.loading import load_policy
+from vla_ros.policies.manifest import check_manifest
+from vla_ros.policies.model_folder import ModelFolder, check_out
 from vla_ros.policies.statistics import Statistics
 from vla_ros.policies.uwm import UWMFolder
-from vla_ros.policies.weights import FILE, load_weights, save_weights
+from vla_ros.policies.weights import FILE, load_weights
 from vla_ros.training.answers import answer, columns, windows_at
 from vla_ros.training.autoencoder import load_autoencoder
 from vla_ros.training.batches import BatchMaker, cached_features, cached_latents, measure
@@ -209,6 +209,7 @@ def known_statistics(config: UWMTraining, data: Demonstrations) -> Statistics:
 
 def train_uwm(config: UWMTraining, resume: bool) -> dict[str, float]:
     """Train and write the model folder; returns what it reached on held-out episodes (nothing in other processes)."""
+    check_out(config.out)
     torch.manual_seed(config.loop.seed)
     keep_freed_memory()
     data = load_data(config, config.network.action_len, config.relabelled)
@@ -221,6 +222,7 @@ def train_uwm(config: UWMTraining, resume: bool) -> dict[str, float]:
     if config.initial is not None:
         initial_weights(module, config.initial)
     if config.reader is not None:
+        check_manifest(config.reader, complete=False)
         load_weights(module.uwm.frame_reader, config.reader / FILE)
     module.uwm.obs_encoder.vae.load_state_dict(autoencoder.state_dict())
     with processes().main_process_first():  # the others then read what it has written
@@ -248,10 +250,7 @@ def write_folder(
     origin: dict[str, object],
 ) -> None:  # fmt: skip
     """A complete model folder: config, weights, statistics. The card is written by `vla-ros eval --card`."""
-    config.out.mkdir(parents=True, exist_ok=True)
     folder = UWMFolder(
         "uwm", contract, config.network, config.future_steps, config.sampling_steps, provenance=origin
     )  # fmt: skip
-    (config.out / "config.yaml").write_text(yaml.safe_dump(to_plain(folder), sort_keys=False))
-    save_weights(model, config.out / FILE)
-    statistics.save(config.out)
+    ModelFolder.write(config.out, folder, model, statistics)

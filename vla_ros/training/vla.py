@@ -7,22 +7,18 @@ privileged positions off the images, which teaches the encoder where things are.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import torch
-import yaml
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
-from vla_ros.core.config import to_plain
 from vla_ros.core.errors import ConfigError
 from vla_ros.networks.policy_head import Actions
 from vla_ros.networks.vla import DiscreteVLA
 from vla_ros.policies.backbones import BackboneConfig
+from vla_ros.policies.model_folder import ModelFolder, check_out
 from vla_ros.policies.statistics import Statistics
 from vla_ros.policies.vla import VLAFolder, joined
-from vla_ros.policies.weights import FILE, save_weights
 from vla_ros.policies.words import Words
 from vla_ros.sim.tasks import TASKS
 from vla_ros.training.data import load_data, sentences_of
@@ -124,6 +120,7 @@ def start_from(module: VLALoss, config: VLATraining, words: Words) -> None:
 
 def train_vla(config: VLATraining, resume: bool) -> dict[str, float]:
     """Train and write the model folder; returns what it reached on held-out episodes."""
+    check_out(config.out)
     torch.manual_seed(config.loop.seed)
     data = load_data(config, config.horizon, config.relabelled)
     check_positions(config, data)
@@ -147,8 +144,7 @@ def train_vla(config: VLATraining, resume: bool) -> dict[str, float]:
     if not figures:
         return {}
     folder = folder_of(config, config.backbone, data, provenance(data, config, figures, trainer))
-    write_vla(config.out, folder, trainer.result.vla, statistics)
-    words.save(config.out)
+    ModelFolder.write(config.out, folder, trainer.result.vla, statistics, words)
     return figures
 
 
@@ -157,11 +153,3 @@ def check_positions(config: VLATraining, data: Demonstrations) -> None:
     for name in ("auxiliary", "answers"):
         if getattr(config, name) and not data.aux.shape[1]:
             raise ConfigError(f"{config.data}: holds no privileged positions; set {name}: 0")
-
-
-def write_vla(out: Path, folder: VLAFolder, model: nn.Module, statistics: Statistics) -> None:
-    """A model folder but for what its backbone reads by: config, weights, statistics."""
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "config.yaml").write_text(yaml.safe_dump(to_plain(folder), sort_keys=False))
-    save_weights(model, out / FILE)
-    statistics.save(out)

@@ -17,12 +17,13 @@ from vla_ros.networks.vla import DiscreteVLA
 from vla_ros.networks.vlm import Backbone, load_backbone
 from vla_ros.policies.backbone_folder import copy_backbone
 from vla_ros.policies.library_backbones import LibraryBackbone
+from vla_ros.policies.model_folder import ModelFolder, check_out
 from vla_ros.policies.statistics import Statistics
 from vla_ros.training.data import load_data
 from vla_ros.training.dataset import Demonstrations
 from vla_ros.training.learning import learn, provenance
 from vla_ros.training.loop import Trainer, beside, processes
-from vla_ros.training.vla import folder_of, gripper_of, off, write_vla
+from vla_ros.training.vla import folder_of, gripper_of, off
 from vla_ros.training.vla_batches import quantile_statistics
 from vla_ros.training.vla_library_batches import LibraryBatches, unflat
 from vla_ros.training.vla_library_config import Pretrained, VLALibraryTraining
@@ -72,6 +73,7 @@ def validate(module: VLALibraryLoss, batches: LibraryBatches) -> dict[str, float
 
 def train_vla_library(config: VLALibraryTraining, resume: bool) -> dict[str, float]:
     """Train and write the model folder; returns what it reached on held-out episodes."""
+    check_out(config.out)
     check_processes(config)
     torch.manual_seed(config.loop.seed)
     data = load_data(config, config.horizon)
@@ -108,5 +110,8 @@ def write(
 
         merge(module)
     folder = folder_of(config, replace(described(config.pretrained), folder=BACKBONE), data, origin)
-    write_vla(config.out, folder, module.vla, statistics)
-    copy_backbone(config.pretrained.folder, config.out / BACKBONE, config.pretrained.family)
+    pretrained = config.pretrained
+    ModelFolder.write(
+        config.out, folder, module.vla, statistics,
+        fill=lambda part: copy_backbone(pretrained.folder, part / BACKBONE, pretrained.family),
+    )  # fmt: skip

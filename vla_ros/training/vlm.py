@@ -6,15 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import yaml
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from vla_ros.core.config import to_plain
 from vla_ros.core.errors import ConfigError
 from vla_ros.networks.vlm import Backbone
+from vla_ros.policies.model_folder import ModelFolder, check_out
 from vla_ros.policies.vlm import VLMFolder
-from vla_ros.policies.weights import FILE, save_weights
 from vla_ros.policies.words import Words
 from vla_ros.training.conversations import Conversations
 from vla_ros.training.data import load_data
@@ -59,6 +57,7 @@ class Lessons:
 
 def train_vlm(config: VLMTraining, resume: bool) -> dict[str, float]:
     """Train a stage and write its model folder; returns the share of wrong words on held-out episodes."""
+    check_out(config.out)
     torch.manual_seed(config.loop.seed)
     data, words = load_data(config), tabletop_words()
     if not data.aux.shape[1]:
@@ -81,7 +80,7 @@ def train_vlm(config: VLMTraining, resume: bool) -> dict[str, float]:
     if not figures:
         return {}
     folder = folder_of(config, data, provenance(data, config, figures, trainer))
-    write(config, folder, nn.ModuleDict({"backbone": trainer.result.backbone}), words)
+    ModelFolder.write(config.out, folder, nn.ModuleDict({"backbone": trainer.result.backbone}), words)
     return figures
 
 
@@ -110,11 +109,3 @@ def validate(module: SpeechLoss, lessons: Lessons) -> dict[str, float]:
 def folder_of(config: VLMTraining, data: Demonstrations, provenance: dict[str, object]) -> VLMFolder:
     """The config of the model folder to write."""
     return VLMFolder("vlm", data.contract(1, 1), config.backbone, provenance)
-
-
-def write(config: VLMTraining, folder: VLMFolder, model: nn.ModuleDict, words: Words) -> None:
-    """A complete model folder: config, weights, words."""
-    config.out.mkdir(parents=True, exist_ok=True)
-    (config.out / "config.yaml").write_text(yaml.safe_dump(to_plain(folder), sort_keys=False))
-    save_weights(model, config.out / FILE)
-    words.save(config.out)
