@@ -184,6 +184,12 @@ def test_odd_demonstrations_are_one_line(tmp_path: Path, meta: str, message: str
     assert "\n" not in str(caught.value)
 
 
+def test_a_dataset_without_its_info_is_no_folder_of_demonstrations(tmp_path: Path) -> None:
+    (tmp_path / "meta").mkdir()
+    with pytest.raises(ConfigError, match=r"meta/info\.json: no such file"):
+        load_data(uwm(tmp_path, tmp_path))
+
+
 def test_columns_are_those_of_the_joints(robotiq: Path) -> None:
     data = load_lerobot(robotiq, 4, Columns())
     with pytest.raises(ConfigError, match="not those of its joints"):

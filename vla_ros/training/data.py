@@ -39,7 +39,7 @@ def load_data(config: Learns, horizon: int | None = None, relabelled: bool = Tru
 
 
 def _read(folder: Path, columns: Columns, horizon: int) -> Demonstrations:
-    if (folder / "meta/info.json").is_file():
+    if (folder / "meta").is_dir():
         from vla_ros.training.lerobot import load_lerobot  # parquet and video are not needed for anything else
 
         return load_lerobot(folder, horizon, columns)
