@@ -120,7 +120,8 @@ def test_an_audit_tells_findings_from_what_could_not_be_asked() -> None:
         ("a", "Mozilla Public License 2.0 (MPL 2.0)", True), ("a", "GPL-3.0-or-later", False),
         ("a", "GNU Affero General Public License v3", False), ("a", "LGPLv2+", False), ("a", "UNKNOWN", False),
         ("a", "BSD License; GNU General Public License (GPL)", False), ("ros-rclpy", "UNKNOWN", True),
-        ("sensor_msgs", "UNKNOWN", True), ("ros-rclpy", "GPL-3.0", False), ("a", "Proprietary", False), ("a", "Limited use", False),
+        ("sensor_msgs", "UNKNOWN", True), ("ros-rclpy", "GPL-3.0", False), ("a", "Proprietary", False),
+        ("a", "Limited use", False),
     ],
 )  # fmt: skip
 def test_licences_that_bind_who_passes_them_on_are_findings(name: str, licence: str, passes: bool) -> None:
