@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -157,6 +160,25 @@ def damaged_config(folder: Path) -> None:
     (folder / "config.json").write_text("{")
 
 
+def doubled_key(folder: Path) -> None:
+    config = folder / "config.json"
+    config.write_text(config.read_text().replace("{", '{"model_type": "llava",', 1))
+
+
+def pipe(folder: Path) -> None:
+    os.mkfifo(folder / "merges.txt")
+
+
+def endless_layers(folder: Path) -> None:
+    config = folder / "config.json"
+    config.write_text(re.sub(r'"num_hidden_layers": \d+', '"num_hidden_layers": 1000000000', config.read_text()))
+
+
+def huge_number(folder: Path) -> None:
+    config = folder / "config.json"
+    config.write_text(re.sub(r'"hidden_size": \d+', '"hidden_size": 1' + "0" * 30, config.read_text()))
+
+
 def other_family(folder: Path) -> None:
     hf.LlavaConfig().save_pretrained(folder)
 
@@ -190,7 +212,11 @@ def image_beyond_the_vocabulary(folder: Path) -> None:
 
 @pytest.mark.parametrize(("damage", "error", "message"), [
     (no_config, ConfigError, r"backbone/config\.json: no such file; right would be paligemma's"),
-    (damaged_config, ConfigError, r"config\.json: cannot be read: .*right would be paligemma's"),
+    (damaged_config, ModelError, r"config\.json: cannot be read: Expecting property name"),
+    (doubled_key, ModelError, r"config\.json: cannot be read: key 'model_type' is given twice"),
+    (pipe, ModelError, r"merges\.txt: is no regular file"),
+    (endless_layers, ModelError, r"config\.json: num_hidden_layers must be 0 to 512, got 1000000000"),
+    (huge_number, ModelError, r"config\.json: .* is a number of more than 64 bits"),
     (other_family, ConfigError, "describes a llava; right would be paligemma"),
     (image_beyond_the_vocabulary, ModelError, "image_token_id is 640; right would be below the vocabulary of 640"),
     (no_tokenizer, ModelError, "holds no tokenizer"),
@@ -231,3 +257,66 @@ def test_history_is_read_as_one_prompt_for_each_step(models):
         at_once = policy.model(joined, 3).newest().pose[0]
         one_by_one = [policy._stream.push(prompt) for prompt in prompts][-1].pose[0]
     torch.testing.assert_close(at_once, one_by_one, rtol=1e-4, atol=1e-5)
+
+
+CANARY = """
+from pathlib import Path
+
+Path({mark!r}).touch()
+from transformers import PreTrainedTokenizerFast
+
+
+class Theirs(PreTrainedTokenizerFast):
+    pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("file", "entry"),
+    [
+        ("tokenizer_config.json", {"auto_map": {"AutoTokenizer": ["theirs.Theirs", "theirs.Theirs"]}}),
+        (
+            "tokenizer_config.json",
+            {"auto_map": {"AutoTokenizer": "theirs.Theirs"}, "tokenizer_class": "Theirs"},
+        ),
+        ("config.json", {"auto_map": {"AutoConfig": "theirs.Theirs"}}),
+        ("config.json", {"auto_map": {"AutoConfig": "theirs.Theirs"}, "model_type": "theirs"}),
+        ("config.json", {"text_config": {"auto_map": {"AutoConfig": "somebody/else--theirs.Theirs"}}}),
+        ("preprocessor_config.json", {"auto_map": {"AutoImageProcessor": "theirs.Theirs"}}),
+    ],
+)
+def test_code_that_comes_with_a_backbone_is_refused_by_name_and_never_run(models, tmp_path, file, entry):
+    mark = tmp_path / "mark"
+    folder = Path(shutil.copytree(models["paligemma"], tmp_path / "model", ignore=UNTIED))
+    (folder / "backbone/theirs.py").write_text(CANARY.format(mark=str(mark)))
+    path = folder / "backbone" / file
+    content = json.loads(path.read_text())
+    for key, value in entry.items():
+        content[key] = {**content[key], **value} if key == "text_config" else value
+    path.write_text(json.dumps(content))
+    with pytest.raises(ModelError, match=rf"{file}: auto_map names code that comes with the model, which is never run"):
+        load_policy(folder, threads=1)
+    assert not mark.exists()
+    assert "theirs" not in sys.modules
+
+
+def test_code_that_nothing_names_is_not_run_either(models, tmp_path):
+    mark = tmp_path / "mark"
+    folder = Path(shutil.copytree(models["paligemma"], tmp_path / "model", ignore=UNTIED))
+    for name in ("theirs.py", "tokenization_paligemma.py", "__init__.py"):
+        (folder / "backbone" / name).write_text(CANARY.format(mark=str(mark)))
+    load_policy(folder, threads=1)
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize("named", ["../other", "/etc", "backbone/../../other", "link"])
+def test_a_backbone_outside_of_the_model_folder_is_refused(models, tmp_path, named):
+    folder = Path(shutil.copytree(models["paligemma"], tmp_path / "model", ignore=UNTIED))
+    shutil.copytree(folder / "backbone", tmp_path / "other")
+    (folder / "link").symlink_to(tmp_path / "other")
+    config = folder / "config.yaml"
+    config.write_text(config.read_text().replace("folder: backbone", f"folder: {named}"))
+    with pytest.raises(
+        ModelError, match=rf"config\.yaml: backbone\.folder must lie in the model folder, got '{named}'"
+    ):
+        load_policy(folder, threads=1)
