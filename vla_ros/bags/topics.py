@@ -24,8 +24,12 @@ def recorded_topics(robot: RobotSpec) -> tuple[str, ...]:
 def replayed_topics(bag: Bag, robot: RobotSpec, asked: Sequence[str], commands: bool) -> frozenset[str]:
     """Of the bag's topics those to publish again. asked: names; none: the robot's inputs; all: everything.
 
-    Commands are left out unless they are wanted in so many words.
+    Commands are left out unless they are wanted in so many words. With them the robot's own joint states are heard, and
+    recorded ones would contradict them.
     """
+    states = f"/{robot.joint_states_topic.lstrip('/')}"
+    if commands and states in asked:
+        raise BagError(f"{states} is not replayed beside commands: the robot's own joint states are needed there")
     outputs = {f"/{spec.topic.lstrip('/')}" for spec, _ in robot.outputs}
     inputs = set(recorded_topics(robot)) - outputs - {*NODES} | {EPISODE_TOPIC}
     found = {topic.name for topic in bag.topics}
@@ -35,4 +39,4 @@ def replayed_topics(bag: Bag, robot: RobotSpec, asked: Sequence[str], commands: 
         found &= set(asked)
     elif not asked:
         found &= inputs | (outputs if commands else set())
-    return frozenset(found if commands else found - outputs)
+    return frozenset(found - {states} if commands else found - outputs)
