@@ -119,11 +119,17 @@ def test_nobody_else_commands_the_robot(processes: Processes, world: World, tmp_
         assert np.abs(np.diff(np.array(robot.commands)[-20:], axis=0)).max() < 1e-3, "it came to rest"
 
 
-def test_a_signal_ends_the_motion_and_then_the_process(processes: Processes, world: World, tmp_path: Path) -> None:
-    robot = Robot(world.node, HOME)
+@pytest.mark.parametrize("how", ["signal", "topic"])
+def test_it_can_be_stopped(processes: Processes, world: World, tmp_path: Path, how: str) -> None:
+    from std_msgs.msg import Empty
+
+    robot, stop = Robot(world.node, HOME), world.node.create_publisher(Empty, "/stop", 1)
     replay = processes.start("replay", bag=swing(tmp_path / "bag", seconds=20.0), commands=True)
     until(lambda: len(robot.commands) > 100, 30, "commands")
-    replay.terminate()
-    assert replay.wait(5) == 0, processes.output("replay")
+    if how == "signal":
+        replay.terminate()
+    else:
+        stop.publish(Empty())
+    assert replay.wait(5) == (0 if how == "signal" else 2), processes.output("replay")
     sent = np.array(robot.commands)
     assert np.abs(np.diff(sent[-20:], axis=0)).max() < 1e-3 and np.abs(np.diff(sent, axis=0)).max() < 0.035

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from vla_ros.bags.errors import BagError
 
+FAILURES = (sqlite3.Error, UnicodeDecodeError)  # the latter of an error's own text, which quotes what is damaged
 _INSTRUCTIONS = 10_000  # of SQLite's machine, between two looks at the clock
 _LIMIT_S, _BYTES_PER_S = 5.0, 20e6
 _LONGEST = 512_000_000  # bytes of one message
@@ -62,7 +63,7 @@ def check_database(path: Path) -> None:
         if "interrupted" in str(error):
             raise BagError("its messages cannot be counted in reasonable time") from error
         raise BagError(str(error)) from error
-    except sqlite3.Error as error:
+    except FAILURES as error:
         raise BagError(str(error)) from error
 
 

@@ -9,14 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from vla_ros.bags.databases import Patience, reading
+from vla_ros.bags.databases import FAILURES, Patience, reading
 from vla_ros.bags.errors import BagError
 from vla_ros.bags.reader import CDR
 from vla_ros.bags.salvage import Found, Losses, Source
 
 _JOURNAL_MAGIC = b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7"
 _COMPANIONS = ("-journal", "-wal")
-_EACH = 10_000  # rows behind a broken one that are tried one by one, before the steps grow
+_EACH = 3_000  # rows behind a broken one that are tried one by one, before the steps grow
 
 
 def salvage_sqlite3(path: Path, losses: Losses, work: Path) -> Iterator[Found]:
@@ -33,7 +33,7 @@ def salvage_sqlite3(path: Path, losses: Losses, work: Path) -> Iterator[Found]:
                         losses.add("row(s) whose time or data are of another kind")
                     else:
                         yield Found(source, receive_ns, data)
-        except sqlite3.Error as error:
+        except FAILURES as error:
             losses.add(f"database(s) that cannot be read ({error})")
 
 
@@ -96,7 +96,7 @@ def _table(database: sqlite3.Connection, query: str) -> Iterator[Any]:
     """The rows up to the first that cannot be read; none where the bag is older than the table."""
     try:
         yield from database.execute(query)
-    except sqlite3.Error:
+    except FAILURES:
         return
 
 
@@ -115,11 +115,11 @@ def _rows(database: sqlite3.Connection, patience: Patience, losses: Losses) -> I
                 patience.again()
                 yield row[0], row[1], row[2]
             return
-        except sqlite3.Error:
+        except FAILURES:
             if not tries:
                 losses.add("stretch(es) of rows that cannot be read")
             tries += 1
-            last += max(1, tries // _EACH) ** 2
+            last += 1 << max(0, (tries - _EACH) // 100)
             patience.again()
 
 
@@ -127,6 +127,6 @@ def _edge(database: sqlite3.Connection, which: str, otherwise: int) -> int:
     """The first or the last number of a row, found from the page that leads to it."""
     try:
         (number,) = database.execute(f"SELECT {which}(rowid) FROM messages").fetchone()
-    except sqlite3.Error:
+    except FAILURES:
         return otherwise
     return number if isinstance(number, int) else otherwise

@@ -40,9 +40,9 @@ class Format:
 
     def __post_init__(self) -> None:
         if self.storage not in ("mcap", "sqlite3"):
-            raise BagError(f"storage is '{self.storage}'; right would be mcap or sqlite3")
+            raise BagError(f"storage must be mcap or sqlite3, got '{self.storage}'")
         if self.compress and self.storage != "mcap":
-            raise BagError("compress is true, storage sqlite3; right would be storage mcap")
+            raise BagError("compress works with storage mcap only, got sqlite3")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ class BagWriter:
     def __init__(self, path: Path | str, form: Format | None = None) -> None:
         self.path, self._form = Path(path), form or Format()
         if self.path.exists():
-            raise BagError(f"{self.path} exists already; right would be a folder that is new")
+            raise BagError(f"{self.path} exists already; name a new folder")
         self.path.mkdir(parents=True)
         self._channels: dict[tuple[str, str], Channel] = {}
         self._parts: list[dict[str, Any]] = []

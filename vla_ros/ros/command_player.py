@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 import numpy as np
 from sensor_msgs.msg import JointState
+from std_msgs.msg import Empty
 
 from vla_ros.core.commander import Commander
 from vla_ros.core.errors import MessageError, VlaRosError
@@ -22,7 +23,7 @@ from vla_ros.core.types import NS_PER_S
 from vla_ros.ros.control_loop import ControlLoop
 from vla_ros.ros.convert import COMMAND_TYPES, command_message, joint_state_to_array, to_ns
 from vla_ros.ros.lifecycle import ManagedNode
-from vla_ros.ros.qos import SENSOR, actuation
+from vla_ros.ros.qos import COMMAND, SENSOR, actuation
 
 READY_S = 3.0  # for joint states to come, and to be believed
 REST_S = 0.6  # for a stop within the limits
@@ -55,6 +56,8 @@ class CommandPlayer:
             for spec, columns in robot.outputs
         ]  # fmt: skip
         node.create_subscription(JointState, robot.joint_states_topic, self._on_joint_state, SENSOR)
+        for quality in (COMMAND, SENSOR):  # reliable publishers are heard twice, others once
+            node.create_subscription(Empty, "stop", self._on_stop, quality)
 
     def begin(self, moment_ns: int) -> None:
         """Arm where the recording is to begin. VlaRosError where the robot is not there, or is not ready, or is
@@ -98,6 +101,10 @@ class CommandPlayer:
         with self._lock:
             if self._commander.on_state(to_ns(message.header.stamp), positions, self._now_ns()) is None:
                 self._measured = positions
+
+    def _on_stop(self, _: Empty) -> None:
+        with self._lock:
+            self._commander.stop("stop requested on the stop topic")  # the next step says so
 
     def _elsewhere(self, moment_ns: int) -> str | None:
         if self._measured is None:
