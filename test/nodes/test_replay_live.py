@@ -133,3 +133,26 @@ def test_it_can_be_stopped(processes: Processes, world: World, tmp_path: Path, h
     assert replay.wait(5) == (0 if how == "signal" else 2), processes.output("replay")
     sent = np.array(robot.commands)
     assert np.abs(np.diff(sent[-20:], axis=0)).max() < 1e-3 and np.abs(np.diff(sent, axis=0)).max() < 0.035
+
+
+def test_what_cannot_be_published_is_left_out_and_named(processes: Processes, world: World, tmp_path: Path) -> None:
+    from rosbags.rosbag2 import StoragePlugin, Writer
+    from rosbags.typesys import Stores, get_typestore
+    from std_msgs.msg import String
+
+    types, heard = get_typestore(Stores.ROS2_KILTED), []
+    text, number = "std_msgs/msg/String", "std_msgs/msg/Int32"
+    with Writer(tmp_path / "bag", version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        for topic, kind in (("/words", text), ("/both", text), ("/both", number), ("/no name\x1b[2J", text)):
+            connection = writer.add_connection(topic, kind, typestore=types)
+            data = types.serialize_cdr(types.types[kind]("hello" if kind == text else 7), kind)
+            for k in range(20):
+                writer.write(connection, START_NS + k * 10_000_000, data)
+    world.node.create_subscription(String, "/words", lambda m: heard.append(m.data), 50)
+    world.node.create_subscription(String, "/both", lambda m: heard.append(f"both: {m.data}"), 50)
+    replay = processes.start("replay", bag=tmp_path / "bag", topics="all")
+    assert replay.wait(60) == 0, processes.output("replay")
+    until(lambda: len(heard) == 20, 5, "the last word")
+    assert set(heard) == {"hello"}
+    out = processes.output("replay")
+    assert "/both is left out: it has 2 types" in out and "/no name\\x1b[2J is left out" in out and "\x1b[2J" not in out
