@@ -36,6 +36,15 @@ def test_recorded_joint_states_are_not_published_beside_commands(tmp_path: Path)
             replayed_topics(bag, ROBOT, ["/joint_states", "/joint_commands"], commands=True)
 
 
+def test_all_leaves_out_what_would_move_another_robot(tmp_path: Path) -> None:
+    """Its contract does not know these topics, so nothing would limit them; a person may still name them."""
+    other, chunk = "/other_arm/commands", "/action_chunk"
+    said: list[Any] = [(NS, topic, command_message("JointTrajectory", ["a"], [0.0], 0, NS)) for topic in (other, chunk)]
+    with open_bag(write_bag(tmp_path / "bag", said)) as bag:
+        assert replayed_topics(bag, ROBOT, ["all"], commands=False) == {chunk}
+        assert replayed_topics(bag, ROBOT, [other], commands=False) == {other}
+
+
 def test_commands_become_a_motion(tmp_path: Path) -> None:
     with open_bag(commands(tmp_path / "bag", [0.0] * 7, [0.01] * 7)) as bag:
         motion = recorded_motion(bag, ROBOT)

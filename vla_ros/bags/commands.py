@@ -6,6 +6,7 @@ import numpy as np
 
 from vla_ros.bags.errors import BagError
 from vla_ros.bags.reader import Bag, decode, split_topics
+from vla_ros.bags.topics import command_topics
 from vla_ros.core.errors import ConfigError, MessageError
 from vla_ros.core.printable import printable
 from vla_ros.core.recorded_motion import CommandStream, RecordedMotion
@@ -18,13 +19,13 @@ from vla_ros.ros.convert import COMMAND_TYPES, command_to_array, type_name
 def recorded_motion(bag: Bag, robot: RobotSpec) -> RecordedMotion:
     """Every command on an open bag that the robot's contract knows. BagError where one is none, with its time."""
     try:
-        return RecordedMotion(robot, [_stream(bag, robot, *output) for output in robot.outputs])
+        named = zip(command_topics(robot), robot.outputs, strict=True)
+        return RecordedMotion(robot, [_stream(bag, robot, topic, *output) for topic, output in named])
     except ConfigError as error:
         raise BagError(f"{bag.path}: {error}") from error
 
 
-def _stream(bag: Bag, robot: RobotSpec, output: CommandSpec, columns: tuple[int, ...]) -> CommandStream:
-    topic = f"/{output.topic.lstrip('/')}"
+def _stream(bag: Bag, robot: RobotSpec, topic: str, output: CommandSpec, columns: tuple[int, ...]) -> CommandStream:
     expected = type_name(COMMAND_TYPES[output.type]())
     names = [robot.joint_names[column] for column in columns]
     if topic in split_topics(bag.topics):

@@ -22,7 +22,7 @@ from rosgraph_msgs.msg import Clock
 from vla_ros.bags.commands import recorded_motion
 from vla_ros.bags.reader import CDR, Bag, Recorded, Topic, open_bag, split_topics
 from vla_ros.bags.schedule import Lateness, Player
-from vla_ros.bags.topics import replayed_topics
+from vla_ros.bags.topics import command_topics, replayed_topics
 from vla_ros.core.errors import MessageError, VlaRosError
 from vla_ros.core.printable import printable
 from vla_ros.core.robot import RobotSpec, load_robot
@@ -74,7 +74,9 @@ class ReplayNode(ManagedNode):
         self._bag = open_bag(said.bag).__enter__()
         robot = load_robot(said.robot)
         wanted = replayed_topics(self._bag, robot, said.topics.split(), said.commands)
-        commanded = {f"/{spec.topic.lstrip('/')}" for spec, _ in robot.outputs} & wanted
+        commanded = {*command_topics(robot)} & wanted
+        if said.commands and not commanded:
+            raise VlaRosError(f"{said.bag}: no commands to repeat on {', '.join(command_topics(robot))}")
         self._outputs = self._make_publishers(self._bag, wanted - commanded)
         self._topics = (*self._outputs, *commanded)
         if not self._topics:
