@@ -22,6 +22,7 @@ from rosbags.rosbag2 import CompressionFormat, CompressionMode, Reader, StorageP
 
 from vla_ros.bags.reader import BagError, decode, open_bag
 from vla_ros.bags.repair import repair
+from vla_ros.bags.writer import BagWriter, Channel, Format
 
 ROOT = Path(__file__).resolve().parents[2]
 ALL = [CompressionType.NONE, CompressionType.LZ4, CompressionType.ZSTD]
@@ -103,6 +104,22 @@ def test_a_file_that_breaks_off_is_saved_up_to_there(tmp_path: Path, compression
         stream.truncate((begin + end) // 2)
     left = said(repair(path).path)
     assert left == WORDS[: len(left)] and len(left) >= 45
+
+
+@pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
+def test_a_recording_that_was_killed_says_so_and_is_completed(tmp_path: Path, storage: Any) -> None:
+    path = tmp_path / "bag"
+    writer = BagWriter(path, Format(storage))
+    writer.add(Channel("/words", STRING))
+    for k, text in enumerate(WORDS):
+        writer.write("/words", k * 1000, cdr(text))
+    writer.flush()
+    files = content(path)  # as a SIGKILL leaves it
+    with pytest.raises(BagError, match=f"never completed; `vla-ros bag repair {path}` does that"):
+        open_bag(path)
+    done = repair(path)
+    assert said(path) == WORDS and content(done.damaged) == files
+    writer.abort()
 
 
 def test_nothing_blocks_the_next_try(tmp_path: Path) -> None:

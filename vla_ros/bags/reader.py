@@ -134,6 +134,8 @@ def open_bag(path: Path | str) -> Bag:
             raise BagError(f"{path}: there is no such bag")
         # File by file: rosbags trusts metadata.yaml, and finds no messages where it and the files differ about QoS.
         files = storage_files(path)
+        if not files and storage_files(path, deep=True):
+            raise BagError(f"{path}: its recording was never completed; `vla-ros bag repair {path}` does that")
         if not files:
             raise BagError(not_regular(path) or f"{path}: no bag; expected {EXPECTED}")
         mode, form = compression(path)

@@ -49,6 +49,7 @@ class CommandPlayer:
         self._period_ns = round(NS_PER_S / robot.command.rate_hz)
         self._planned_s = self._looked_s = 0.0
         self._loop: ControlLoop | None = None
+        self._over = False
         self._rests_s = math.inf  # when what moves has come to rest
         self._outputs = [
             (spec, [robot.joint_names[k] for k in columns], np.array(columns, dtype=np.intp),
@@ -63,20 +64,21 @@ class CommandPlayer:
         """Arm where the recording is to begin. VlaRosError where the robot is not there, or is not ready, or is
         commanded by somebody else."""
         end_s, refusal = time.monotonic() + READY_S, "no joint states"
-        while time.monotonic() < end_s:
+        while time.monotonic() < end_s and not self._over:
             with self._lock:
                 refusal = self._rivals() or self._elsewhere(moment_ns) or self._commander.arm(self._now_ns()) or ""
-            if not refusal:
-                self._loop = ControlLoop(self._node, self._period_ns / NS_PER_S, self._step)
-                return
+                if not refusal and not self._over:
+                    self._loop = ControlLoop(self._node, self._period_ns / NS_PER_S, self._step)
+                    return
             time.sleep(0.05)
-        raise VlaRosError(f"the commands are not replayed: {refusal}")
+        raise VlaRosError(f"the commands are not replayed: {'ended before they began' if self._over else refusal}")
 
     def stop(self, reason: str) -> None:
         """Begin to come to rest, within the limits."""
-        if self._loop is not None and self._rests_s == math.inf:
-            self._rests_s = time.monotonic() + REST_S
-            with self._lock:
+        with self._lock:
+            self._over = True
+            if self._loop is not None and self._rests_s == math.inf:
+                self._rests_s = time.monotonic() + REST_S
                 self._commander.stop(reason)
 
     @property
