@@ -106,6 +106,7 @@ class CommandPlayer:
 
     def _on_stop(self, _: Empty) -> None:
         with self._lock:
+            self._over = self._over or self._loop is None  # what has not begun does not
             self._commander.stop("stop requested on the stop topic")  # the next step says so
 
     def _elsewhere(self, moment_ns: int) -> str | None:
