@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from small_robot import MS, STEP_NS, chunk_of, small_robot
+from small_robot import MS, STEP_NS, chunk_of, small_robot, stands
 
 from vla_ros.core.commander import Commander
 from vla_ros.core.errors import ConfigError
@@ -71,7 +71,7 @@ class Cell:
 
     def __init__(self, position: list[float]) -> None:
         self.commander, self.now_ns, self.position = Commander(planar_robot()), 1000 * MS, np.array(position)
-        self.commander.on_state(self.now_ns, self.position, self.now_ns)
+        stands(self.commander, self.position, self.now_ns)
 
     def places(self, ticks: int) -> np.ndarray:
         """(ticks, 3) where the commands take the tool."""
@@ -118,7 +118,7 @@ def test_no_command_takes_the_tool_out_even_where_the_motion_swings_beyond_its_p
         ({"chain": ()}, "chain: the list is empty"),
         ({"chain": (LinkSpec("a"), LinkSpec("a"))}, "the name 'a' is given twice"),
         ({"chain": (LinkSpec("elbow"),)}, "there is no joint 'elbow'; known: a, b, g"),
-        ({"chain": (LinkSpec("g"),)}, "'g' is gripper; right would be revolute joints only"),
+        ({"chain": (LinkSpec("g"),)}, "'g' must be revolute or continuous, but is gripper"),
     ],
 )
 def test_a_wrong_workspace_is_refused(change: dict[str, object], message: str) -> None:

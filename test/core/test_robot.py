@@ -59,7 +59,7 @@ def test_the_gripper_may_have_its_own_output() -> None:
         (("joints", 0, "lower"), 9.0, r"joints\[0\]: lower 9.0 is not below upper"),
         (("joints", 1, "max_velocity"), 0, r"joints\[1\]: max_velocity is 0.0; right would be > 0"),
         (("joints", 1, "name"), "shoulder_pan_joint", "the name 'shoulder_pan_joint' is given twice"),
-        (("joints", 1, "kind"), "rotary", "right would be one of revolute, prismatic, gripper"),
+        (("joints", 1, "kind"), "rotary", "right would be one of revolute, continuous, prismatic, gripper"),
         (("joints",), [], "joints: the list is empty"),
         (("cameras", 0, "width"), 0, "camera size 0 x 64"),
         (("cameras", 0, "encoding"), "16UC1", "right would be one of rgb8"),

@@ -50,6 +50,18 @@ class Limits:
         worst = int(excess.argmax())
         return f"{self.names[worst]} is {excess[worst]:.3f} outside its limits (tolerance {self._tolerance})"
 
+    def unreal(self, reading: Positions) -> str | None:
+        """Which joint of (A,) finite readings is where its limits do not let it be, the margin aside."""
+        lower, upper = self._hard
+        excess = np.maximum(lower - reading, reading - upper)
+        if (excess <= self._tolerance).all():
+            return None
+        worst = int(excess.argmax())
+        return (
+            f"{self.names[worst]} reads {reading[worst]:.3f}, {excess[worst]:.3f} outside its limits "
+            f"(tolerance {self._tolerance})"
+        )
+
     def far_from(self, target: ArrayLike, measured: ArrayLike) -> str | None:
         """Which arm joint's target lies further from its measured position than motion can explain."""
         far = self._farther(target, measured, self._max_jump)
@@ -70,10 +82,6 @@ class Limits:
     def with_margin(self, target: ArrayLike) -> Positions:
         """(A,) float64: `target` clamped into the limits and their margin."""
         return clamp(np.asarray(target, dtype=np.float64), self.lower, self.upper)
-
-    def held(self, target: ArrayLike, last: Positions, dt_s: float) -> Positions:
-        """(A,) float64: on the way to standing still. An arm that stands within the margin is not moved out of it."""
-        return self.slowed(self.within(target), last, dt_s)
 
     def within(self, target: ArrayLike) -> Positions:
         """(A,) float64: `target` clamped into the limits themselves, without their margin."""
