@@ -142,7 +142,7 @@ def test_a_stale_plan_brings_the_arm_to_rest_and_a_fresh_one_moves_it_on_smoothl
     assert verdict.mode is Mode.ARMED and verdict.reason.startswith("waiting for a fresh plan")
     stream = [cell.tick().command for _ in range(50)]
     assert cell.commander.at_rest
-    far = chunk_of(cell.now_ns, np.tile(cell.position + [0.0, 0.6, 0.0], (12, 1)))
+    far = chunk_of(cell.now_ns, np.tile(cell.position + np.array([0.0, 0.6, 0.0]), (12, 1)))
     assert "b is asked to jump by 0.600" in str(cell.commander.on_chunk(far, cell.now_ns))
     stream += [cell.tick().command for _ in range(100)]
     assert cell.commander.guard.waiting and cell.commander.at_rest

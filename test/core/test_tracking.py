@@ -13,7 +13,6 @@ from small_robot import MS, STEP_NS, chunk_of, small_robot, stands
 
 from vla_ros.core.commander import Commander
 from vla_ros.core.execution import EXECUTIONS, blend_of
-from vla_ros.core.guard import Mode
 from vla_ros.core.knots import Knots
 from vla_ros.core.robot import load_robot
 from vla_ros.core.smoothing import MotionLimits, SmoothPath, smooth

@@ -78,6 +78,10 @@ class Belief:
         """Of the last reading that was believed [ns]."""
         return None if self._run is None else self._run.last_ns
 
+    def age_s(self, now_ns: int) -> float:
+        """Of the last reading that was believed [s]."""
+        return np.inf if self._run is None else (now_ns - self._run.last_ns) / NS_PER_S
+
     def take(self, stamp_ns: int, reading: Positions) -> str | None:
         """Take (A,) a reading that is newer than `stamp_ns`. Returns why it is not believed, or None."""
         run, self.jump = self._run, ""

@@ -101,6 +101,10 @@ class Guard:
         """Whether the last command stands still: nothing moves any more unless there is another plan."""
         return self._last is None or (self._mover.at_rest(self._last) and not (self._speeds * self._by_velocity).any())
 
+    def stopping_distance(self) -> Positions:
+        """(A,) how far no stop from the last command goes; 0 for grippers."""
+        return self._mover.stopping_distance()
+
     def measure(self, stamp_ns: int, positions: ArrayLike, now_ns: int) -> str | None:
         """Take (A,) measured positions. Returns why they are refused, or None. What is not believed is a fault."""
         reading = np.array(positions, dtype=np.float64)
@@ -207,8 +211,10 @@ class Guard:
         believed = self._belief.position
         assert believed is not None and self._last is not None  # armed means measured
         lost, lag = self._faults.of_states(self._belief.stamp_ns, now_ns), self.limits.lags(self._last, believed)
-        if lost is not None or lag is not None:
-            self._fault(lost or lag or "", None if lost else believed)
+        if lost is not None:
+            self._fault(lost)
+        elif lag is not None:  # by old joint states, any arm that moves fast seems to lag: no reason to go back
+            self._fault(lag, believed if self._belief.age_s(now_ns) <= self._spec.joint_state_timeout_s / 2 else None)
         elif self._waiting_ns is not None:
             since_ns, plan_ns = self._waiting_ns
             if now_ns - since_ns > self._spec.resume_within_s * NS_PER_S:

@@ -17,7 +17,8 @@ Triple = tuple[float, float, float]
 
 @dataclass(frozen=True, slots=True)
 class LinkSpec:
-    """One revolute or continuous joint, as URDF describes it: its frame in that of the joint before it, and its axis in its frame.
+    """One revolute or continuous joint, as URDF describes it: its frame in that of the joint before it, and its axis in
+    its frame.
 
     xyz [m]; rpy [rad], fixed axes: first about x, then y, then z.
     """

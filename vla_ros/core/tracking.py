@@ -120,9 +120,9 @@ class Tracker:
 
     def rest(self) -> Floats:
         """(A,) where a stop or `go_to` under way ends; where it is, without one."""
-        if self._to_rest is None:
-            return self.state[0]
-        return _state(self._to_rest, self._to_rest.duration)[0]
+        ending = self.state if self._to_rest is None else _state(self._to_rest, self._to_rest.duration)
+        place: Floats = ending[0]
+        return place
 
     def stopping_distance(self) -> Floats:
         """(A,) no stop from the state goes further than this."""
@@ -134,7 +134,8 @@ class Tracker:
     def way_to_stop(self, pieces: int) -> Floats:
         """(pieces, A) places on the fastest stop from the state, the last of them its end."""
         way = self._way_to_stop()
-        return np.stack([_state(way, way.duration * piece / pieces)[0] for piece in range(1, pieces + 1)])
+        places: Floats = np.stack([_state(way, way.duration * part / pieces)[0] for part in range(1, pieces + 1)])
+        return places
 
     def step(self, now_ns: int, dt_s: float) -> State:
         """(3, A): the motion at `now_ns`, `dt_s` after the last one; without a path at rest, or on the way there."""
