@@ -308,8 +308,7 @@ def test_no_readings_whatever_get_a_command_out_of_its_limits(what: list[tuple[s
             try_plan(cell, *value)  # type: ignore[misc]
             cell.tick(10)
         elif kind == "jump":
-            joint, by = value  # type: ignore[misc]
-            cell.lies = [cell.position + np.eye(7)[joint] * by]
+            cell.lies = [cell.position + np.eye(7)[value[0]] * value[1]]  # type: ignore[index]
             cell.tick()
         elif kind in ("zeros", "in turns"):
             cell.true, cell.lies = kind == "in turns", [ZERO] * int(str(value))

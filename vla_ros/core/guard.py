@@ -55,6 +55,8 @@ class Guard:
 
     The owner clears its plan whenever `arm()` succeeds: motion starts from a plan that arrives after it. It clears it
     too while the guard is `waiting`: a stale plan brings the arm to rest, and a fresh one moves it again.
+
+    seen: (A,) the newest reading of all, whether it was taken or not.
     """
 
     def __init__(self, robot: RobotSpec) -> None:
@@ -69,6 +71,7 @@ class Guard:
         self._by_velocity = _by_velocity(robot)
         self._sends_velocity = bool(self._by_velocity.any())
         self._max_acceleration = robot.limits("max_acceleration")
+        self.seen: Positions | None = None
         self._last: Positions | None = None
         self._last_ns = 0  # what the last command was for
         self._row_ns = 0  # the last place in the row of periods
@@ -108,6 +111,7 @@ class Guard:
     def measure(self, stamp_ns: int, positions: ArrayLike, now_ns: int) -> str | None:
         """Take (A,) measured positions. Returns why they are refused, or None. What is not believed is a fault."""
         reading = np.array(positions, dtype=np.float64)
+        self.seen = reading
         refusal = self._faults.of_message(stamp_ns, self._belief.stamp_ns, reading, now_ns)
         if refusal is not None:
             return refusal

@@ -120,8 +120,7 @@ class Tracker:
 
     def rest(self) -> Floats:
         """(A,) where a stop or `go_to` under way ends; where it is, without one."""
-        ending = self.state if self._to_rest is None else _state(self._to_rest, self._to_rest.duration)
-        place: Floats = ending[0]
+        place: Floats = (self.state if self._to_rest is None else _state(self._to_rest, self._to_rest.duration))[0]
         return place
 
     def stopping_distance(self) -> Floats:
@@ -129,7 +128,8 @@ class Tracker:
         speed, change = np.abs(self.state[1:])
         jerk, most = self._limits.jerk, self._limits.acceleration
         fastest = speed + change**2 / (2 * jerk)
-        return fastest * ((change + most / 2) / jerk + fastest / (2 * most))
+        distance: Floats = fastest * ((change + most / 2) / jerk + fastest / (2 * most))
+        return distance
 
     def way_to_stop(self, pieces: int) -> Floats:
         """(pieces, A) places on the fastest stop from the state, the last of them its end."""
