@@ -272,6 +272,13 @@ def test_a_continuous_joint_goes_across_the_seam_the_short_way(way: float) -> No
     assert highest <= ROBOT.joints[5].max_acceleration * 1.001
 
 
+def test_a_continuous_joint_is_no_excuse_for_any_number() -> None:
+    cell = Cell(endless())
+    assert cell.tell(np.where(np.arange(7) == 5, 1e300, HOME)) == (
+        "joint states: wrist_3_joint reads 1e+300: no joint gets there"
+    )
+
+
 def wrapped(position: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(np.arange(7) == 5, np.arctan2(np.sin(position), np.cos(position)), position)
 

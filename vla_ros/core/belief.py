@@ -87,7 +87,7 @@ class Belief:
         run, self.jump = self._run, ""
         if run is not None:
             reading = self._turning.unwrapped(reading, run.newest)
-        doubt = self._limits.not_finite(reading) or self._limits.unreal(reading)
+        doubt = self._limits.unreal(reading)
         if doubt is not None:
             return self._disbelieve(f"joint states: {doubt}", stamp_ns, None)
         if run is None:

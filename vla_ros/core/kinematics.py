@@ -61,6 +61,7 @@ class Workspace:
     def __init__(self, spec: WorkspaceSpec, names: Sequence[str]) -> None:
         self._lower, self._upper, self._tool = np.array(spec.lower), np.array(spec.upper), np.array(spec.tool)
         self.lever = _levers(spec, names)
+        self._box = spec.lower, spec.upper
         self._columns = [names.index(link.joint) for link in spec.chain]
         self._origins = np.array([link.xyz for link in spec.chain])[..., None]  # (J, 3, 1)
         frames = np.stack([rotation(link.rpy) for link in spec.chain])  # (J, 3, 3)
@@ -83,8 +84,8 @@ class Workspace:
 
     def clearance(self, positions: ArrayLike) -> float:
         """How far the tool is from the nearest side of the box at (A,) joint positions [m]; negative outside of it."""
-        place = self.tool(positions)
-        return float(min((place - self._lower).min(), (self._upper - place).min()))
+        place: list[float] = self.tool(positions).tolist()  # for three numbers, plain Python is the fastest
+        return min(min(x - low, high - x) for x, low, high in zip(place, self._box[0], self._box[1], strict=True))
 
     def outside(self, positions: ArrayLike) -> str | None:
         """What lies outside the box in (A,) or (H, A) finite joint positions, or None."""
