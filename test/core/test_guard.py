@@ -337,6 +337,41 @@ def test_a_fault_is_latched_until_armed_and_motion_needs_a_plan_made_after() -> 
     assert cell.commander.guard.mode is Mode.ARMED
 
 
+@pytest.mark.parametrize("interface", ["position", "velocity"])
+def test_arming_while_it_still_comes_to_rest_is_no_step(interface: str) -> None:
+    robot = small_robot()
+    cell = Cell()
+    cell.commander = Commander(replace(robot, command=replace(robot.command, interface=interface)))  # type: ignore[arg-type]
+    cell.moving()
+    cell.commander.stop()
+    verdicts = [cell.tick() for _ in range(3)]
+    assert not cell.commander.at_rest
+    assert cell.commander.arm(cell.now_ns) is None
+    verdicts += [cell.tick() for _ in range(60)]
+    assert cell.commander.guard.mode is Mode.ARMED and cell.commander.at_rest
+    speeds = np.array([verdict.velocity for verdict in verdicts])
+    assert np.abs(np.diff(speeds[:, :2], axis=0)).max() <= 10.0 * 0.01 + 1e-9
+    stream = np.array([verdict.command for verdict in verdicts])
+    assert np.abs(np.diff(stream[:, :2], 3, axis=0)).max() / 0.01**3 <= 100.1
+
+
+def test_an_arm_that_sags_in_a_hold_is_armed_without_a_step_and_comes_to_where_it_is() -> None:
+    """Within what a reading may be off, it stays; further off, the command goes there."""
+    for sag, ends in ((0.03, 0.0), (0.1, -0.1)):
+        cell = Cell().moving()
+        cell.commander.stop()
+        held = cell.ticks(60).command
+        cell.follows = False
+        for _ in range(10):
+            cell.position = cell.position - np.array([sag / 10, 0.0, 0.0])
+            cell.tick()
+        assert cell.commander.arm(cell.now_ns) is None
+        stream = np.array([held, *(cell.tick().command for _ in range(80))])
+        assert stream[-1][0] == pytest.approx(held[0] + ends, abs=1e-9)
+        for number, limit in ((1, 2.0), (2, 10.0), (3, 100.0)):
+            assert np.abs(np.diff(stream[:, :2], number, axis=0)).max() / 0.01**number <= limit * 1.001
+
+
 def test_arming_after_the_arm_was_moved_by_hand_starts_where_it_is() -> None:
     cell = Cell().moving()
     cell.commander.stop()

@@ -134,10 +134,12 @@ class Guard:
         assert believed is not None  # else refused
         self.mode, self.reason, self._waiting_ns, self._doubted = Mode.ARMED, "", None, False
         self._last_ns = now_ns - self._period_ns
+        if self._last is not None and not self.at_rest:
+            return None  # it goes on coming to rest
         if self._last is None or self._sends_velocity or self.limits.lags(self._last, believed):
             self._last, self._speeds = believed, np.zeros(len(believed))
             self._mover.start(believed, now_ns)
-        elif self.at_rest:
+        else:
             self._mover.start(self._last, now_ns)  # what stands still needs no step, however little it sags
             if self._belief.apart(self._last):
                 self._mover.go_to(believed)
