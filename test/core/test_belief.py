@@ -197,6 +197,22 @@ def test_a_reading_that_comes_back_can_be_armed_again_where_it_was() -> None:
     assert travel(cell.stream) == 0.0
 
 
+def test_a_lie_of_a_moment_does_not_forbid_to_carry_the_arm_elsewhere() -> None:
+    cell = Cell().armed()
+    cell.lies = [ZERO]
+    cell.tick(2)
+    cell.true, cell.lies, cell.follows = False, [ZERO] * 30, False
+    cell.tick(30)
+    cell.true = True
+    for _ in range(80):
+        cell.position = cell.position + 0.01
+        cell.tick()
+    cell.tick(60)
+    assert cell.arm() is None
+    cell.tick()
+    np.testing.assert_array_equal(cell.stream[-1], cell.position)
+
+
 def test_after_silence_the_robot_may_be_anywhere_but_has_to_show_it() -> None:
     cell = Cell()
     cell.tick(10)

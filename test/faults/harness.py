@@ -80,7 +80,10 @@ class Graph:
 
     def arm(self) -> None:
         """Arm, as soon as the commander agrees."""
-        until(lambda: self.arming()[0], 10, "arming")
+        deadline_s = time.monotonic() + 10
+        while not (answer := self.arming())[0]:
+            assert time.monotonic() < deadline_s, answer[1]
+            time.sleep(0.02)
 
     def move(self, sentence: str = SENTENCE) -> None:
         """Everything mended, armed and in motion; from near home, so that no row meets a limit."""

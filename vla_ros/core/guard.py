@@ -77,7 +77,7 @@ class Guard:
         self._row_ns = 0  # the last place in the row of periods
         self._speeds = np.zeros(len(robot.joints))  # sent last
         self._waiting_ns: tuple[int, int] | None = None  # since when, and the stamp of the stale plan
-        self._doubted = False  # whether, since it was armed, a reading was not believed
+        self._strayed = False  # whether the reading has jumped away from what is commanded
 
     @property
     def last_command(self) -> Positions | None:
@@ -115,12 +115,11 @@ class Guard:
         refusal = self._faults.of_message(stamp_ns, self._belief.stamp_ns, reading, now_ns)
         if refusal is not None:
             return refusal
-        doubt, doubted = self._belief.take(stamp_ns, reading), self._doubted
-        self._doubted = doubted or doubt is not None
+        first, doubt = self._belief.position is None, self._belief.take(stamp_ns, reading)
         if doubt is not None:
             self.stop(doubt)
-        elif self._belief.jump and self.mode is Mode.FAULT and doubted:
-            self.reason = f"{self.reason.split('; now ')[0]}; now {self._belief.jump}"
+        elif first or self._belief.jump:
+            self._found(self._belief.jump)
         return doubt
 
     def arm(self, now_ns: int) -> str | None:
@@ -132,7 +131,7 @@ class Guard:
             return None
         believed = self._belief.position
         assert believed is not None  # else refused
-        self.mode, self.reason, self._waiting_ns, self._doubted = Mode.ARMED, "", None, False
+        self.mode, self.reason, self._waiting_ns, self._strayed = Mode.ARMED, "", None, False
         self._last_ns = now_ns - self._period_ns
         if self._last is not None and not self.at_rest:
             return None  # it goes on coming to rest
@@ -159,7 +158,6 @@ class Guard:
         """The clock went back: measurements of the old time are worth nothing; an armed robot stops."""
         self.stop("the clock jumped back")
         self._belief.forget()
-        self._doubted = True
         self._last_ns = 0
 
     def check_plan(self, chunk: ActionChunk, now_ns: int) -> str | None:
@@ -202,13 +200,22 @@ class Guard:
         self._speeds = self._velocity(sent, elapsed_s)
         return Verdict(sent.position, self.mode, self.reason, self._speeds, moment_ns)
 
+    def _found(self, jump: str) -> None:
+        """The robot is said to be elsewhere at once. Whether it is true, only a person can tell: a command that is held
+        must not follow it there."""
+        believed = self._belief.position
+        assert believed is not None  # just taken
+        self._strayed = self._last is not None and self.limits.lags(self._last, believed) is not None
+        if jump and self.mode is Mode.FAULT:
+            self.reason = f"{self.reason.split('; now ')[0]}; now {jump}"
+
     def _not_ready(self, now_ns: int) -> str | None:
         """Why motion may not begin."""
         belief = self._belief
         refusal = belief.doubt(now_ns) or self._faults.of_states(belief.stamp_ns, now_ns) or belief.unsettled()
         if refusal is not None or belief.position is None:
             return refusal
-        if self._last is not None and self._doubted and (lag := self.limits.lags(self._last, belief.position)):
+        if self._strayed and self._last is not None and (lag := self.limits.lags(self._last, belief.position)):
             return f"{lag}, or its reading jumped. Look at the robot, then deactivate and activate the commander"
         return self._faults.of_place(belief.position)
 
