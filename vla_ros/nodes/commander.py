@@ -39,6 +39,9 @@ from vla_ros.ros.scheduling import take_priority
 
 # Right after a reader joins, DDS may leave it without best-effort messages for a third of a second.
 AUTO_ARM_AFTER_S = 1.0
+REST_WITHIN_S = (
+    1.0  # a stop within the limits of any robot takes half of it; an arm that does not follow, a little more
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +94,8 @@ class CommanderNode(ManagedNode):
         self._diagnostics = Diagnostics(self, self._report)
         threshold = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True)
         self._jumps = self.get_clock().create_jump_callback(threshold, post_callback=lambda _: self._jumped())
-        self._clock_watch = ClockWatch(self, lambda: self._stop("the clock stands still"))
+        self._clock_watch = ClockWatch(self, lambda: self._come_to_rest("the clock stands still"),
+                                       lambda: self._commander.guard.seen)  # fmt: skip
         listen, serve = self.create_subscription, self.create_service
         self._heard.append(listen(JointTrajectory, "action_chunk", self._on_chunk, COMMAND))
         self._heard.append(listen(JointState, self._robot.joint_states_topic, self._on_joint_state, SENSOR))
@@ -105,14 +109,28 @@ class CommanderNode(ManagedNode):
         self._loop = ControlLoop(self, self._period_ns / NS_PER_S, self._control)
 
     def deactivate(self) -> None:
-        """Send one hold where something was moving, then nothing more."""
+        """Bring to rest what moves, then send nothing more."""
         if self._loop is not None:
             self._loop.close()
             self._loop = None
+            self._come_to_rest("the commander is shutting down")
             with self._lock:
-                self._commander.stop("the commander is shutting down")
-                self._tick(periodic=False)
                 self._commander.disarm()
+
+    def _come_to_rest(self, reason: str) -> None:
+        """A whole stop, by the wall clock: where simulated time stands still, or nothing else ticks any more."""
+        if self._commander.guard.mode is not Mode.ARMED and self._commander.at_rest:
+            return
+        self._commander.stop(reason)
+        begin_ns, begin_s, elapsed_s = self._now_ns(), time.monotonic(), 0.0
+        while True:
+            with self._lock:
+                self._publish(self._commander.tick(begin_ns + round(elapsed_s * NS_PER_S)))
+                if self._commander.at_rest or elapsed_s > REST_WITHIN_S:
+                    self._tell()
+                    return
+            time.sleep(self._period_ns / NS_PER_S)
+            elapsed_s = time.monotonic() - begin_s
 
     def cleanup(self) -> None:
         """Remove what `configure` made."""
@@ -145,7 +163,7 @@ class CommanderNode(ManagedNode):
 
     def _tick(self, *, periodic: bool) -> None:
         now_ns = self._now_ns()
-        before = self._commander.guard.mode
+        before = self._commander.guard.mode, self._commander.guard.reason
         verdict = self._commander.tick(now_ns, periodic)
         self._publish(verdict)
         timing = self._commander.timing
@@ -155,9 +173,9 @@ class CommanderNode(ManagedNode):
             values = {"stamp_ns": timing.stamp_ns, "chunk_ms": timing.chunk_ms,
                       "first_command_ms": timing.first_command_ms}  # fmt: skip
             self._timing.publish(status(self.get_name(), Report(OK, "", values)))
-        if verdict.mode is not before:
+        if (verdict.mode, verdict.reason) != before:
             if verdict.mode is Mode.FAULT:
-                self.get_logger().error(f"holding the last measured position: {verdict.reason}")
+                self.get_logger().error(f"stopping: {verdict.reason}")
             self._tell()
 
     def _publish(self, verdict: Verdict) -> None:
@@ -251,7 +269,7 @@ class CommanderNode(ManagedNode):
 
     def _state(self) -> Report:
         guard, now_ns = self._commander.guard, self._now_ns()
-        level = {Mode.ARMED: OK, Mode.DISARMED: WARN, Mode.FAULT: ERROR}[guard.mode]
+        level = {Mode.ARMED: WARN if guard.waiting else OK, Mode.DISARMED: WARN, Mode.FAULT: ERROR}[guard.mode]
         values: dict[str, object] = {
             "mode": guard.mode.value, "reason": guard.reason, "refused": self._refused,
             "dry_run": self.parameters.dry_run,
