@@ -22,9 +22,9 @@ def run(folder: Path, *lines: str, **arguments: str) -> tuple[ProcessSpec, ...]:
 
 
 def words(spec: ProcessSpec) -> list[str]:
-    assert spec.command[:3] == (sys.executable, "-m", "vla_ros.nodes.demo")
-    assert spec.command[3] == "--ros-args"
-    return list(spec.command[4:])
+    assert spec.command[:4] == (sys.executable, "-P", "-m", "vla_ros.nodes.demo")
+    assert spec.command[4] == "--ros-args"
+    return list(spec.command[5:])
 
 
 def parameter(folder: Path, text: str, **arguments: str) -> str:
