@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike
 from vla_ros.core.kinematics import Workspace
 from vla_ros.core.limits import Limits, Positions
 from vla_ros.core.robot import RobotSpec
+from vla_ros.core.text import listed
 from vla_ros.core.types import NS_PER_S, ActionChunk
 
 
@@ -67,7 +68,7 @@ class Faults:
         """What is wrong with a chunk: other joints, not finite, out of limits or workspace, far from the robot."""
         names = self._limits.names
         if chunk.names != names:
-            return f"the plan is for the joints {', '.join(chunk.names)}; right would be {', '.join(names)}"
+            return f"the plan is for the joints {listed(chunk.names)}; the robot's are {listed(names)}"
         broken = self._limits.not_finite(chunk.actions)
         if broken is not None:
             return f"the plan is {broken}"

@@ -83,7 +83,7 @@ class JointSpec:
 
 @dataclass(frozen=True, slots=True)
 class CommandSpec:
-    """Where commands go, as which message, and how often [Hz].
+    """Where commands go, as which message, and how often [Hz]; a gripper's no faster than the arm's.
 
     interface: what the numbers of a Float64MultiArray are: positions, or velocities per s. Velocities are those of the
         commanded motion and lead back to it from where the robot was measured; zero in a hold.
@@ -139,6 +139,8 @@ class GuardSpec:
     limit_tolerance: a plan further outside the limits than this is a fault; below it is clamped.
     max_jump: a plan that starts further from the measured position (arm joints) is a fault.
     max_following_error: a robot whose arm joints are further from what they were told is a fault: it does not follow.
+    dead_man_s: an armed robot goes on only while std_msgs/Empty comes on the topic `alive` (beside the commander) at
+        least this often [s], and arming needs it; 0 asks for none.
     gripper_hold: what a stop holds a gripper at; "commanded" keeps its grip on what it carries.
     """
 
@@ -148,11 +150,12 @@ class GuardSpec:
     limit_tolerance: float = 0.1
     max_jump: float = 0.5
     max_following_error: float = 0.25
+    dead_man_s: float = 0.0
     gripper_hold: Literal["measured", "commanded"] = "measured"
 
     def __post_init__(self) -> None:
         for name in ("plan_timeout_s", "joint_state_timeout_s", "max_jump", "max_following_error"):
             positive(name, getattr(self, name))
-        for name in ("position_margin", "limit_tolerance"):
+        for name in ("position_margin", "limit_tolerance", "dead_man_s"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} is {getattr(self, name)}; right would be at least 0")
