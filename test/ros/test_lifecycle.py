@@ -39,7 +39,21 @@ class Example(ManagedNode):
             print("busy", flush=True)
             sum(n for n in range(300_000))
 
+    def wind_down(self, reason):
+        if FAULT == "moving":
+            print(reason, flush=True)
+            self.turns = 0
+
+    @property
+    def at_rest(self):
+        if FAULT != "moving":
+            return True
+        self.turns += 1
+        return self.turns > 5
+
     def deactivate(self):
+        if FAULT == "moving":
+            print(self.turns, "turns", flush=True)
         print("stopped", flush=True)
 
 spin(lambda: Example("example"), lambda node: node.autostart(), lambda node: node.deactivate())
@@ -64,7 +78,7 @@ def start(ros_domain: int, tmp_path: Path):
         process.communicate()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT])
 @pytest.mark.parametrize("doing", ["none", "busy"])
 def test_a_signal_stops_it_and_the_exit_code_is_zero(start, number, doing):
     process = start(doing)
@@ -74,6 +88,26 @@ def test_a_signal_stops_it_and_the_exit_code_is_zero(start, number, doing):
     process.send_signal(number)
     out, error = process.communicate(timeout=5)
     assert (process.returncode, out.replace("busy\n", ""), error) == (0, "stopped\n", "")
+
+
+def test_what_moves_comes_to_rest_before_it_is_stopped(start):
+    process = start("moving")
+    assert process.stdout.readline() == "active\n"
+    process.send_signal(signal.SIGTERM)
+    out, _ = process.communicate(timeout=5)
+    assert (process.returncode, out) == (0, "the process is asked to end\n6 turns\nstopped\n")
+
+
+def test_ctrl_z_suspends_it_when_it_has_come_to_rest(start):
+    process = start("moving")
+    assert process.stdout.readline() == "active\n"
+    process.send_signal(signal.SIGTSTP)
+    assert os.WIFSTOPPED(os.waitpid(process.pid, os.WUNTRACED)[1])
+    assert process.stdout.readline() == "the process is suspended (Ctrl-Z)\n"
+    process.send_signal(signal.SIGCONT)
+    process.send_signal(signal.SIGTERM)
+    out, _ = process.communicate(timeout=5)
+    assert (process.returncode, out) == (0, "the process is asked to end\n6 turns\nstopped\n")
 
 
 @pytest.mark.parametrize("place", ["work", "thread"])

@@ -15,6 +15,7 @@ from vla_ros.ros.aside import Aside
 from vla_ros.ros.qos import CROWD
 from vla_ros.ros.talkers import Talkers
 
+UNKNOWN = "_NODE_NAME_UNKNOWN_"  # rmw's word for it
 LISTEN_S = 1.0  # until it is known who talks
 BREATH_S = 0.002  # between two messages: a flood must not take the control loop's time
 
@@ -92,8 +93,13 @@ class Rivals:
 
 def publishers(node: Node, topic: str) -> str:
     """The nodes that publish on a resolved topic, for people."""
-    found = node.get_publishers_info_by_topic(topic)
-    return listed([f"{one.node_namespace.rstrip('/')}/{one.node_name}" for one in found])
+    return listed([_name(one) for one in node.get_publishers_info_by_topic(topic)])
+
+
+def _name(publisher: Any) -> str:
+    if publisher.node_name == UNKNOWN:
+        return "a node that has not told its name"
+    return f"{publisher.node_namespace.rstrip('/')}/{publisher.node_name}"
 
 
 def _first(reasons: Iterable[str | None]) -> str | None:
