@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from waiting import until
 
 pytestmark = pytest.mark.live
 
@@ -20,6 +21,8 @@ from vla_ros.ros.lifecycle import ManagedNode, spin
 FAULT = sys.argv[1]
 
 class Example(ManagedNode):
+    said = False
+
     def configure(self):
         if FAULT == "configure":
             raise ConfigError("robot.yaml: unknown key")
@@ -33,6 +36,9 @@ class Example(ManagedNode):
             self.broken = RuntimeError("a bug of ours")
 
     def work(self):
+        if FAULT == "moving" and not self.said:
+            self.said = True
+            print("moving", flush=True)
         if FAULT == "work":
             raise RuntimeError("a bug of ours")
         if FAULT == "busy":
@@ -92,7 +98,7 @@ def test_a_signal_stops_it_and_the_exit_code_is_zero(start, number, doing):
 
 def test_what_moves_comes_to_rest_before_it_is_stopped(start):
     process = start("moving")
-    assert process.stdout.readline() == "active\n"
+    assert process.stdout.readline() + process.stdout.readline() == "active\nmoving\n"
     process.send_signal(signal.SIGTERM)
     out, _ = process.communicate(timeout=5)
     assert (process.returncode, out) == (0, "the process is asked to end\n6 turns\nstopped\n")
@@ -100,9 +106,9 @@ def test_what_moves_comes_to_rest_before_it_is_stopped(start):
 
 def test_ctrl_z_suspends_it_when_it_has_come_to_rest(start):
     process = start("moving")
-    assert process.stdout.readline() == "active\n"
+    assert process.stdout.readline() + process.stdout.readline() == "active\nmoving\n"
     process.send_signal(signal.SIGTSTP)
-    assert os.WIFSTOPPED(os.waitpid(process.pid, os.WUNTRACED)[1])
+    until(lambda: Path(f"/proc/{process.pid}/stat").read_text().split(")")[1].split()[0] == "T", 5, "suspension")
     assert process.stdout.readline() == "the process is suspended (Ctrl-Z)\n"
     process.send_signal(signal.SIGCONT)
     process.send_signal(signal.SIGTERM)

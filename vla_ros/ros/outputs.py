@@ -27,11 +27,21 @@ class _Output:
     period_ns: int
     publisher: Any
     sent_ns: int | None = None  # the moment of the last command
+    due_ns: int = 0  # the place of the next one in the row
 
     def is_due(self, moment_ns: int, slack_ns: int) -> bool:
-        if self.sent_ns is None or moment_ns < self.sent_ns:  # the clock went back
-            return True
-        return moment_ns - self.sent_ns >= self.period_ns - slack_ns
+        """Whether its own rate leaves room for a command; where the clock went back, the row begins anew."""
+        return self.sent_ns is None or moment_ns < self.sent_ns or moment_ns >= self.due_ns - slack_ns
+
+    def send(self, verdict: Verdict, moment_ns: int) -> None:
+        """Publish what concerns it."""
+        values = verdict.velocity if self.spec.interface == "velocity" else verdict.command
+        assert values is not None  # else nothing is sent
+        names, columns = self.names, self.columns
+        self.publisher.publish(command_message(self.spec.type, names, values[columns], moment_ns, self.period_ns))
+        in_row = abs(moment_ns - self.due_ns) <= self.period_ns // 2
+        self.due_ns = (self.due_ns if in_row else moment_ns) + self.period_ns
+        self.sent_ns = moment_ns
 
 
 class Outputs:
@@ -72,10 +82,7 @@ class Outputs:
         for one in self._outputs:
             due = one.period_ns <= self._period_ns or (periodic and one.is_due(verdict.moment_ns, self._period_ns // 2))
             if urgent or due:
-                values = (verdict.velocity if one.spec.interface == "velocity" else verdict.command)[one.columns]
-                message = command_message(one.spec.type, one.names, values, verdict.moment_ns, one.period_ns)
-                one.publisher.publish(message)
-                one.sent_ns = verdict.moment_ns
+                one.send(verdict, verdict.moment_ns)
 
     def flush(self) -> None:
         """Wait until every listener has the last command, but not for long: one may have gone."""
