@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import ArrayLike
 
+from vla_ros.core.commander import Commander
 from vla_ros.core.robot import CameraSpec, CommandSpec, GuardSpec, JointSpec, RobotSpec, SyncSpec
 from vla_ros.core.types import ActionChunk
 
@@ -29,3 +31,9 @@ def small_robot(sync: SyncSpec | None = None, guard: GuardSpec | None = None) ->
 def chunk_of(stamp_ns: int, actions: object, names: tuple[str, ...] = ("a", "b", "g")) -> ActionChunk:
     """A chunk as the policy sends it: the first action due one step after the stamp."""
     return ActionChunk(stamp_ns, stamp_ns + STEP_NS, STEP_NS, np.asarray(actions, dtype=np.float32), names)
+
+
+def stands(commander: Commander, position: ArrayLike, now_ns: int) -> None:
+    """Joint states up to `now_ns`, of a robot that has stood at (3,) `position` for long enough to be armed."""
+    for ago_ms in range(60, -1, -10):
+        assert commander.on_state(now_ns - ago_ms * MS, position, now_ns - ago_ms * MS) is None

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from small_robot import MS, chunk_of, small_robot
+from small_robot import MS, chunk_of, small_robot, stands
 
 from vla_ros.core.commander import Commander
 from vla_ros.core.errors import ConfigError
@@ -64,7 +64,7 @@ def test_without_the_block_a_gripper_follows_the_plan() -> None:
 def test_an_armed_robot_closes_and_stays_closed_under_a_noisy_plan() -> None:
     commander, now_ns, rng = Commander(binary_robot()), 1000 * MS, np.random.default_rng(0)
     position = np.array([0.1, -0.2, 0.0])
-    commander.on_state(now_ns, position, now_ns)
+    stands(commander, position, now_ns)
     assert commander.arm(now_ns) is None
     stream = []
     for tick in range(200):

@@ -6,7 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from small_robot import MS, STEP_NS, chunk_of, small_robot
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from small_robot import MS, STEP_NS, chunk_of, small_robot, stands
 
 from vla_ros.core.commander import Commander
 from vla_ros.core.errors import ConfigError
@@ -71,7 +73,7 @@ class Cell:
 
     def __init__(self, position: list[float]) -> None:
         self.commander, self.now_ns, self.position = Commander(planar_robot()), 1000 * MS, np.array(position)
-        self.commander.on_state(self.now_ns, self.position, self.now_ns)
+        stands(self.commander, self.position, self.now_ns)
 
     def places(self, ticks: int) -> np.ndarray:
         """(ticks, 3) where the commands take the tool."""
@@ -111,6 +113,34 @@ def test_no_command_takes_the_tool_out_even_where_the_motion_swings_beyond_its_p
     assert cell.places(100)[:, 1].max() <= 0.5
 
 
+@settings(max_examples=60)
+@given(
+    st.lists(st.tuples(st.floats(-0.35, 0.35), st.floats(-0.35, 0.35), st.integers(1, 40)), min_size=1, max_size=6),
+    st.integers(0, 120),
+    st.sampled_from(["stop", "zeros", "nothing"]),
+)
+def test_wherever_a_fault_comes_the_way_to_rest_stays_inside_the_box(
+    plans: list[tuple[float, float, int]], fault_at: int, how: str
+) -> None:
+    """Plans may lead right to the edge, at any speed that the joints may have."""
+    cell = Cell([0.0, 0.0, 0.5])
+    assert cell.commander.arm(cell.now_ns) is None
+    places, ticks = [], 0
+    for a, b, count in plans:
+        actions = np.tile([a, b, 0.5], (12, 1))
+        cell.commander.on_chunk(chunk_of(cell.now_ns - STEP_NS, actions), cell.now_ns)
+        for _ in range(count):
+            if ticks == fault_at and how == "stop":
+                cell.commander.stop()
+            elif ticks == fault_at and how == "zeros":
+                cell.commander.on_state(cell.now_ns + MS, np.array([-0.9, 0.9, 0.5]), cell.now_ns + MS)
+            places.append(cell.places(1)[0])
+            ticks += 1
+    places.extend(cell.places(60))
+    assert cell.commander.at_rest or cell.commander.guard.mode is Mode.ARMED
+    assert np.abs(np.array(places)[:, 1]).max() <= 0.5
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -118,7 +148,7 @@ def test_no_command_takes_the_tool_out_even_where_the_motion_swings_beyond_its_p
         ({"chain": ()}, "chain: the list is empty"),
         ({"chain": (LinkSpec("a"), LinkSpec("a"))}, "the name 'a' is given twice"),
         ({"chain": (LinkSpec("elbow"),)}, "there is no joint 'elbow'; known: a, b, g"),
-        ({"chain": (LinkSpec("g"),)}, "'g' is gripper; right would be revolute joints only"),
+        ({"chain": (LinkSpec("g"),)}, "'g' must be revolute or continuous, but is gripper"),
     ],
 )
 def test_a_wrong_workspace_is_refused(change: dict[str, object], message: str) -> None:

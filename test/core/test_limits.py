@@ -36,7 +36,7 @@ def test_what_is_allowed_passes_unchanged() -> None:
 def test_the_margin_is_kept_by_motion_and_left_alone_by_standing_still() -> None:
     limits = Limits(small_robot(guard=GuardSpec(position_margin=0.1)))
     np.testing.assert_allclose(limits.with_margin([2, -2, 2]), [0.9, -0.9, 1.0])
-    np.testing.assert_allclose(limits.held([0.95, -0.99, 0.0], np.array([0.95, -0.99, 0.0]), 1.0), [0.95, -0.99, 0.0])
+    np.testing.assert_allclose(limits.within([0.95, -0.99, 0.0]), [0.95, -0.99, 0.0])
 
 
 def test_gross_violations_are_named() -> None:

@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 import yaml
 
+from vla_ros.core.config import parse
 from vla_ros.core.errors import ConfigError
 from vla_ros.core.paths import share_folder
-from vla_ros.core.robot import RobotSpec, load_robot
+from vla_ros.core.robot import JointSpec, RobotSpec, load_robot
 
 ROBOTS = sorted(path.stem for path in (share_folder() / "config" / "robots").glob("*.yaml"))
 UR_ARM = tuple(f"{j}_joint" for j in ("shoulder_pan", "shoulder_lift", "elbow", "wrist_1", "wrist_2", "wrist_3"))
@@ -59,7 +60,7 @@ def test_the_gripper_may_have_its_own_output() -> None:
         (("joints", 0, "lower"), 9.0, r"joints\[0\]: lower 9.0 is not below upper"),
         (("joints", 1, "max_velocity"), 0, r"joints\[1\]: max_velocity is 0.0; right would be > 0"),
         (("joints", 1, "name"), "shoulder_pan_joint", "the name 'shoulder_pan_joint' is given twice"),
-        (("joints", 1, "kind"), "rotary", "right would be one of revolute, prismatic, gripper"),
+        (("joints", 1, "kind"), "rotary", "right would be one of revolute, continuous, prismatic, gripper"),
         (("joints",), [], "joints: the list is empty"),
         (("cameras", 0, "width"), 0, "camera size 0 x 64"),
         (("cameras", 0, "encoding"), "16UC1", "right would be one of rgb8"),
@@ -75,6 +76,11 @@ def test_the_gripper_may_have_its_own_output() -> None:
         (("sync", "history"), 0, "history is 0; right would be 1 to 64"),
         (("guard", "position_margin"), 4.0, "position_margin leaves no room between the limits of 'elbow_joint'"),
         (("guard", "plan_timeout_s"), -1, "plan_timeout_s is -1.0"),
+        (("guard", "resume_within_s"), -1, "resume_within_s must be >= 0, got -1.0"),
+        (("guard", "reading_slack"), 0, "reading_slack is 0.0"),
+        (("joints", 0, "lower"), float("-inf"), r"joints\[0\]: the key 'lower' is missing; only kind: continuous"),
+        (("joints", 0, "lower"), float("nan"), "nan is wrong; right would be a finite number"),
+        (("joints", 0, "max_velocity"), float("inf"), "inf is wrong; right would be a finite number"),
         (("guard", "plan_timeout"), 1, "did you mean 'plan_timeout_s'"),
     ],
 )
@@ -101,3 +107,17 @@ def test_an_unknown_camera_is_named(tmp_path: Path) -> None:
     robot: RobotSpec = load_robot("ur5e")
     with pytest.raises(ConfigError, match="has no camera 'top'; it has front, wrist"):
         robot.camera("top")
+
+
+@pytest.mark.parametrize("ends", [{}, {"lower": float("-inf"), "upper": float("inf")}, {"lower": -9, "upper": 9.5}])
+def test_a_continuous_joint_needs_no_ends(ends: dict[str, float]) -> None:
+    joint = {"name": "a", "kind": "continuous", "max_velocity": 2, "max_acceleration": 10, "max_jerk": 100}
+    read = parse(joint | ends, JointSpec, "joint.yaml")
+    assert (read.lower, read.upper) == (ends.get("lower", -np.inf), ends.get("upper", np.inf))
+
+
+def test_any_other_joint_needs_them() -> None:
+    with pytest.raises(ConfigError, match="the key 'upper' is missing; only kind: continuous turns without end"):
+        parse({"name": "a", "lower": -1, "max_velocity": 2, "max_acceleration": 10, "max_jerk": 9}, JointSpec, "y")
+    with pytest.raises(ConfigError, match="the key 'max_jerk' is missing"):
+        parse({"name": "a", "lower": -1, "upper": 1, "max_velocity": 2, "max_acceleration": 10}, JointSpec, "y")

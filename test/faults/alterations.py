@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import array
 import io
+import math
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -145,3 +146,50 @@ def reversed_order(message: Any) -> Any:
     """The same joints in another order."""
     message.name, message.position = message.name[::-1], message.position[::-1]
     return message
+
+
+def zeros(message: Any) -> Any:
+    """A driver that has lost its robot, or another joint state publisher."""
+    message.position = [0.0] * len(message.position)
+    return message
+
+
+def in_degrees(message: Any) -> Any:
+    """A driver that was scaled."""
+    message.position = [float(value) for value in np.degrees(message.position)]
+    return message
+
+
+def wrapped(message: Any) -> Any:
+    """A joint that is reported in another turn."""
+    message.position[5] += 2 * math.pi
+    return message
+
+
+def swapped(message: Any) -> Any:
+    """Two joints that were mixed up."""
+    message.position[0], message.position[2] = message.position[2], message.position[0]
+    return message
+
+
+class Standing:
+    """The positions of the first message for ever, with the stamps of now."""
+
+    def __init__(self) -> None:
+        self._first: Any = None
+
+    def __call__(self, message: Any) -> Any:
+        self._first = self._first or list(message.position)
+        message.position = self._first
+        return message
+
+
+class Now:
+    """Another alteration of every `every`-th message only."""
+
+    def __init__(self, alter: Alter, every: int) -> None:
+        self._alter, self._every, self._number = alter, every, 0
+
+    def __call__(self, message: Any) -> Any:
+        self._number += 1
+        return self._alter(message) if self._number % self._every == 0 else message

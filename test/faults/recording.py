@@ -1,4 +1,8 @@
-"""The stream of commands as a robot's driver sees it: when it stood still after a fault, and which limits it broke."""
+"""The stream of commands as a robot's driver sees it: when it stood still after a fault, and which limits it broke.
+
+Every limit holds at every moment, through every stop. The differences of three or four commands are weighted means of
+the acceleration and jerk between them, however the commands are spaced; so no slack is needed but for rounding.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +14,11 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from vla_ros.core.kinematics import Workspace
 from vla_ros.core.robot import RobotSpec
 
 STILL = 1e-6  # a command that differs by less [rad] is the same command
-HOLD_TAKES_S = 0.06  # some control periods, which may come late
+ROUNDING = 1e-3  # of a limit
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,10 @@ class Recording:
     _sent: list[Sent] = field(default_factory=list)
     _from_s: float = 0.0
     _lock: threading.Lock = field(default_factory=threading.Lock)
+
+    def __post_init__(self) -> None:
+        space = self.robot.workspace
+        self._workspace = Workspace(space, self.robot.joint_names) if space is not None else None
 
     def begin(self) -> None:
         """Forget what was sent so far, also what is still on its way."""
@@ -71,41 +80,47 @@ class Recording:
         """From the fault to the last change of the command; 0 where it changed no more. Ask when it stands still."""
         return max(self.last_change_s() - fault_s, 0.0)
 
-    def violations(self, held_s: float | None = None, hold_takes_s: float = HOLD_TAKES_S) -> list[str]:
-        """Which commands were not finite, left the position limits, or went or sped up faster than the robot may.
-
-        held_s: where a fault was, the end of its hold: that one step is bounded in speed alone. It lasts for
-            `hold_takes_s` before, as long as the way back to where the arm is takes at top speed.
-        """
+    def violations(self) -> list[str]:
+        """Which commands were not finite, left the joints' limits or the workspace, or were faster, sped up faster or
+        jerked more than the robot may."""
         sent = self.since()
         found = [f"not finite at {one.sent_s:.3f}" for one in sent if not np.isfinite(one.position).all()]
         lower, upper = self.robot.limits("lower"), self.robot.limits("upper")
         for one in sent:
             if (one.position < lower - STILL).any() or (one.position > upper + STILL).any():
                 found.append(f"outside the limits at {one.sent_s:.3f}")
-        return found + self._too_fast(sent, held_s, hold_takes_s)
+            if self._workspace is not None and (outside := self._workspace.outside(one.position)):
+                found.append(f"{outside} at {one.sent_s:.3f}")
+        return found + self._too_fast(sent)
 
-    def _too_fast(self, sent: list[Sent], held_s: float | None, hold_takes_s: float) -> list[str]:
+    def _too_fast(self, sent: list[Sent]) -> list[str]:
         """A late command moves no further than a punctual one, so no step counts as longer than a control period."""
         period_s = 1 / self.robot.command.rate_hz
-        max_velocity, max_acceleration = self.robot.limits("max_velocity"), self.robot.limits("max_acceleration")
         found: list[str] = []
-        before: tuple[float, NDArray[np.float64]] | None = None
+        steps: list[float] = []
+        rates: list[NDArray[np.float64]] = []  # velocity, acceleration and jerk, as many as are known
         for old, new in pairwise(sent):
             dt_s = min((new.stamp_ns - old.stamp_ns) / 1e9, period_s)
+            moved = np.abs(new.position - old.position).max() > STILL
+            if new.number == old.number + 1 and new.stamp_ns == old.stamp_ns and not moved:
+                continue  # the same command, for the same moment
             if new.number != old.number + 1 or dt_s <= 0:  # one was lost, or the clock jumped: the step is unknown
-                before = None
+                steps, rates = [], []
                 continue
-            velocity = (new.position - old.position) / dt_s
-            if (np.abs(velocity) > max_velocity * (1 + 1e-6) + STILL).any():
-                found.append(f"{_worst(velocity, max_velocity, self.robot)} rad/s at {new.sent_s:.3f}")
-            near_hold = held_s is not None and -hold_takes_s < new.sent_s - held_s < HOLD_TAKES_S
-            if before is not None and not near_hold:
-                acceleration = (velocity - before[1]) / ((dt_s + before[0]) / 2)
-                acceleration[self.robot.is_gripper] = 0.0  # they go as fast as they may
-                if (np.abs(acceleration) > max_acceleration * 1.001 + 1e-3).any():
-                    found.append(f"{_worst(acceleration, max_acceleration, self.robot)} rad/s^2 at {new.sent_s:.3f}")
-            before = dt_s, velocity
+            steps = [*steps[-2:], dt_s]
+            before, rates = rates, [(new.position - old.position) / dt_s]
+            for order, rate in enumerate(before[: len(steps) - 1], 2):
+                rates.append((rates[-1] - rate) / (sum(steps[-order:]) / order))
+            found += self._beyond(rates[:3], new.sent_s)
+        return found
+
+    def _beyond(self, rates: list[NDArray[np.float64]], sent_s: float) -> list[str]:
+        found = []
+        for rate, quantity in zip(rates, ("max_velocity", "max_acceleration", "max_jerk"), strict=False):
+            limit = self.robot.limits(quantity)  # type: ignore[arg-type]
+            counted = ~self.robot.is_gripper if quantity != "max_velocity" else np.ones(len(limit), np.bool_)
+            if (np.abs(rate) > limit * (1 + ROUNDING) + STILL)[counted].any():
+                found.append(f"{quantity} of {_worst(rate * counted, limit, self.robot)} at {sent_s:.3f}")
         return found
 
 

@@ -30,6 +30,7 @@ HOME = np.array([-0.2, -1.5, 1.9, -1.97, -1.57, -1.77, 0.0])
 SENTENCE = "push the red block to the left"
 STEP_NS, STEPS = 100_000_000, 12
 SWING_RAD, SWING_RAD_S = 0.6, 0.5  # turns after 3 s, when every row is over
+BY_HAND = 0.01  # that a joint is carried in 10 ms: slower than it may be
 FOLLOWS = 0.5  # of the way to the command that a joint goes in 10 ms
 Alter = Callable[[Any], Any]  # a message -> what is published in its place; None: nothing
 
@@ -114,8 +115,8 @@ class Robot:
         self._swing = None
 
     def carry_home(self) -> None:
-        """Take the arm home by hand; commands move it again after `let_go`."""
-        self._by_hand, self.position = True, HOME.copy()
+        """Take the arm home by hand, not at once; commands move it again after `let_go`."""
+        self._by_hand = True
 
     def let_go(self) -> None:
         """Follow commands."""
@@ -143,9 +144,11 @@ class Robot:
     def _joints(self) -> None:
         before_s, self._joints_s = self._joints_s, time.monotonic()
         self.longest_gap_s = max(self.longest_gap_s, self._joints_s - before_s)
-        if self.follows and not self._by_hand and self._drifts:  # whatever comes of it: as a drive does
+        if self._by_hand:
+            self.position = self.position + np.clip(HOME - self.position, -BY_HAND, BY_HAND)
+        elif self.follows and self._drifts:  # whatever comes of it: as a drive does
             self.position = self.position + self.last * (self._joints_s - before_s)
-        elif self.follows and not self._by_hand:
+        elif self.follows:
             self.position = self.position + FOLLOWS * (self._command - self.position)
         self._publish("joint_states", array_to_joint_state(self.spec.joint_names, self.position, self.now_ns()))
 

@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 from alterations import mute
-from harness import Graph, hold_under, running_graph
+from harness import HOLD_S, Graph, hold_under, moves_under, running_graph
 from robot import SimClock
+from waiting import until
 
 pytestmark = pytest.mark.faults
+
+STALL_S = 2.1  # that time may stand still while nothing moves, and a look of the watch
 
 
 @pytest.fixture(scope="module")
@@ -39,17 +42,35 @@ def test_forward(graph: Graph, clock: SimClock, row: Any) -> None:
     graph.move()
 
 
+def pause(graph: Graph, clock: SimClock) -> None:
+    clock.running = False
+    graph.robot.alter["clock"] = mute
+
+
+def resume(graph: Graph, clock: SimClock) -> None:
+    clock.now_ns()
+    clock.running = True
+    graph.robot.alter.clear()
+
+
+def test_stalled(graph: Graph, clock: SimClock, row: Any) -> None:
+    line = row("simulation stalls for 1 s", "time stands still for all; goes on")
+
+    def stall() -> None:
+        pause(graph, clock)
+        stalled_s = time.time()
+        until(lambda: time.time() > stalled_s + 1.0)
+        resume(graph, clock)
+
+    moves_under(graph, line, stall)
+
+
 def test_paused(graph: Graph, clock: SimClock, row: Any) -> None:
-    line = row("simulation paused", "hold, named by the wall clock")
+    line = row("simulation paused", "fault after 2 s, by the wall clock")
 
-    def pause() -> None:
-        clock.running = False
-        graph.robot.alter["clock"] = mute
-
-    def resume() -> None:
-        clock.now_ns()
-        clock.running = True
+    def mend() -> None:
+        resume(graph, clock)
         time.sleep(0.1)
 
-    # Without time there is no way to go: the step to the last measured position is made when time goes on.
-    hold_under(graph, line, pause, ("commander", "the clock stands still"), resume, slack_rad=0.02)
+    cause = ("commander", "the clock stands still")
+    hold_under(graph, line, lambda: pause(graph, clock), cause, mend, limit_s=STALL_S + HOLD_S)

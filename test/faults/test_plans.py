@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,8 @@ from alterations import (
     spoiled,
     with_one_more,
 )
-from harness import Graph, hold_under, moves_under
+from harness import HOLD_S, PLAN_S, Graph, hold_under, moves_under
+from waiting import until
 
 pytestmark = pytest.mark.faults
 
@@ -40,8 +42,25 @@ def test_a_wrong_plan(graph: Graph, row: Any, fault: str, alter: Alter, cause: s
     hold_under(graph, line, lambda: graph.robot.alter.update(chunk=alter), ("commander", cause))
 
 
+def test_plans_that_pause(graph: Graph, row: Any) -> None:
+    """One missed chunk, or several: at rest, and on again with the next that begins near the arm."""
+    line = row("plans pause for 1 s", "at rest; goes on with the next")
+    recording = graph.robot.recording
+
+    def pause() -> None:
+        paused_s = time.time()
+        graph.robot.alter["chunk"] = mute
+        until(lambda: graph.world.says("commander", "waiting for a fresh plan"), 4, "the wait")
+        until(lambda: time.time() > paused_s + 1.0)
+        assert recording.time_to_hold_s(paused_s) < PLAN_S + HOLD_S
+        graph.robot.swing()  # from where the arm stands
+        graph.robot.alter.clear()
+
+    moves_under(graph, line, pause)
+
+
 def test_no_more_plans(graph: Graph, row: Any) -> None:
-    line = row("plans stop", "hold after plan_timeout_s")
+    line = row("plans stop", "at rest after plan_timeout_s, then latched")
     hold_under(graph, line, lambda: graph.robot.alter.update(chunk=mute), ("commander", "the plan is stale"))
 
 
@@ -56,7 +75,7 @@ def test_no_more_plans(graph: Graph, row: Any) -> None:
     ],
 )
 def test_wrong_joint_states(graph: Graph, row: Any, fault: str, alter: Alter, cause: str) -> None:
-    line = row(fault, "hold after joint_state_timeout_s")
+    line = row(fault, "controlled stop, latched")
     hold_under(graph, line, lambda: graph.robot.alter.update(joint_states=alter), ("commander", cause))
 
 

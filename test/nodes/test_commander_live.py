@@ -131,17 +131,18 @@ def test_no_action_is_executed_late_twice_or_out_of_order(driver, world):
     assert np.percentile(np.abs(behind_s), 95) < 0.1
 
 
-def test_without_plans_it_holds_what_it_measured_and_goes_on_after_arming(driver, world):
+def test_without_plans_it_comes_to_rest_and_goes_on_after_arming(driver, world):
     driver.arm(world)
     ramp = Ramp(driver, [0.0] * 100)
     until(world.goes_on(lambda: driver.position[0] > HOME[0] + 0.1), what="motion")
     ramp.stop()
     last_chunk_s = time.monotonic()
-    until(lambda: world.says("commander", "plan is stale"), 5.0, "the fault")
+    until(lambda: world.says("commander", "armed: waiting for a fresh plan: the plan is stale"), 5.0, "the wait")
     assert time.monotonic() - last_chunk_s < 1.5  # 0.5 s, and the way of the diagnostics
-    time.sleep(0.2)
+    time.sleep(0.5)
     held = driver.position.copy()
-    time.sleep(0.3)
+    until(lambda: world.says("commander", "fault: the plan is stale"), 5.0, "the fault")
+    assert time.monotonic() - last_chunk_s < 3.5  # 2 s more
     assert np.allclose(driver.position, held, atol=1e-6) and np.abs(held[:6]).sum() > 1
     again = Ramp(driver, [0.0] * 100)
     again.start_ns -= int((held[0] - HOME[0]) / SPEED[0] * 1e9)  # go on from where it stands

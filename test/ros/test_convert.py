@@ -154,6 +154,11 @@ def trajectory(times_ms: list[int], widths: list[int] | None = None, stamp_ns: i
     return message
 
 
+def test_times_that_were_rounded_to_milliseconds_are_even():
+    chunk = convert.trajectory_to_chunk(trajectory([33, 67, 100]))
+    assert (chunk.start_ns - chunk.stamp_ns, chunk.step_ns) == (33_333_333, 33_333_333)
+
+
 @pytest.mark.parametrize(
     ("message", "match"),
     [

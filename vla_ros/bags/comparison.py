@@ -28,10 +28,12 @@ class Errors:
     def add(self, plan: NDArray[np.float32], record: NDArray[np.float32], robot: RobotSpec) -> None:
         """(H, D) each."""
         self.errors.append(np.abs(plan.astype(np.float64) - record))
-        middle = (robot.limits("lower") + robot.limits("upper")) / 2
+        grippers = robot.is_gripper
+        middle = (robot.limits("lower")[grippers] + robot.limits("upper")[grippers]) / 2
+        plan, record = plan[:, grippers], record[:, grippers]
         same = ((plan > middle) == (record > middle)).astype(np.float64)
         same[np.isnan(record)] = np.nan
-        self.agreements.append(same[:, robot.is_gripper])
+        self.agreements.append(same)
 
     def figures(self, robot: RobotSpec) -> dict[str, Any]:
         """MAE over all, per joint and per step of the horizon; the largest error; how often the gripper agrees."""

@@ -40,8 +40,8 @@ def spread(candidate: Candidate) -> float:
 def limits(candidate: Candidate) -> float:
     """How near any joint but a gripper comes to a limit of its position: 0 in the middle of its range, 1 at its end."""
     found = [0.0]
-    for joint, is_gripper in zip(candidate.robot.joints, candidate.robot.is_gripper.tolist(), strict=True):
-        if joint.name in candidate.chunk.names and not is_gripper:
+    for joint in candidate.robot.joints:
+        if joint.name in candidate.chunk.names and joint.kind in ("revolute", "prismatic"):
             values = candidate.chunk.actions[:, candidate.chunk.names.index(joint.name)]
             middle, half = (joint.lower + joint.upper) / 2, (joint.upper - joint.lower) / 2
             found.append(float(np.abs(values - middle).max()) / half)

@@ -9,13 +9,15 @@ import reprlib
 import types
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import yaml
 
 from vla_ros.core.errors import ConfigError, did_you_mean
 
 T = TypeVar("T")
+_MAY_BE_INFINITE = "may be infinite"
+Unbounded = Annotated[float, _MAY_BE_INFINITE]  # a limit that may be .inf or -.inf
 
 # A small file of aliases can hold a value that fills the memory when printed in full.
 _short = reprlib.Repr()
@@ -95,6 +97,10 @@ def _build(data: Any, kind: Any, where: str, key: str) -> Any:
         return _dataclass(data, kind, where, key)
     if kind is Any:
         return data
+    if origin is Annotated and isinstance(data, float) and math.isinf(data):
+        return data
+    if origin is Annotated:
+        return _build(data, get_args(kind)[0], where, key)
     if kind in _SCALARS:
         return _scalar(data, kind, where, key)
     builders: dict[Any, Callable[..., Any]] = {
@@ -189,7 +195,7 @@ def _dataclass(data: Any, kind: Any, where: str, key: str) -> Any:
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
         if required and name not in given:
             raise _fail(where, key, f"the key '{name}' is missing")
-    hints = get_type_hints(kind)
+    hints = get_type_hints(kind, include_extras=True)
     values = {n: _build(v, hints[n], where, f"{key}.{n}" if key else n) for n, v in given.items()}
     try:
         return kind(**values)

@@ -7,9 +7,12 @@ from numpy.typing import ArrayLike
 
 from vla_ros.core.kinematics import Workspace
 from vla_ros.core.limits import Limits, Positions
+from vla_ros.core.mover import Mover
 from vla_ros.core.robot import RobotSpec
 from vla_ros.core.text import listed
 from vla_ros.core.types import NS_PER_S, ActionChunk
+
+STOP_PIECES = 4  # places on the way to a stop at which the tool is looked for
 
 
 class Faults:
@@ -23,11 +26,10 @@ class Faults:
     def of_message(self, stamp_ns: int, newest_ns: int | None, positions: Positions, now_ns: int) -> str | None:
         """Why joint states are not to be taken; a refused message is no reason to stop."""
         if positions.shape != (len(self._limits.names),):
-            return f"joint states have shape {positions.shape}; right would be ({len(self._limits.names)},)"
+            return f"joint states must have shape ({len(self._limits.names)},), got {positions.shape}"
         if newest_ns is not None and stamp_ns <= newest_ns:
             return "joint states are not newer than the last ones"
-        broken = self._limits.not_finite(positions)
-        return self._ahead((now_ns - stamp_ns) / NS_PER_S) or (f"joint states are {broken}" if broken else None)
+        return self._ahead((now_ns - stamp_ns) / NS_PER_S)
 
     def of_states(self, measured_ns: int | None, now_ns: int) -> str | None:
         """Why the last joint states cannot be relied on."""
@@ -46,36 +48,50 @@ class Faults:
         """How far (A,) or (H, A) finite positions take the tool out of its workspace."""
         return None if self._workspace is None else self._workspace.outside(positions)
 
-    def of_command(
-        self, command: ArrayLike | None, plan_ns: int | None, measured: Positions, now_ns: int
-    ) -> str | None:
-        """What is wrong with (A,) a command that a plan of the stamp `plan_ns` asks for; None: it asks for nothing.
+    def of_stop(self, mover: Mover, last: Positions) -> str | None:
+        """How far the tool would leave its workspace if the robot had to stop after the command `last`, (A,).
 
-        The workspace is not asked for here but for what is sent (`of_tool`), which is smoother than the plan.
+        Exact, and so expensive, only where the workspace could be left at all.
         """
-        if plan_ns is not None:
-            age_s = (now_ns - plan_ns) / NS_PER_S
-            if age_s > self._spec.plan_timeout_s:
-                return f"the plan is stale: {age_s:.2f} s old (limit {self._spec.plan_timeout_s} s)"
+        space = self._workspace
+        if space is None or space.clearance(last) > mover.stopping_distance() @ space.lever:
+            return None
+        outside = space.outside(mover.way_to_stop(last, STOP_PIECES))
+        return outside and f"it could not stop in time: {outside}"
+
+    def of_age(self, plan_ns: int | None, now_ns: int) -> str | None:
+        """Whether a plan of the stamp `plan_ns` is stale; None before the first one."""
+        if plan_ns is None:
+            return None
+        age_s = (now_ns - plan_ns) / NS_PER_S
+        if age_s <= self._spec.plan_timeout_s:
+            return None
+        return f"the plan is stale: {age_s:.2f} s old (limit {self._spec.plan_timeout_s} s)"
+
+    def of_command(self, command: ArrayLike | None, believed: Positions) -> str | None:
+        """What is wrong with (A,) what a plan asks for now; None: it asks for nothing.
+
+        The workspace is not asked for here but for what is sent (`of_stop`), which is smoother than the plan.
+        """
         if command is None:
             return None
         broken = self._limits.not_finite(command)
         if broken is not None:
             return f"the command is {broken}"
-        return self._limits.far_outside(command) or self._limits.far_from(command, measured)
+        return self._limits.far_outside(command) or self._limits.far_from(command, believed)
 
-    def of_plan(self, chunk: ActionChunk, measured: Positions | None, now_ns: int) -> str | None:
-        """What is wrong with a chunk: other joints, not finite, out of limits or workspace, far from the robot."""
+    def of_plan(self, chunk: ActionChunk) -> str | None:
+        """What is wrong with a chunk, wherever the robot is: other joints, not finite, out of limits or workspace."""
         names = self._limits.names
         if chunk.names != names:
             return f"the plan is for the joints {listed(chunk.names)}; the robot's are {listed(names)}"
         broken = self._limits.not_finite(chunk.actions)
-        if broken is not None:
-            return f"the plan is {broken}"
+        return f"the plan is {broken}" if broken is not None else self.of_place(chunk.actions)
+
+    def of_start(self, chunk: ActionChunk, believed: Positions | None, now_ns: int) -> str | None:
+        """How far the robot is from what a chunk asks of it next."""
         due = chunk.actions[int(np.searchsorted(chunk.due_ns, now_ns, side="right")) :]
-        if measured is None or not len(due):
-            return self.of_place(chunk.actions)
-        return self.of_place(chunk.actions) or self._limits.far_from(due[0], measured)
+        return None if believed is None or not len(due) else self._limits.far_from(due[0], believed)
 
     def _ahead(self, age_s: float) -> str | None:
         if age_s >= -self._max_ahead_s:

@@ -1,6 +1,8 @@
-"""The last word on every command: DISARMED commands nothing, ARMED lets good commands pass, FAULT holds still.
+"""The last word on every command: DISARMED commands nothing, ARMED lets good commands pass, FAULT brings to rest.
 
-A fault is latched: it captures the last measured position once, and holds it until `arm()` succeeds.
+A fault is latched: the commanded motion ends as fast as its limits allow, from the last command on, and stands still
+until `arm()` succeeds. It never aims at what was measured, which may be the very thing that is wrong. Only where the
+arm does not follow is the command taken back to where the arm is believed to be, so that it stops pushing.
 """
 
 from __future__ import annotations
@@ -9,8 +11,9 @@ import enum
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
+from vla_ros.core.belief import Belief
 from vla_ros.core.faults import Faults
 from vla_ros.core.knots import Knots
 from vla_ros.core.limits import Limits, Positions, clamp
@@ -36,7 +39,7 @@ class Verdict:
     command: (A,) float64 positions; None: send nothing.
     mode, reason: the state after this check; the reason is empty while all is well.
     velocity: (A,) float64, of the commanded motion, and for outputs that want velocities back to it where the robot
-        was measured elsewhere; zero in a hold, None where the command is.
+        is believed to be elsewhere; a stop ramps it down to zero. None where the command is.
     moment_ns: the moment that the command is for, within half a period of when it was asked for; None likewise.
     """
 
@@ -50,7 +53,10 @@ class Verdict:
 class Guard:
     """A pure state machine: time and measurements come in as arguments. Not thread-safe; one owner.
 
-    The owner clears its plan whenever `arm()` succeeds: motion starts from a plan that arrives after it.
+    The owner clears its plan whenever `arm()` succeeds: motion starts from a plan that arrives after it. It clears it
+    too while the guard is `waiting`: a stale plan brings the arm to rest, and a fresh one moves it again.
+
+    seen: (A,) the newest reading of all, whether it was taken or not.
     """
 
     def __init__(self, robot: RobotSpec) -> None:
@@ -58,15 +64,20 @@ class Guard:
         self.mode = Mode.DISARMED
         self.reason = "never armed"
         self._faults, self._mover = Faults(robot, self.limits), Mover(robot, self.limits)
+        self._belief = Belief(robot, self.limits)
+        self._spec = robot.guard
         self._keep_grip = robot.is_gripper & (robot.guard.gripper_hold == "commanded")
         self._period_ns = round(NS_PER_S / robot.command.rate_hz)
-        self._sends_velocity = any(spec.interface == "velocity" for spec, _ in robot.outputs)
-        self._hold: Positions | None = None
+        self._by_velocity = _by_velocity(robot)
+        self._sends_velocity = bool(self._by_velocity.any())
+        self._max_acceleration = robot.limits("max_acceleration")
+        self.seen: Positions | None = None
         self._last: Positions | None = None
         self._last_ns = 0  # what the last command was for
         self._row_ns = 0  # the last place in the row of periods
-        self._measured: Positions | None = None
-        self._measured_ns: int | None = None
+        self._speeds = np.zeros(len(robot.joints))  # sent last
+        self._waiting_ns: tuple[int, int] | None = None  # since when, and the stamp of the stale plan
+        self._strayed = False  # whether the reading has jumped away from what is commanded
 
     @property
     def last_command(self) -> Positions | None:
@@ -74,38 +85,69 @@ class Guard:
         return self._last
 
     @property
+    def believed(self) -> Positions | None:
+        """(A,) where the robot is believed to be; None before the first reading."""
+        return self._belief.position
+
+    @property
     def hold(self) -> Positions | None:
-        """(A,) the position held in a fault or before the first plan."""
-        return self._hold
+        """(A,) where the robot stands, or comes to rest; None while disarmed or under a plan."""
+        return self._mover.rest() if self._last is not None and self._mover.braking else None
+
+    @property
+    def waiting(self) -> bool:
+        """Whether the plan is stale, and a fresh one that comes in time is followed."""
+        return self._waiting_ns is not None
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether the last command stands still: nothing moves any more unless there is another plan."""
+        return self._last is None or (self._mover.at_rest(self._last) and not (self._speeds * self._by_velocity).any())
+
+    def stopping_distance(self) -> Positions:
+        """(A,) how far no stop from the last command goes; 0 for grippers."""
+        return self._mover.stopping_distance()
 
     def measure(self, stamp_ns: int, positions: ArrayLike, now_ns: int) -> str | None:
-        """Take (A,) measured positions. Returns why they are refused, or None."""
-        measured = np.array(positions, dtype=np.float64)
-        refusal = self._faults.of_message(stamp_ns, self._measured_ns, measured, now_ns)
-        if refusal is None:
-            self._measured, self._measured_ns = measured, stamp_ns
-        return refusal
+        """Take (A,) measured positions. Returns why they are refused, or None. What is not believed is a fault."""
+        reading = np.array(positions, dtype=np.float64)
+        self.seen = reading
+        refusal = self._faults.of_message(stamp_ns, self._belief.stamp_ns, reading, now_ns)
+        if refusal is not None:
+            return refusal
+        first, doubt = self._belief.position is None, self._belief.take(stamp_ns, reading)
+        if doubt is not None:
+            self.stop(doubt)
+        elif first or self._belief.jump:
+            self._found(self._belief.jump)
+        return doubt
 
     def arm(self, now_ns: int) -> str | None:
         """Leave DISARMED or FAULT. Returns why not, or None: armed, holding still, waiting for a plan."""
-        refusal = self._faults.of_states(self._measured_ns, now_ns)
-        if refusal is None and self._measured is not None:
-            refusal = self._faults.of_place(self._measured)
+        refusal = self._not_ready(now_ns)
         if refusal is not None:
             return f"not armed: {refusal}"
         if self.mode is Mode.ARMED:
             return None
-        self.mode, self.reason = Mode.ARMED, ""
-        assert self._measured is not None  # else refused
-        if self._last is None or self.limits.lags(self._last, self._measured):
-            self._last = self._measured  # moved by hand meanwhile: start from where the robot is
-        self._hold, self._last_ns = self._measured, now_ns - self._period_ns
-        self._mover.start(self._last, now_ns)
+        believed = self._belief.position
+        assert believed is not None  # else refused
+        self.mode, self.reason, self._waiting_ns, self._strayed = Mode.ARMED, "", None, False
+        self._last_ns = now_ns - self._period_ns
+        if self._last is not None and not self.at_rest:
+            return None  # it goes on coming to rest
+        if self._last is None or self._sends_velocity or self.limits.lags(self._last, believed):
+            self._last, self._speeds = believed, np.zeros(len(believed))
+            self._mover.start(believed, now_ns)
+        else:
+            self._mover.start(self._last, now_ns)  # what stands still needs no step, however little it sags
+            if self._belief.apart(self._last):
+                self._mover.go_to(believed)
         return None
 
     def disarm(self, reason: str = "disarmed") -> None:
         """Command nothing from now on."""
-        self.mode, self.reason, self._hold, self._last = Mode.DISARMED, reason, None, None
+        self.mode, self.reason, self._last, self._waiting_ns = Mode.DISARMED, reason, None, None
+        self._speeds = np.zeros(len(self._speeds))
 
     def stop(self, reason: str = "stop requested") -> None:
         """Fault now. While disarmed nothing moves, and nothing changes."""
@@ -115,19 +157,24 @@ class Guard:
     def clock_jumped(self) -> None:
         """The clock went back: measurements of the old time are worth nothing; an armed robot stops."""
         self.stop("the clock jumped back")
-        self._measured_ns = None
+        self._belief.forget()
         self._last_ns = 0
 
     def check_plan(self, chunk: ActionChunk, now_ns: int) -> str | None:
-        """What forbids executing `chunk`, or None. While armed, a wrong plan is a fault: stop rather than guess."""
-        wrong = self._faults.of_plan(chunk, self._measured, now_ns)
-        if wrong is not None:
-            self.stop(wrong)
-        return wrong
+        """What forbids executing `chunk`, or None. While armed, a wrong plan is a fault: stop rather than guess.
+
+        While waiting, one that begins far from the arm is only refused: it was made for an arm that still moved.
+        """
+        wrong = self._faults.of_plan(chunk)
+        far = None if wrong is not None else self._faults.of_start(chunk, self._belief.position, now_ns)
+        if wrong is not None or (far is not None and not self.waiting):
+            self.stop(wrong or far or "")
+        return wrong or far
 
     def follow(self, knots: Knots, now_ns: int) -> None:
         """Let an armed robot go along `knots` (A columns) from now on."""
         if self.mode is Mode.ARMED:
+            self.reason, self._waiting_ns = "", None
             self._mover.follow(knots, now_ns)
 
     @property
@@ -144,22 +191,61 @@ class Guard:
         if self.mode is Mode.DISARMED:
             return Verdict(None, self.mode, self.reason)
         if self.mode is Mode.ARMED:
-            assert self._measured is not None and self._last is not None  # armed means measured
-            fault = self._faults.of_states(self._measured_ns, now_ns) or self.limits.lags(self._last, self._measured)
-            fault = fault or self._faults.of_command(command, plan_ns, self._measured, now_ns)
-            if fault is not None:
-                self._fault(fault)
+            self._judge(command, plan_ns, now_ns)
         moment_ns = self._moment(now_ns, periodic)
-        sent = self._next(command, moment_ns)
+        # A late tick moves no further than a punctual one: the stream never holds a step above v_max * period.
+        elapsed_s = min(max(moment_ns - self._last_ns, 0), self._period_ns) / NS_PER_S
+        sent = self._next(command, moment_ns, elapsed_s)
         self._last, self._last_ns = sent.position, moment_ns
-        return Verdict(sent.position, self.mode, self.reason, self._velocity(sent), moment_ns)
+        self._speeds = self._velocity(sent, elapsed_s)
+        return Verdict(sent.position, self.mode, self.reason, self._speeds, moment_ns)
 
-    def _velocity(self, sent: Command) -> Positions:
+    def _found(self, jump: str) -> None:
+        """The robot is said to be elsewhere at once. Whether it is true, only a person can tell: a command that is held
+        must not follow it there."""
+        believed = self._belief.position
+        assert believed is not None  # just taken
+        self._strayed = self._last is not None and self.limits.lags(self._last, believed) is not None
+        if jump and self.mode is Mode.FAULT:
+            self.reason = f"{self.reason.split('; now ')[0]}; now {jump}"
+
+    def _not_ready(self, now_ns: int) -> str | None:
+        """Why motion may not begin."""
+        belief = self._belief
+        refusal = belief.doubt(now_ns) or self._faults.of_states(belief.stamp_ns, now_ns) or belief.unsettled()
+        if refusal is not None or belief.position is None:
+            return refusal
+        if self._strayed and self._last is not None and (lag := self.limits.lags(self._last, belief.position)):
+            return f"{lag}, or its reading jumped. Look at the robot, then deactivate and activate the commander"
+        return self._faults.of_place(belief.position)
+
+    def _judge(self, command: ArrayLike | None, plan_ns: int | None, now_ns: int) -> None:
+        """Stop for whatever is wrong; wait where it is only that no fresh plan comes."""
+        believed = self._belief.position
+        assert believed is not None and self._last is not None  # armed means measured
+        lost, lag = self._faults.of_states(self._belief.stamp_ns, now_ns), self.limits.lags(self._last, believed)
+        if lost is not None:
+            self._fault(lost)
+        elif lag is not None:  # by old joint states, any arm that moves fast seems to lag: no reason to go back
+            self._fault(lag, believed if self._belief.age_s(now_ns) <= self._spec.joint_state_timeout_s / 2 else None)
+        elif self._waiting_ns is not None:
+            since_ns, plan_ns = self._waiting_ns
+            if now_ns - since_ns > self._spec.resume_within_s * NS_PER_S:
+                late = f"none came in its place within {self._spec.resume_within_s:g} s"
+                self._fault(f"{self._faults.of_age(plan_ns, now_ns)}; {late}")
+        elif plan_ns is not None and (stale := self._faults.of_age(plan_ns, now_ns)):
+            self._wait(stale, plan_ns, now_ns)
+        elif wrong := self._faults.of_command(command, believed):
+            self._fault(wrong)
+
+    def _velocity(self, sent: Command, elapsed_s: float) -> Positions:
         """Velocities alone would leave a robot wherever a late tick or its drive has carried it."""
-        if not self._sends_velocity or self.mode is not Mode.ARMED or self._measured is None:
+        believed = self._belief.position
+        if not self._sends_velocity or self.mode is not Mode.ARMED or self.waiting or believed is None:
             return sent.velocity
-        top = self.limits.max_velocity
-        return clamp(sent.velocity + RETURN_PER_S * (sent.position - self._measured), -top, top)
+        top, change = self.limits.max_velocity, self._max_acceleration * elapsed_s
+        wanted = clamp(sent.velocity + RETURN_PER_S * (sent.position - believed), -top, top)
+        return np.where(self._by_velocity, clamp(wanted, self._speeds - change, self._speeds + change), sent.velocity)
 
     def _moment(self, now_ns: int, periodic: bool) -> int:
         """What moment to command for. Receivers take commands to be evenly spaced, so a periodic check that comes a
@@ -173,19 +259,44 @@ class Guard:
         ahead_ns = self._last_ns - moment_ns  # of a check that came early, or of one between a late one and its place
         return self._last_ns if 0 < ahead_ns <= self._period_ns // 2 else moment_ns
 
-    def _next(self, due: ArrayLike | None, moment_ns: int) -> Command:
-        assert self._last is not None and self._hold is not None  # set by arm()
-        # A late tick moves no further than a punctual one: the stream never holds a step above v_max * period.
-        elapsed_s = min(max(moment_ns - self._last_ns, 0), self._period_ns) / NS_PER_S
-        if self.mode is Mode.ARMED:
-            command = self._mover.move(due, self._last, moment_ns, elapsed_s)
-            outside = self._faults.of_tool(command.position)
-            if outside is None:
-                return command
-            self._fault(outside)
-        return self._mover.hold(self._hold, self._last, elapsed_s)
+    def _next(self, due: ArrayLike | None, moment_ns: int, elapsed_s: float) -> Command:
+        """The next command; a stop from the one before where the robot could not stop in time after it."""
+        assert self._last is not None  # set by arm()
+        follows = self.mode is Mode.ARMED and not self._mover.braking
+        before = self._mover.motion
+        command = self._mover.move(due if follows else None, self._last, moment_ns, elapsed_s)
+        if not follows:
+            return command
+        outside = self._faults.of_stop(self._mover, command.position)
+        if outside is None:
+            return command
+        self._mover.take_back(before)
+        self._fault(outside)
+        return self._mover.move(None, self._last, moment_ns, elapsed_s)
 
-    def _fault(self, reason: str) -> None:
-        assert self._measured is not None and self._last is not None  # set by arm()
-        self.mode, self.reason = Mode.FAULT, reason
-        self._hold = np.where(self._keep_grip, self._last, self._measured)
+    def _wait(self, stale: str, plan_ns: int, now_ns: int) -> None:
+        if not self._spec.resume_within_s:
+            self._fault(stale)
+            return
+        self.reason, self._waiting_ns = f"waiting for a fresh plan: {stale}", (now_ns, plan_ns)
+        self._brake(None)
+
+    def _fault(self, reason: str, back_to: Positions | None = None) -> None:
+        """back_to: (A,) where the arm is that does not follow."""
+        believed = self._belief.position
+        assert believed is not None and self._last is not None  # set by arm()
+        self.mode, self.reason, self._waiting_ns = Mode.FAULT, reason, None
+        self._brake(np.where(self._keep_grip, self._last, believed))
+        if back_to is not None and not self._sends_velocity and self._faults.of_tool(back_to) is None:
+            self._mover.go_to(back_to)
+
+    def _brake(self, grip: Positions | None) -> None:
+        self._mover.stop(grip, np.where(self._by_velocity, self._speeds, np.nan) if self._sends_velocity else None)
+
+
+def _by_velocity(robot: RobotSpec) -> NDArray[np.bool_]:
+    """(A,) which joints are sent velocities."""
+    found = np.zeros(len(robot.joints), dtype=np.bool_)
+    for spec, columns in robot.outputs:
+        found[list(columns)] = spec.interface == "velocity"
+    return found

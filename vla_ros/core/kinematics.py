@@ -17,7 +17,8 @@ Triple = tuple[float, float, float]
 
 @dataclass(frozen=True, slots=True)
 class LinkSpec:
-    """One revolute joint, as URDF describes it: its frame in that of the joint before it, and its axis in its frame.
+    """One revolute or continuous joint, as URDF describes it: its frame in that of the joint before it, and its axis in
+    its frame.
 
     xyz [m]; rpy [rad], fixed axes: first about x, then y, then z.
     """
@@ -52,10 +53,15 @@ class WorkspaceSpec:
 
 
 class Workspace:
-    """The tool's place for joint positions, and what is wrong with it. names: the robot's joints, in their order."""
+    """The tool's place for joint positions, and what is wrong with it. names: the robot's joints, in their order.
+
+    lever: (A,) how far the tool can be from each joint's axis [m]; 0 for joints that do not move it.
+    """
 
     def __init__(self, spec: WorkspaceSpec, names: Sequence[str]) -> None:
         self._lower, self._upper, self._tool = np.array(spec.lower), np.array(spec.upper), np.array(spec.tool)
+        self.lever = _levers(spec, names)
+        self._box = spec.lower, spec.upper
         self._columns = [names.index(link.joint) for link in spec.chain]
         self._origins = np.array([link.xyz for link in spec.chain])[..., None]  # (J, 3, 1)
         frames = np.stack([rotation(link.rpy) for link in spec.chain])  # (J, 3, 3)
@@ -76,6 +82,11 @@ class Workspace:
             place = rotations[..., joint, :, :] @ place + self._origins[joint]
         return place[..., 0]
 
+    def clearance(self, positions: ArrayLike) -> float:
+        """How far the tool is from the nearest side of the box at (A,) joint positions [m]; negative outside of it."""
+        place: list[float] = self.tool(positions).tolist()  # for three numbers, plain Python is the fastest
+        return min(min(x - low, high - x) for x, low, high in zip(place, self._box[0], self._box[1], strict=True))
+
     def outside(self, positions: ArrayLike) -> str | None:
         """What lies outside the box in (A,) or (H, A) finite joint positions, or None."""
         places = self.tool(positions)
@@ -88,6 +99,15 @@ class Workspace:
             f"the tool is {excess[row, axis]:.3f} m outside the workspace: {'xyz'[axis]} is {places[row, axis]:.3f}, "
             f"right would be {self._lower[axis]:.3f} to {self._upper[axis]:.3f}"
         )
+
+
+def _levers(spec: WorkspaceSpec, names: Sequence[str]) -> Floats:
+    """(A,): the links between each joint of the chain and the tool, stretched out."""
+    lever, length = np.zeros(len(names)), float(np.linalg.norm(spec.tool))
+    for link in reversed(spec.chain):
+        lever[names.index(link.joint)] = length
+        length += float(np.linalg.norm(link.xyz))
+    return lever
 
 
 def rotation(rpy: Triple) -> Floats:

@@ -8,6 +8,7 @@ from numpy.typing import ArrayLike, NDArray
 from vla_ros.core.robot import RobotSpec
 
 Positions = NDArray[np.float64]
+MOST = 1e6  # that a joint without ends can be at
 
 
 def clamp(values: Positions, low: ArrayLike, high: ArrayLike) -> Positions:
@@ -27,6 +28,7 @@ class Limits:
         self.upper = robot.limits("upper") - margin
         self.max_velocity = robot.limits("max_velocity")
         self._tolerance = robot.guard.limit_tolerance
+        self._real = np.clip([self._hard[0] - self._tolerance, self._hard[1] + self._tolerance], -MOST, MOST)
         self._lowest, self._highest = self.lower - self._tolerance, self.upper + self._tolerance
         far = robot.guard.max_jump, robot.guard.max_following_error
         self._max_jump, self._max_lag = (np.where(robot.is_gripper, np.inf, limit) for limit in far)
@@ -50,6 +52,22 @@ class Limits:
         worst = int(excess.argmax())
         return f"{self.names[worst]} is {excess[worst]:.3f} outside its limits (tolerance {self._tolerance})"
 
+    def unreal(self, reading: Positions) -> str | None:
+        """Which joint of (A,) a reading is not finite, or where its limits do not let it be, the margin aside."""
+        if ((self._real[0] <= reading) & (reading <= self._real[1])).all():
+            return None
+        broken = self.not_finite(reading)
+        if broken is not None:
+            return broken
+        excess = np.maximum(self._hard[0] - reading, reading - self._hard[1])
+        if (excess <= self._tolerance).all():
+            return f"{self.names[int(np.abs(reading).argmax())]} reads {np.abs(reading).max():.3g}: no joint gets there"
+        worst = int(excess.argmax())
+        return (
+            f"{self.names[worst]} reads {reading[worst]:.3f}, {excess[worst]:.3f} outside its limits "
+            f"(tolerance {self._tolerance})"
+        )
+
     def far_from(self, target: ArrayLike, measured: ArrayLike) -> str | None:
         """Which arm joint's target lies further from its measured position than motion can explain."""
         far = self._farther(target, measured, self._max_jump)
@@ -70,10 +88,6 @@ class Limits:
     def with_margin(self, target: ArrayLike) -> Positions:
         """(A,) float64: `target` clamped into the limits and their margin."""
         return clamp(np.asarray(target, dtype=np.float64), self.lower, self.upper)
-
-    def held(self, target: ArrayLike, last: Positions, dt_s: float) -> Positions:
-        """(A,) float64: on the way to standing still. An arm that stands within the margin is not moved out of it."""
-        return self.slowed(self.within(target), last, dt_s)
 
     def within(self, target: ArrayLike) -> Positions:
         """(A,) float64: `target` clamped into the limits themselves, without their margin."""

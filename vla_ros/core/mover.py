@@ -1,4 +1,4 @@
-"""The next command of a robot: along its plan within every limit, or towards a hold."""
+"""The next command of a robot: along its plan or to rest, within every limit."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ from vla_ros.core.gripper import Grippers
 from vla_ros.core.knots import Knots
 from vla_ros.core.limits import Limits, Positions
 from vla_ros.core.robot import RobotSpec
-from vla_ros.core.smoothing import MotionLimits, smooth
+from vla_ros.core.smoothing import MotionLimits, State, smooth
 from vla_ros.core.tracking import Tracker
+
+_SAME = 1e-9
 
 
 class Command(NamedTuple):
@@ -25,8 +27,7 @@ class Command(NamedTuple):
 class Mover:
     """Arm joints follow a smoothed plan with limited velocity, acceleration and jerk; grippers go as fast as they may.
 
-    The hold of a fault is not a motion to be made well but one to be ended: it is commanded at once, at most at top
-    speed, so that no fault takes longer to end than to say. Every other command keeps every limit.
+    A stop is a motion as any other: from the last command to rest, within the same limits, and as fast as they allow.
     """
 
     def __init__(self, robot: RobotSpec, limits: Limits) -> None:
@@ -35,13 +36,66 @@ class Mover:
             *(robot.limits(quantity)[self._arm] for quantity in ("max_velocity", "max_acceleration", "max_jerk"))
         )
         self._tracker = Tracker(limits.lower[self._arm], limits.upper[self._arm], self._motion_limits)
-        self._grippers = Grippers(robot)
+        self._grippers, self._is_gripper = Grippers(robot), robot.is_gripper
         self._grip = np.zeros(len(robot.joints))
 
     @property
     def failures(self) -> int:
         """How often the way could not be calculated, and the arm braked instead."""
         return self._tracker.failures
+
+    @property
+    def braking(self) -> bool:
+        """Whether it is on its way to rest, or there, without a plan."""
+        return self._tracker.braking
+
+    @property
+    def motion(self) -> State:
+        """(3, arm joints): the motion commanded last."""
+        return self._tracker.state
+
+    def at_rest(self, last: Positions) -> bool:
+        """Whether nothing moves after the command `last`, (A,), until there is another plan."""
+        there = np.abs(self._limits.with_margin(self._grip) - last) <= _SAME
+        return self._tracker.at_rest and bool(there[self._is_gripper].all())
+
+    def rest(self) -> Positions:
+        """(A,) where everything comes to rest."""
+        place = self._limits.with_margin(self._grip)
+        place[self._arm] = self._tracker.rest()
+        return place
+
+    def take_back(self, motion: State) -> None:
+        """Forget the last command; `motion` is what was commanded before it."""
+        self._tracker.take_back(motion)
+
+    def stop(self, grip: Positions | None = None, speeds: Positions | None = None) -> None:
+        """Come to rest from the last command. grip: (A,), of which grippers take their part; without it they keep
+        what they are told. speeds: (A,) of the joints that move with other velocities than the commanded motion's; NaN
+        of all others."""
+        if grip is not None:
+            self._grip = grip
+        if speeds is not None:
+            place, speed, change = self._tracker.state
+            own = speeds[self._arm]
+            self._tracker.take_back(np.stack([place, np.where(np.isnan(own), speed, own), change]))
+        self._tracker.stop()
+
+    def go_to(self, place: Positions) -> None:
+        """Come to rest at (A,) `place`; grippers stay."""
+        self._tracker.go_to(place[self._arm])
+
+    def stopping_distance(self) -> Positions:
+        """(A,) no stop from the last command goes further; 0 for grippers."""
+        distance = np.zeros(len(self._is_gripper))
+        distance[self._arm] = self._tracker.stopping_distance()
+        return distance
+
+    def way_to_stop(self, last: Positions, pieces: int) -> Positions:
+        """(pieces, A) places on the way to rest from the command `last`, (A,), the last of them its end."""
+        places = np.repeat(last[None], pieces, axis=0)
+        places[:, self._arm] = self._tracker.way_to_stop(pieces)
+        return places
 
     def start(self, position: Positions, now_ns: int) -> None:
         """Stand still at (A,) `position`, without a plan; from outside the limits, come back in."""
@@ -68,7 +122,3 @@ class Mover:
         velocity = (position - last) / dt_s if dt_s > 0 else np.zeros(len(last))
         velocity[self._arm] = state[1]
         return Command(position, velocity)
-
-    def hold(self, target: Positions, last: Positions, dt_s: float) -> Command:
-        """Back to (A,) `target`, and no velocity."""
-        return Command(self._limits.held(target, last, dt_s), np.zeros(len(last)))

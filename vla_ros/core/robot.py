@@ -71,8 +71,8 @@ class RobotSpec:
         kinds = {joint.name: joint.kind for joint in self.joints}
         if name not in kinds:
             raise ConfigError(f"workspace.chain: there is no joint '{name}'{did_you_mean(name, kinds)}")
-        if kinds[name] != "revolute":
-            raise ConfigError(f"workspace.chain: '{name}' is {kinds[name]}; right would be revolute joints only")
+        if kinds[name] not in ("revolute", "continuous"):
+            raise ConfigError(f"workspace.chain: '{name}' must be revolute or continuous, but is {kinds[name]}")
 
     @property
     def joint_names(self) -> tuple[str, ...]:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Literal
 
 from vla_ros.core.checks import positive, topic
+from vla_ros.core.config import Unbounded
 from vla_ros.core.errors import ConfigError
 
 CommandType = Literal["Float64MultiArray", "JointTrajectory", "JointState"]
-JointKind = Literal["revolute", "prismatic", "gripper"]
+JointKind = Literal["revolute", "continuous", "prismatic", "gripper"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,25 +59,33 @@ class GripperSpec:
 
 @dataclass(frozen=True, slots=True)
 class JointSpec:
-    """One joint, in rad (revolute), m (prismatic) or its own unit (gripper), and per s, s^2, s^3 of it.
+    """One joint, in rad (revolute, continuous), m (prismatic) or its own unit (gripper), and per s, s^2, s^3 of it.
 
+    lower, upper: left out where a continuous joint has no ends; -.inf and .inf say the same.
+    kind: a continuous joint turns without end. Readings that differ by full turns are the same place, however its
+        driver wraps them. Its commands go on counting: from 3.1 across the seam to 3.2, never back by a full turn.
     gripper: for a joint of kind gripper that should only open and close; without it, it follows the plan. A gripper is
         held to its velocity, not to its acceleration and jerk.
     """
 
     name: str
-    lower: float
-    upper: float
-    max_velocity: float
-    max_acceleration: float
-    max_jerk: float
+    lower: Unbounded = -math.inf
+    upper: Unbounded = math.inf
+    max_velocity: float = math.nan
+    max_acceleration: float = math.nan
+    max_jerk: float = math.nan
     kind: JointKind = "revolute"
     gripper: GripperSpec | None = None
 
     def __post_init__(self) -> None:
-        if self.lower >= self.upper:
+        for limit in () if self.kind == "continuous" else ("lower", "upper"):
+            if not math.isfinite(getattr(self, limit)):
+                raise ConfigError(f"the key '{limit}' is missing; only kind: continuous turns without end")
+        if not self.lower < self.upper:
             raise ConfigError(f"lower {self.lower} is not below upper {self.upper}")
         for limit in ("max_velocity", "max_acceleration", "max_jerk"):
+            if math.isnan(getattr(self, limit)):
+                raise ConfigError(f"the key '{limit}' is missing")
             positive(limit, getattr(self, limit))
         if self.gripper and self.kind != "gripper":
             raise ConfigError(f"a 'gripper' block is given, but kind is {self.kind}; right would be kind: gripper")
@@ -86,7 +96,7 @@ class CommandSpec:
     """Where commands go, as which message, and how often [Hz]; a gripper's no faster than the arm's.
 
     interface: what the numbers of a Float64MultiArray are: positions, or velocities per s. Velocities are those of the
-        commanded motion and lead back to it from where the robot was measured; zero in a hold.
+        commanded motion and lead back to it from where the robot is; a stop ramps them down to zero.
     """
 
     topic: str
@@ -133,7 +143,9 @@ class SyncSpec:
 class GuardSpec:
     """When motion stops. Times in s, distances in the joint's unit.
 
-    plan_timeout_s: oldest observation that a moving plan may answer.
+    plan_timeout_s: oldest observation that a moving plan may answer. After it the arm comes to rest and waits.
+    resume_within_s: how long it waits for a fresh plan that begins near it; after that it is a fault, and has to be
+        armed again. 0: a fault at once.
     joint_state_timeout_s: oldest joint states that motion may rely on.
     position_margin: commands keep this far inside the limits of arm joints.
     limit_tolerance: a plan further outside the limits than this is a fault; below it is clamped.
@@ -141,21 +153,25 @@ class GuardSpec:
     max_following_error: a robot whose arm joints are further from what they were told is a fault: it does not follow.
     dead_man_s: an armed robot goes on only while std_msgs/Empty comes on the topic `alive` (beside the commander) at
         least this often [s], and arming needs it; 0 asks for none.
+    reading_slack: how much further than `max_velocity` allows a joint's reading may be from the one before it (a tenth
+        of the joint's range at the most); one further off is not believed, and is a fault.
     gripper_hold: what a stop holds a gripper at; "commanded" keeps its grip on what it carries.
     """
 
     plan_timeout_s: float = 0.45
+    resume_within_s: float = 2.0
     joint_state_timeout_s: float = 0.1
     position_margin: float = 0.0
     limit_tolerance: float = 0.1
     max_jump: float = 0.5
     max_following_error: float = 0.25
     dead_man_s: float = 0.0
+    reading_slack: float = 0.05
     gripper_hold: Literal["measured", "commanded"] = "measured"
 
     def __post_init__(self) -> None:
-        for name in ("plan_timeout_s", "joint_state_timeout_s", "max_jump", "max_following_error"):
+        for name in ("plan_timeout_s", "joint_state_timeout_s", "max_jump", "max_following_error", "reading_slack"):
             positive(name, getattr(self, name))
-        for name in ("position_margin", "limit_tolerance", "dead_man_s"):
+        for name in ("position_margin", "limit_tolerance", "resume_within_s", "dead_man_s"):
             if getattr(self, name) < 0:
-                raise ConfigError(f"{name} is {getattr(self, name)}; right would be at least 0")
+                raise ConfigError(f"{name} must be >= 0, got {getattr(self, name)}")

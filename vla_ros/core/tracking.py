@@ -34,6 +34,8 @@ class Tracker:
     gently where there is little to make up for, and never beyond the limits. No joint gets to where it could not stop
     within its bounds any more; one that starts outside of them only comes closer.
 
+    A stop follows no path: it brings every joint to rest from the state, as fast as the limits allow.
+
     lower, upper: (A,) bounds of the positions.
     state: (3, A), the motion commanded last.
     failures: how often Ruckig found no answer; the joints braked instead.
@@ -46,7 +48,8 @@ class Tracker:
         self._ruckig = ruckig.Ruckig(joints)
         self._returning, self._braking = _question(limits, _RETURN_SHARE), _question(limits, 1.0)
         self._braking.control_interface = ruckig.ControlInterface.Velocity
-        self._return, self._stop, self._next_stop = (ruckig.Trajectory(joints) for _ in range(3))
+        self._going = _question(limits, 1.0)
+        self._return, self._stop, self._next_stop, self._way = (ruckig.Trajectory(joints) for _ in range(4))
         half = limits.velocity / 2
         self._gentle = np.stack([half, self._ending(half)])  # below both, no acceleration has to be cut
         room = _stopping_distance(limits)
@@ -58,6 +61,7 @@ class Tracker:
         self.state = np.zeros((3, len(position)))
         self.state[0] = position
         self._path: SmoothPath | None = None
+        self._to_rest: ruckig.Trajectory | None = None  # to where it comes to rest; there is no path meanwhile
         self._kept = False  # whether the path keeps the limits as it is
         self._at_ns: int | None = None  # when the state was just where the way back to the path led
         self._brake(self.state, self._stop)
@@ -65,6 +69,7 @@ class Tracker:
 
     def follow(self, path: SmoothPath, now_ns: int) -> None:
         """Come to `path` and stay on it. now_ns: when it came, at most a step or two after the state's own moment."""
+        self._to_rest = None
         self._path, self._kept = path, path.stays_inside(self._lower, self._upper, self._limits)
         self._at_ns = None
         place, speed, change = np.abs(self.state - self._feasible(path.at(now_ns)))
@@ -77,8 +82,65 @@ class Tracker:
         left = np.maximum(limits.acceleration - path.peak_acceleration, most * limits.acceleration)
         self._returning.max_acceleration = clamp(acceleration, _LEAST * limits.acceleration, left).tolist()
 
+    @property
+    def at_rest(self) -> bool:
+        """Whether it stands still, and will as long as it has no path."""
+        return self._to_rest is None and not self.state[1:].any()
+
+    @property
+    def braking(self) -> bool:
+        """Whether it is on its way to rest, or there, without a path."""
+        return self._path is None
+
+    def take_back(self, state: State) -> None:
+        """Go on from (3, A) another state than the last."""
+        self.state, self._stop_known, self._at_ns = state, False, None
+
+    def stop(self) -> None:
+        """Leave the path and come to rest, as fast as the limits allow."""
+        self._path, self._at_ns = None, None
+        try:
+            self._end(self._way_to_stop())
+        except _NO_ANSWER:  # from within the limits there always is one
+            self.failures += 1
+            self.take_back(self.state * [[1.0], [1.0], [0.0]])
+            self._end(self._way_to_stop())
+
+    def go_to(self, place: Floats) -> None:
+        """Leave the path and come to rest at (A,) `place`, as fast as the limits allow."""
+        self._path, self._at_ns = None, None
+        _begin(self._going, self.state)
+        self._going.target_position = clamp(place, self._lower, self._upper).tolist()
+        try:
+            self._ruckig.calculate(self._going, self._way)
+            self._end(self._way)
+        except _NO_ANSWER:
+            self.failures += 1
+            self.stop()
+
+    def rest(self) -> Floats:
+        """(A,) where a stop or `go_to` under way ends; where it is, without one."""
+        place: Floats = (self.state if self._to_rest is None else _state(self._to_rest, self._to_rest.duration))[0]
+        return place
+
+    def stopping_distance(self) -> Floats:
+        """(A,) no stop from the state goes further than this."""
+        speed, change = np.abs(self.state[1:])
+        jerk, most = self._limits.jerk, self._limits.acceleration
+        fastest = speed + change**2 / (2 * jerk)
+        distance: Floats = fastest * ((change + most / 2) / jerk + fastest / (2 * most))
+        return distance
+
+    def way_to_stop(self, pieces: int) -> Floats:
+        """(pieces, A) places on the fastest stop from the state, the last of them its end."""
+        way = self._way_to_stop()
+        places: Floats = np.stack([_state(way, way.duration * part / pieces)[0] for part in range(1, pieces + 1)])
+        return places
+
     def step(self, now_ns: int, dt_s: float) -> State:
-        """(3, A): the motion at `now_ns`, `dt_s` after the last one; at rest without a path."""
+        """(3, A): the motion at `now_ns`, `dt_s` after the last one; without a path at rest, or on the way there."""
+        if self._to_rest is not None:
+            return self._on_to_rest(self._to_rest, dt_s)
         if dt_s > 0 and self._path is not None:
             try:
                 self._commit(self._towards(self._path, now_ns, dt_s), dt_s)
@@ -87,6 +149,17 @@ class Tracker:
                 self._at_ns = None
                 self.state = _state(self._way_to_stop(), dt_s)
                 self._brake(self.state, self._stop)
+        return self.state
+
+    def _end(self, ending: ruckig.Trajectory) -> None:
+        self._to_rest, self._ended_s = ending, 0.0
+
+    def _on_to_rest(self, ending: ruckig.Trajectory, dt_s: float) -> State:
+        self._ended_s += dt_s
+        self.state, self._stop_known = _state(ending, min(self._ended_s, ending.duration)), False
+        if self._ended_s >= ending.duration:
+            self.state[1:] = 0.0
+            self._to_rest = None
         return self.state
 
     def _towards(self, path: SmoothPath, now_ns: int, dt_s: float) -> State:

@@ -14,7 +14,7 @@ from vla_ros.launcher.output import Screen
 from vla_ros.launcher.process import ChildProcess
 
 GRACE_S = 5.0
-SUSPEND_S = 1.0  # for a node to bring its robot to rest before it is suspended
+SUSPEND_S = 1.5  # for a node to bring its robot to rest before it is suspended
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 AGAIN_S = 0.5  # a terminal and a wrapper may both pass on one Ctrl-C; a second that is meant comes later
 POLL_S = 0.02

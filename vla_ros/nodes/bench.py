@@ -56,8 +56,10 @@ class BenchNode(Node):
         self._own_p99_ms: list[float] = []
         self._says: dict[str, str] = {}
         self._faults = 0
-        middle = [(joint.lower + joint.upper) / 2 for joint in self._robot.joints]
-        self._position = np.array(middle)
+        ends = self._robot.limits("lower"), self._robot.limits("upper")
+        self._position = np.array(
+            [(low + high) / 2 if np.isfinite(low + high) else 0.0 for low, high in zip(*ends, strict=True)]
+        )
         self._make_topics()
         listen_timing(self, self._timing)
         self._thread = threading.Thread(target=self._measure_and_end, name="bench", daemon=True)

@@ -103,7 +103,8 @@ class CommanderNode(ManagedNode):
         self._diagnostics = Diagnostics(self, self._report)
         threshold = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True)
         self._jumps = self.get_clock().create_jump_callback(threshold, post_callback=lambda _: self._jumped())
-        self._clock_watch = ClockWatch(self, lambda: self._stop("the clock stands still"))
+        self._clock_watch = ClockWatch(self, lambda: self._come_to_rest("the clock stands still"),
+                                       lambda: self._commander.guard.seen)  # fmt: skip
         listen, serve = self.create_subscription, self.create_service
         self._heard.append(listen(JointTrajectory, "action_chunk", self._on_chunk, COMMAND))
         self._heard.append(listen(JointState, self._robot.joint_states_topic, self._on_joint_state, STATES))
@@ -147,7 +148,7 @@ class CommanderNode(ManagedNode):
         if self._loop is None or self._outputs is None:
             return True
         with self._lock:
-            resting = self._outputs.at_rest
+            resting = self._commander.at_rest
         if resting:
             self._outputs.flush()
         return resting
@@ -157,14 +158,27 @@ class CommanderNode(ManagedNode):
         if self._loop is None or self._outputs is None:
             return
         self._loop.close()
+        self._come_to_rest("the commander is shutting down")
         with self._lock:
-            self._commander.stop("the commander is shutting down")
-            self._come_to_rest()
             self._commander.disarm()
             self._loop = None
             self._told = (Mode.DISARMED, False)
             self._requests.rest(LOOP)
         self._outputs.flush()
+
+    def _come_to_rest(self, reason: str) -> None:
+        """A whole stop, by the wall clock: where simulated time stands still, or nothing else ticks any more."""
+        if self._commander.guard.mode is not Mode.ARMED and self._commander.at_rest:
+            return
+        self._commander.stop(reason)
+        begin_ns, begin_s, elapsed_s = self._now_ns(), time.monotonic(), 0.0
+        while elapsed_s < REST_S:
+            with self._lock:
+                self._tick(begin_ns + round(elapsed_s * NS_PER_S))
+                if self._commander.at_rest:
+                    break
+            time.sleep(self._period_ns / NS_PER_S)
+            elapsed_s = time.monotonic() - begin_s
         self._requests.rest(CALLBACKS)  # they waited for this
 
     def cleanup(self) -> None:
@@ -229,16 +243,6 @@ class CommanderNode(ManagedNode):
         if self._loop is not None and (guard.mode is not self._told[0] or now_s - self._extra_s > EXTRA_S):
             self._extra_s = now_s
             self._tick(self._now_ns(), periodic=False)
-
-    def _come_to_rest(self) -> None:
-        """Tick on, without the control loop, as long as a controlled stop takes."""
-        assert self._outputs is not None
-        start_ns, start_s = self._now_ns(), time.monotonic()
-        while (elapsed_s := time.monotonic() - start_s) < REST_S:
-            self._tick(start_ns + round(elapsed_s * NS_PER_S))  # simulated time stands still meanwhile
-            if self._outputs.at_rest:
-                return
-            time.sleep(self._period_ns / NS_PER_S)
 
     def _tick(self, now_ns: int, *, periodic: bool = True) -> None:
         assert self._outputs is not None
@@ -372,7 +376,7 @@ class CommanderNode(ManagedNode):
 
     def _state(self) -> Report:
         guard, now_ns = self._commander.guard, self._now_ns()
-        level = {Mode.ARMED: OK, Mode.DISARMED: WARN, Mode.FAULT: ERROR}[guard.mode]
+        level = {Mode.ARMED: WARN if guard.waiting else OK, Mode.DISARMED: WARN, Mode.FAULT: ERROR}[guard.mode]
         reason = f"locked out; {guard.reason}" if self._requests.locked_out else guard.reason
         values: dict[str, object] = {
             "mode": guard.mode.value, "reason": shorten(reason), "refused": self._refused,

@@ -9,7 +9,6 @@ import array
 import importlib
 import io
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -22,6 +21,7 @@ from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from vla_ros.core.errors import MessageError
+from vla_ros.core.spacing import even
 from vla_ros.core.text import listed
 from vla_ros.core.types import NS_PER_S, ActionChunk
 
@@ -164,7 +164,8 @@ def chunk_to_trajectory(chunk: ActionChunk) -> JointTrajectory:
 
 
 def trajectory_to_chunk(message: JointTrajectory) -> ActionChunk:
-    """The inverse: evenly spaced points with a position for every joint. Values may be anything but misshapen."""
+    """The inverse: points as even as rounding to 1 ms leaves them, with a position for every joint. Values may be
+    anything but misshapen."""
     names, points = tuple(message.joint_names), message.points
     if not 0 < len(points) <= MAX_CHUNK_POINTS:
         raise MessageError(f"the trajectory has {len(points)} points; right would be 1 to {MAX_CHUNK_POINTS}")
@@ -172,14 +173,15 @@ def trajectory_to_chunk(message: JointTrajectory) -> ActionChunk:
         if len(point.positions) != len(names):
             raise MessageError(f"point {number} has {len(point.positions)} positions for {len(names)} joints")
     due = [to_ns(point.time_from_start) for point in points]
-    steps = {b - a for a, b in pairwise(due)} or {max(due[0], 1)}
-    if min(steps) <= 0 or max(steps) - min(steps) > 1000:
-        raise MessageError("time_from_start does not rise evenly; right would be one fixed step between points")
+    spaced = even(due) if len(due) > 1 else (due[0], max(due[0], 1))
+    if spaced is None:
+        raise MessageError("time_from_start does not rise evenly: between points must be one fixed step, up to 1 ms")
+    start_ns, step_ns = spaced
     stamp_ns = to_ns(message.header.stamp)
     if stamp_ns == 0 or due[0] < 0:
         raise MessageError("the trajectory has no stamp; right would be the stamp of the observation it answers")
     actions = np.array([point.positions for point in points], dtype=np.float32)
-    return ActionChunk(stamp_ns, stamp_ns + due[0], min(steps), actions, names)
+    return ActionChunk(stamp_ns, stamp_ns + start_ns, step_ns, actions, names)
 
 
 def command_message(kind: str, names: Sequence[str], values: ArrayLike, stamp_ns: int, period_ns: int) -> Any:

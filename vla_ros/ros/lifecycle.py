@@ -25,7 +25,7 @@ from vla_ros.ros.signals import signals_ask, signals_ignored, signals_interrupt,
 __all__ = ["USER_ERROR", "ManagedNode", "signals_ask", "spin"]
 
 USER_ERROR = 2
-REST_S = 0.6  # a controlled stop takes up to 0.5 s
+REST_S = 1.0  # a controlled stop takes half of it; an arm that does not follow, a little more
 
 
 class ManagedNode(LifecycleNode):

@@ -68,11 +68,6 @@ class Outputs:
         """The topics, as others see them; one a publisher."""
         return tuple(one.publisher.topic_name for one in self._outputs)
 
-    @property
-    def at_rest(self) -> bool:
-        """Whether the last verdicts moved nothing, and no plan can."""
-        return self._resting
-
     def publish(self, verdict: Verdict, periodic: bool = True) -> None:
         """Send what is due. periodic: False for a verdict between two control periods."""
         urgent = self._note(verdict)

@@ -30,6 +30,7 @@ from vla_ros.training.smoothness import Stream, smoothness
 DELAYS, LIMIT_S = (0, 1, 2, 4, 6, 8), 15.0
 NEAR_RAD = 0.25  # half of the default max_jump, as the policy node has it
 CONTINUES = "real_time_chunking"
+SETTLE_NS = 100_000_000  # longer than the guard watches joint states before it arms
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,8 +140,10 @@ def run_delayed(
     policy.reset()
     inference = DelayedInference(policy, execution, delay, robot)
     commander, now_ns = Commander(robot, blend_of(execution)), 0
-    commander.on_state(now_ns, tabletop.joint_positions(), now_ns)
-    commander.arm(now_ns)
+    for ago_ns in range(SETTLE_NS, -1, -CONTROL_NS):
+        commander.on_state(now_ns - ago_ns, tabletop.joint_positions(), now_ns - ago_ns)
+    refusal = commander.arm(now_ns)
+    assert refusal is None, refusal
     stretches = [Stretch(~robot.is_gripper)]
     idle, stops = 0, 0
     while now_ns < LIMIT_S * NS_PER_S and not tabletop.success():
