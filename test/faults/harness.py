@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -59,11 +60,25 @@ class Graph:
         """Start a node on the robot of this graph; again after its end."""
         script = parameters.pop("script", None)
         parameters = {"robot": self.folder / "robot.yaml"} | parameters
-        self.running[node] = self.processes.start(node, script=script, **parameters)  # type: ignore[arg-type]
         self.world.diagnostics.pop(node, None)
+        self.running[node] = self.processes.start(node, script=script, **parameters)  # type: ignore[arg-type]
+        self._await(node)
+        return self.running[node]
+
+    def launch(self) -> Any:
+        """Start a commander under `vla-ros launch`; the launcher's process."""
+        node = "{pkg: vla_ros, exec: commander, name: commander, param: [{name: robot, value: '%s'}]}"
+        file = self.folder / "one.launch.yaml"
+        file.write_text(f"launch:\n- node: {node % (self.folder / 'robot.yaml')}\n", encoding="utf-8")
+        self.world.diagnostics.pop("commander", None)
+        command = [sys.executable, "-m", "vla_ros.cli.main", "launch", "--own", str(file)]
+        self.running["commander"] = self.processes.run("commander", command)
+        self._await("commander")
+        return self.running["commander"]
+
+    def _await(self, node: str) -> None:
         until(lambda: node in self.world.diagnostics or self.running[node].poll() is not None, 60, node)
         assert self.running[node].poll() is None, self.processes.output(node)
-        return self.running[node]
 
     def named(self, node: str, text: str) -> bool:
         """Whether a node's newest diagnostics hold `text`, in the message or among the figures."""
@@ -76,7 +91,10 @@ class Graph:
 
     def arming(self) -> tuple[bool, str]:
         """Ask the commander to arm; whether it did, and what it says."""
-        return self.world.trigger("commander/arm")
+        done, message = self.world.trigger("commander/arm")
+        if "through a stop" in message:  # it takes a caller without a pause for a flood
+            time.sleep(0.35)
+        return done, message
 
     def arm(self) -> None:
         """Arm, as soon as the commander agrees."""
@@ -110,6 +128,8 @@ class Graph:
         if self.scripted:
             robot.swing()
         self.arm()
+        if self.scripted:  # the way to go begins now, however long arming took
+            robot.swing()
         robot.recording.begin()  # not earlier: until then it may hold another place
         robot.let_go()
         world.diagnostics.pop("commander", None)
@@ -200,6 +220,13 @@ def moves_under(graph: Graph, row: Row, inject: Callable[[], object], for_s: flo
     assert recording.travel(time.time() - 0.5) > 0.01, "it ceased to move"
     assert graph.world.says("commander", "armed"), graph.world.diagnostics["commander"].message
     assert recording.violations() == []
+
+
+def stands_still(graph: Graph, for_s: float = 0.3) -> bool:
+    """Whether the robot itself, as it obeys its last command, no longer moves."""
+    before = graph.robot.position.copy()
+    time.sleep(for_s)
+    return bool(np.abs(graph.robot.position - before).max() < 1e-3)
 
 
 def _sayings(graph: Graph, node: str) -> list[str]:

@@ -16,6 +16,7 @@ from trajectory_msgs.msg import JointTrajectory
 from vla_ros.core.robot import RobotSpec
 from vla_ros.core.types import ActionChunk
 from vla_ros.ros.convert import (
+    COMMAND_TYPES,
     array_to_compressed,
     array_to_image,
     array_to_joint_state,
@@ -81,7 +82,9 @@ class Robot:
         self._publishers["joint_states"] = node.create_publisher(JointState, spec.joint_states_topic, SENSOR)
         self._publishers["chunk"] = node.create_publisher(JointTrajectory, "action_chunk", COMMAND)
         self._publishers["instruction"] = node.create_publisher(String, spec.instruction_topic, LATCHED)
-        node.create_subscription(JointState, spec.command.topic, self._on_command, 50)
+        self._drifts = spec.command.interface == "velocity"
+        self.last = np.zeros_like(HOME)  # the last command, as it was sent
+        node.create_subscription(COMMAND_TYPES[spec.command.type], spec.command.topic, self._on_command, 50)
         node.create_subscription(JointTrajectory, "action_chunk", self._on_chunk, COMMAND)
         node.create_timer(0.01, self._joints)
         node.create_timer(0.05, self._cameras)
@@ -118,15 +121,19 @@ class Robot:
     def let_go(self) -> None:
         """Follow commands."""
         self._command, self._by_hand = self.position.copy(), False
+        self.last = np.zeros_like(HOME) if self._drifts else self.last
 
     def _publish(self, name: str, message: Any) -> None:
         altered = self.alter.get(name, lambda same: same)(message)
         if altered is not None:
             self._publishers[name].publish(altered)
 
-    def _on_command(self, message: JointState, info: dict[str, Any]) -> None:
-        position = command_to_array(message, self.spec.joint_names)
-        stamp_ns = message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec
+    def _on_command(self, message: Any, info: dict[str, Any]) -> None:
+        self.last = command_to_array(message, self.spec.joint_names)
+        position = self.position.copy() if self._drifts else self.last
+        stamp_ns = int(info["source_timestamp"])
+        if hasattr(message, "header"):
+            stamp_ns = message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec
         sent_s = info["source_timestamp"] / 1e9
         self.recording.add(Sent(sent_s, stamp_ns, int(info["publication_sequence_number"]), position))
         self._command = position
@@ -139,6 +146,8 @@ class Robot:
         self.longest_gap_s = max(self.longest_gap_s, self._joints_s - before_s)
         if self._by_hand:
             self.position = self.position + np.clip(HOME - self.position, -BY_HAND, BY_HAND)
+        elif self.follows and self._drifts:  # whatever comes of it: as a drive does
+            self.position = self.position + self.last * (self._joints_s - before_s)
         elif self.follows:
             self.position = self.position + FOLLOWS * (self._command - self.position)
         self._publish("joint_states", array_to_joint_state(self.spec.joint_names, self.position, self.now_ns()))

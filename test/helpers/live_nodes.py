@@ -32,13 +32,21 @@ class Processes:
         self._folder = folder
         self._running: list[subprocess.Popen[bytes]] = []
 
-    def start(self, node: str, script: Path | None = None, **parameters: object) -> subprocess.Popen[bytes]:
-        """`python -m vla_ros.nodes.NODE`, or a script in its place, with parameters; for its output see `output`."""
+    def start(
+        self, node: str, script: Path | None = None, remaps: tuple[str, ...] = (), **parameters: object
+    ) -> subprocess.Popen[bytes]:
+        """`python -m vla_ros.nodes.NODE`, or a script in its place, with parameters; for its output see `output`.
+        remaps: such as `from:=to`."""
         words = [f"{name}:={value}" for name, value in parameters.items()]
         program = [str(script)] if script else ["-m", f"vla_ros.nodes.{node}"]
         command = [sys.executable, *program, "--ros-args"]
         command += [word for pair in words for word in ("-p", pair)]
-        log = (self._folder / f"{node}.log").open("ab")
+        command += [word for remap in remaps for word in ("-r", remap)]
+        return self.run(node, command)
+
+    def run(self, name: str, command: list[str]) -> subprocess.Popen[bytes]:
+        """Any command, in the tests' environment; `name` is for `output`."""
+        log = (self._folder / f"{name}.log").open("ab")
         process = subprocess.Popen(
             command, stdout=log, stderr=subprocess.STDOUT, cwd=share_folder(), env=dict(os.environ)
         )

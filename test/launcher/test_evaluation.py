@@ -22,9 +22,9 @@ def run(folder: Path, *lines: str, **arguments: str) -> tuple[ProcessSpec, ...]:
 
 
 def words(spec: ProcessSpec) -> list[str]:
-    assert spec.command[:3] == (sys.executable, "-m", "vla_ros.nodes.demo")
-    assert spec.command[3] == "--ros-args"
-    return list(spec.command[4:])
+    assert spec.command[:4] == (sys.executable, "-P", "-m", "vla_ros.nodes.demo")
+    assert spec.command[4] == "--ros-args"
+    return list(spec.command[5:])
 
 
 def parameter(folder: Path, text: str, **arguments: str) -> str:
@@ -190,3 +190,29 @@ def test_a_robot_of_ones_own_needs_its_contract_and_a_model() -> None:
     }
     specs = evaluate(LAUNCH / "vla.launch.yaml", {"robot": "r.yaml", "model": "m"}, {})
     assert [spec.label for spec in specs] == ["policy", "commander"]
+
+
+@pytest.mark.parametrize(("words", "ends"), [({}, True), ({"stay": "true"}, False)])
+def test_a_policy_or_commander_that_ends_takes_the_launch_with_it_unless_asked_to_stay(words, ends) -> None:
+    specs = evaluate(LAUNCH / "vla.launch.yaml", {"robot": "r.yaml", "model": "m"} | words, {})
+    assert [(spec.label, spec.shutdown_on_exit) for spec in specs] == [("policy", ends), ("commander", ends)]
+
+
+@pytest.mark.parametrize(
+    ("file", "words"),
+    [
+        ("vla", {"robot": "r.yaml", "model": "m"}),
+        ("demo", {"dashboard": "true", "world_model": "true", "scene_question": "true"}),
+        ("record", {}),
+        ("replay", {"bag": "b", "graph": "true"}),
+    ],
+)
+def test_every_node_follows_the_namespace(file: str, words: dict[str, str]) -> None:
+    for given, expected in (({}, "/"), ({"namespace": "left"}, "/left"), ({"namespace": "/hall/left/"}, "/hall/left")):
+        specs = evaluate(LAUNCH / f"{file}.launch.yaml", words | given, {})
+        assert specs and all(f"__ns:={expected}" in spec.command for spec in specs)
+
+
+def test_a_namespace_that_is_no_name_is_refused() -> None:
+    with pytest.raises(ConfigError, match="'le ft' is not a ROS name"):
+        evaluate(LAUNCH / "record.launch.yaml", {"namespace": "le ft"}, {})

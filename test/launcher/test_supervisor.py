@@ -87,6 +87,92 @@ def test_a_signal_ends_all_and_is_no_failure(send: None) -> None:
     assert code == 0 and seconds < 3.0 and "died" not in screen
 
 
+TELLING = """
+import os, signal, time
+told = lambda number, _: (print('got', signal.Signals(number).name, flush=True), os._exit(0))
+for one in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+    signal.signal(one, told)
+print('up', flush=True)
+time.sleep(60)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT])
+def test_whatever_signal_ends_the_launch_its_processes_get_sigterm(number: int) -> None:
+    timer = threading.Timer(1.0, os.kill, (os.getpid(), number))
+    timer.start()
+    code, screen, seconds = run(spec("a", TELLING), spec("b", TELLING))
+    timer.cancel()
+    assert code == 0 and screen.count("got SIGTERM") == 2 and screen.count("got ") == 2 and seconds < 3.0
+
+
+def launcher_of(code: str) -> subprocess.Popen[str]:
+    """A launcher of one process, in a process of its own, with the process up."""
+    script = (
+        "import os, sys\nfrom vla_ros.launcher.evaluation import ProcessSpec\n"
+        "from vla_ros.launcher.output import Screen\nfrom vla_ros.launcher.supervisor import Supervisor\n"
+        f"code = {code!r}\n"
+        "Supervisor([ProcessSpec('a', (sys.executable, '-c', code), dict(os.environ), False, False)], Screen()).run()"
+    )
+    launcher = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
+    assert launcher.stdout is not None
+    while "up" not in (line := launcher.stdout.readline()):
+        assert line, "the launcher ended by itself"
+    return launcher
+
+
+def test_under_nohup_a_closed_terminal_ends_nothing() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        launcher = launcher_of(FOREVER)
+    finally:
+        signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    launcher.send_signal(signal.SIGHUP)
+    time.sleep(0.3)
+    assert launcher.poll() is None
+    launcher.terminate()
+    assert launcher.wait(5) == 0
+
+
+def test_a_terminal_that_closes_keeps_no_process_from_its_end() -> None:
+    """Nobody reads what the launcher prints any more, and it says that its processes did not end."""
+    launcher = launcher_of(DEAF)
+    assert launcher.stdout is not None
+    launcher.stdout.close()
+    launcher.send_signal(signal.SIGHUP)
+    assert launcher.wait(8) == 0
+
+
+SLOW_TO_SUSPEND = """
+import os, signal, time
+def rest(number, _):
+    time.sleep(0.3)
+    print('at rest', flush=True)
+    os.kill(os.getpid(), signal.SIGSTOP)
+signal.signal(signal.SIGTSTP, rest)
+print('up', flush=True)
+end = time.time() + 60
+while time.time() < end:
+    time.sleep(0.05)
+    print('working', flush=True)
+"""
+
+
+def test_ctrl_z_lets_the_processes_come_to_rest_and_suspends_them() -> None:
+    launcher = launcher_of(SLOW_TO_SUSPEND)
+    assert launcher.stdout is not None
+    launcher.send_signal(signal.SIGTSTP)
+    _, status = os.waitpid(launcher.pid, os.WUNTRACED)
+    assert os.WIFSTOPPED(status)
+    launcher.send_signal(signal.SIGCONT)
+    time.sleep(0.3)
+    launcher.terminate()
+    assert launcher.wait(5) == 0
+    screen = launcher.stdout.read()
+    before, after = screen.split("at rest")
+    assert "suspended: robots stop" in before and before.count("working") < 20 and "working" in after
+
+
 def test_children_of_children_end_too() -> None:
     child = f"import subprocess, sys; print(subprocess.Popen([sys.executable, '-c', {FOREVER!r}]).pid, flush=True)"
     _, screen, _ = run(spec("a", child + "; import time; time.sleep(0.5)"))

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from waiting import until
 
 pytestmark = pytest.mark.live
 
@@ -20,6 +21,8 @@ from vla_ros.ros.lifecycle import ManagedNode, spin
 FAULT = sys.argv[1]
 
 class Example(ManagedNode):
+    said = False
+
     def configure(self):
         if FAULT == "configure":
             raise ConfigError("robot.yaml: unknown key")
@@ -33,13 +36,30 @@ class Example(ManagedNode):
             self.broken = RuntimeError("a bug of ours")
 
     def work(self):
+        if FAULT == "moving" and not self.said:
+            self.said = True
+            print("moving", flush=True)
         if FAULT == "work":
             raise RuntimeError("a bug of ours")
         if FAULT == "busy":
             print("busy", flush=True)
             sum(n for n in range(300_000))
 
+    def wind_down(self, reason):
+        if FAULT == "moving":
+            print(reason, flush=True)
+            self.turns = 0
+
+    @property
+    def at_rest(self):
+        if FAULT != "moving":
+            return True
+        self.turns += 1
+        return self.turns > 5
+
     def deactivate(self):
+        if FAULT == "moving":
+            print(self.turns, "turns", flush=True)
         print("stopped", flush=True)
 
 spin(lambda: Example("example"), lambda node: node.autostart(), lambda node: node.deactivate())
@@ -64,7 +84,7 @@ def start(ros_domain: int, tmp_path: Path):
         process.communicate()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT])
 @pytest.mark.parametrize("doing", ["none", "busy"])
 def test_a_signal_stops_it_and_the_exit_code_is_zero(start, number, doing):
     process = start(doing)
@@ -74,6 +94,26 @@ def test_a_signal_stops_it_and_the_exit_code_is_zero(start, number, doing):
     process.send_signal(number)
     out, error = process.communicate(timeout=5)
     assert (process.returncode, out.replace("busy\n", ""), error) == (0, "stopped\n", "")
+
+
+def test_what_moves_comes_to_rest_before_it_is_stopped(start):
+    process = start("moving")
+    assert process.stdout.readline() + process.stdout.readline() == "active\nmoving\n"
+    process.send_signal(signal.SIGTERM)
+    out, _ = process.communicate(timeout=5)
+    assert (process.returncode, out) == (0, "the process is asked to end\n6 turns\nstopped\n")
+
+
+def test_ctrl_z_suspends_it_when_it_has_come_to_rest(start):
+    process = start("moving")
+    assert process.stdout.readline() + process.stdout.readline() == "active\nmoving\n"
+    process.send_signal(signal.SIGTSTP)
+    until(lambda: Path(f"/proc/{process.pid}/stat").read_text().split(")")[1].split()[0] == "T", 5, "suspension")
+    assert process.stdout.readline() == "the process is suspended (Ctrl-Z)\n"
+    process.send_signal(signal.SIGCONT)
+    process.send_signal(signal.SIGTERM)
+    out, _ = process.communicate(timeout=5)
+    assert (process.returncode, out) == (0, "the process is asked to end\n6 turns\nstopped\n")
 
 
 @pytest.mark.parametrize("place", ["work", "thread"])

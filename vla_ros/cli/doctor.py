@@ -125,7 +125,7 @@ def _models() -> Finding:
 
 
 def _script(name: str, script: str, advice: str) -> Finding:
-    command = [sys.executable, "-c", script]
+    command = [sys.executable, "-P", "-c", script]
     try:
         done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     except subprocess.TimeoutExpired:

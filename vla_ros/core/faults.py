@@ -9,6 +9,7 @@ from vla_ros.core.kinematics import Workspace
 from vla_ros.core.limits import Limits, Positions
 from vla_ros.core.mover import Mover
 from vla_ros.core.robot import RobotSpec
+from vla_ros.core.text import listed
 from vla_ros.core.types import NS_PER_S, ActionChunk
 
 STOP_PIECES = 4  # places on the way to a stop at which the tool is looked for
@@ -83,7 +84,7 @@ class Faults:
         """What is wrong with a chunk, wherever the robot is: other joints, not finite, out of limits or workspace."""
         names = self._limits.names
         if chunk.names != names:
-            return f"the plan is for the joints {', '.join(chunk.names)}; the robot's are {', '.join(names)}"
+            return f"the plan is for the joints {listed(chunk.names)}; the robot's are {listed(names)}"
         broken = self._limits.not_finite(chunk.actions)
         return f"the plan is {broken}" if broken is not None else self.of_place(chunk.actions)
 

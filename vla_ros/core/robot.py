@@ -37,6 +37,8 @@ class RobotSpec:
 
     joints: D of them; the order of states and actions everywhere inside.
     command: where the joints' commands go; gripper_command, where given, takes the joints of kind gripper.
+    several_joint_state_publishers: arm although two publishers name the same joint on joint_states_topic. Without it
+        that refuses arming, as one of them may be wrong.
     workspace: where the tool may be; anywhere without it.
     """
 
@@ -47,6 +49,7 @@ class RobotSpec:
     gripper_command: CommandSpec | None = None
     joint_states_topic: str = "/joint_states"
     instruction_topic: str = "/instruction"
+    several_joint_state_publishers: bool = False
     sync: SyncSpec = field(default_factory=SyncSpec)
     guard: GuardSpec = field(default_factory=GuardSpec)
     workspace: WorkspaceSpec | None = None

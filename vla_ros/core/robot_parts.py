@@ -93,7 +93,7 @@ class JointSpec:
 
 @dataclass(frozen=True, slots=True)
 class CommandSpec:
-    """Where commands go, as which message, and how often [Hz].
+    """Where commands go, as which message, and how often [Hz]; a gripper's no faster than the arm's.
 
     interface: what the numbers of a Float64MultiArray are: positions, or velocities per s. Velocities are those of the
         commanded motion and lead back to it from where the robot is; a stop ramps them down to zero.
@@ -151,6 +151,8 @@ class GuardSpec:
     limit_tolerance: a plan further outside the limits than this is a fault; below it is clamped.
     max_jump: a plan that starts further from the measured position (arm joints) is a fault.
     max_following_error: a robot whose arm joints are further from what they were told is a fault: it does not follow.
+    dead_man_s: an armed robot goes on only while std_msgs/Empty comes on the topic `alive` (beside the commander) at
+        least this often [s], and arming needs it; 0 asks for none.
     reading_slack: how much further than `max_velocity` allows a joint's reading may be from the one before it (a tenth
         of the joint's range at the most); one further off is not believed, and is a fault.
     gripper_hold: what a stop holds a gripper at; "commanded" keeps its grip on what it carries.
@@ -163,12 +165,13 @@ class GuardSpec:
     limit_tolerance: float = 0.1
     max_jump: float = 0.5
     max_following_error: float = 0.25
+    dead_man_s: float = 0.0
     reading_slack: float = 0.05
     gripper_hold: Literal["measured", "commanded"] = "measured"
 
     def __post_init__(self) -> None:
         for name in ("plan_timeout_s", "joint_state_timeout_s", "max_jump", "max_following_error", "reading_slack"):
             positive(name, getattr(self, name))
-        for name in ("position_margin", "limit_tolerance", "resume_within_s"):
+        for name in ("position_margin", "limit_tolerance", "resume_within_s", "dead_man_s"):
             if getattr(self, name) < 0:
                 raise ConfigError(f"{name} must be >= 0, got {getattr(self, name)}")

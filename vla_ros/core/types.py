@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vla_ros.core.errors import ContractError
+from vla_ros.core.text import listed
 
 Frames = NDArray[np.uint8]  # (T, H, W, 3) RGB
 Vector = NDArray[np.float32]
@@ -66,7 +67,7 @@ class ActionChunk:
         if self.actions.ndim != 2 or self.actions.shape[0] == 0 or self.actions.shape[1] != len(self.names):
             raise ContractError(
                 f"chunk actions have shape {self.actions.shape}; right would be (H >= 1, {len(self.names)}), "
-                f"one column for each of {', '.join(self.names)}"
+                f"one column for each of {listed(self.names)}"
             )
         if self.step_ns <= 0:
             raise ContractError(f"chunk step_ns is {self.step_ns}; right would be > 0")

@@ -14,7 +14,8 @@ from vla_ros.core.errors import ConfigError, did_you_mean
 def executable_command(package: str, executable: str, environment: Mapping[str, str]) -> tuple[str, ...]:
     """The command line that starts `executable` of `package`, without ROS arguments."""
     if package == "vla_ros":
-        return (sys.executable, "-m", _own_module(executable))
+        # -P: the folder that the user happens to be in is no place to import modules from.
+        return (sys.executable, "-P", "-m", _own_module(executable))
     prefixes = environment.get("AMENT_PREFIX_PATH", "").split(os.pathsep)
     for prefix in filter(None, prefixes):
         path = Path(prefix) / "lib" / package / executable

@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from vla_ros.core.checks import topic
 from vla_ros.core.errors import ConfigError, did_you_mean
 from vla_ros.launcher.commands import executable_command
 from vla_ros.launcher.entities import Arg, Condition, Entity, Include, Let, Node, Param, SetEnv, read_entities
@@ -113,7 +114,7 @@ def _process(node: Node, scope: Scope) -> ProcessSpec:
     if name:
         ros += ["-r", f"__node:={name}"]
     if node.namespace is not None:
-        ros += ["-r", f"__ns:=/{expand(node.namespace, scope).strip('/')}"]
+        ros += ["-r", f"__ns:={_namespace(expand(node.namespace, scope))}"]
     for param in node.params:
         ros += _parameter(param, scope)
     for source, target in node.remaps:
@@ -127,6 +128,14 @@ def _process(node: Node, scope: Scope) -> ProcessSpec:
         shutdown_on_exit=node.shutdown_on_exit,
         emulate_tty=node.emulate_tty,
     )
+
+
+def _namespace(text: str) -> str:
+    """Absolute; `/` where the text is empty."""
+    name = text.strip("/")
+    if name:
+        topic(name)  # the same rules
+    return f"/{name}"
 
 
 def _parameter(param: Param, scope: Scope) -> list[str]:

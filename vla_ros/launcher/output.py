@@ -50,7 +50,7 @@ class Screen:
         try:
             self._stream.write(text)
             self._stream.flush()
-        except (BrokenPipeError, ValueError):  # nobody reads any more; the processes still have to end in order
+        except (OSError, ValueError):  # a pipe or a terminal that is gone; the processes still have to end in order
             self._stream = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
 
 

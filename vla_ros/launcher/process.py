@@ -13,6 +13,7 @@ import subprocess
 import termios
 import threading
 from contextlib import suppress
+from pathlib import Path
 
 from vla_ros.core.errors import ConfigError
 from vla_ros.launcher.evaluation import ProcessSpec
@@ -62,6 +63,14 @@ class ChildProcess:
         """Send a signal to the whole process group."""
         with suppress(ProcessLookupError):
             os.killpg(self.pid, number)
+
+    @property
+    def is_suspended(self) -> bool:
+        """Whether it has stopped for SIGTSTP or SIGSTOP, or has ended."""
+        try:
+            return Path(f"/proc/{self.pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] in "TZX"
+        except OSError:
+            return True
 
     def join(self, timeout_s: float) -> None:
         """Collect the exit code and let the last output reach the screen."""

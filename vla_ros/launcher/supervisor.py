@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import time
 from collections.abc import Iterator, Sequence
@@ -13,13 +14,19 @@ from vla_ros.launcher.output import Screen
 from vla_ros.launcher.process import ChildProcess
 
 GRACE_S = 5.0
+SUSPEND_S = 1.5  # for a node to bring its robot to rest before it is suspended
+ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 AGAIN_S = 0.5  # a terminal and a wrapper may both pass on one Ctrl-C; a second that is meant comes later
 POLL_S = 0.02
 LABEL = "launch"
 
 
 class Supervisor:
-    """Runs processes until all have ended, one with `on_exit: shutdown` has, or a signal says so."""
+    """Runs processes until all have ended, one with `on_exit: shutdown` has, or a signal says so.
+
+    Whatever signal ends the launch, the processes get SIGTERM: of a closed terminal's SIGHUP most programs die without
+    a last word. Ctrl-Z (SIGTSTP) suspends them first, each when it is ready, and then the launcher; `fg` wakes all.
+    """
 
     def __init__(self, specs: Sequence[ProcessSpec], screen: Screen, grace_s: float = GRACE_S) -> None:
         self._specs = specs
@@ -27,6 +34,7 @@ class Supervisor:
         self._grace_s = grace_s
         self._running: list[ChildProcess] = []
         self._signals: list[tuple[int, float]] = []  # and when they came [s]
+        self._suspensions: list[int] = []
         self._exit_code = 0
 
     def run(self) -> int:
@@ -34,11 +42,9 @@ class Supervisor:
         with self._signals_caught():
             try:
                 self._start()
-                reason = self._watch()
-            except BaseException:
-                self._stop(signal.SIGTERM)
-                raise
-            self._stop(reason)
+                self._watch()
+            finally:
+                self._stop()
         return self._exit_code
 
     def _start(self) -> None:
@@ -49,31 +55,48 @@ class Supervisor:
             self._running.append(child)
             self._screen.line(LABEL, f"{spec.label} started, pid {child.pid}")
 
-    def _watch(self) -> int:
-        """Wait until it is time to end; returns the signal to end with."""
-        while self._running:
-            if self._signals:
-                return self._signals[0][0]
-            for child in self._ended():
-                if self._note_end(child):
-                    return signal.SIGTERM
+    def _watch(self) -> None:
+        """Wait until it is time to end."""
+        while self._running and not self._signals:
+            if any([self._note_end(child) for child in self._ended()]):
+                return
+            if self._suspensions:
+                self._suspend()
             time.sleep(POLL_S)
-        return signal.SIGTERM
+
+    def _suspend(self) -> None:
+        """Suspend all, and ourselves; go on when somebody continues us."""
+        self._screen.line(LABEL, "suspended: robots stop; `fg` wakes the nodes, and each robot has to be armed again")
+        for child in self._running:
+            child.signal(signal.SIGTSTP)
+        until_s = time.monotonic() + SUSPEND_S
+        while time.monotonic() < until_s and not all(child.is_suspended for child in self._running):
+            time.sleep(POLL_S)
+        if self._signals:
+            return  # asked to end meanwhile
+        for child in self._running:  # nobody would read what those print that go on
+            child.signal(signal.SIGSTOP)
+        os.kill(os.getpid(), signal.SIGSTOP)
+        self._suspensions.clear()
+        for child in self._running:
+            child.signal(signal.SIGCONT)
 
     def _note_end(self, child: ChildProcess) -> bool:
         """Record a process that ended by itself; true where the launch ends with it."""
         code = child.poll() or 0
         if code:
-            self._screen.line(LABEL, f"{child.spec.label} died: exit code {code}")
+            rest = "; the launch ends with it" if child.spec.shutdown_on_exit else ""
+            self._screen.line(LABEL, f"{child.spec.label} died: exit code {code}{rest}")
             self._exit_code = self._exit_code or code
         elif not child.spec.shutdown_on_exit:
             self._screen.line(LABEL, f"{child.spec.label} ended")
         return child.spec.shutdown_on_exit
 
-    def _stop(self, number: int) -> None:
+    def _stop(self) -> None:
         """Ask all to end, then insist: after the grace, or at once on a second signal."""
         for child in self._running:
-            child.signal(number)
+            child.signal(signal.SIGTERM)
+            child.signal(signal.SIGCONT)  # what is suspended could not listen
         began_s = time.monotonic()
         while self._running and time.monotonic() < began_s + self._grace_s and not self._insisted(began_s):
             self._ended()
@@ -100,7 +123,13 @@ class Supervisor:
         def note(number: int, _frame: FrameType | None) -> None:
             self._signals.append((number, time.monotonic()))
 
-        before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+        def note_suspension(number: int, _frame: FrameType | None) -> None:
+            self._suspensions.append(number)
+
+        handlers = dict.fromkeys(ENDING, note) | {signal.SIGTSTP: note_suspension}
+        if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:  # `nohup`: a closed terminal is no reason
+            del handlers[signal.SIGHUP]
+        before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
         try:
             yield
         finally:

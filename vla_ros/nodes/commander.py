@@ -12,13 +12,12 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
-from rclpy.clock import JumpThreshold
+from rclpy.clock import Clock, ClockType, JumpThreshold
 from rclpy.duration import Duration
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Empty
-from std_srvs.srv import Trigger
+from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import JointTrajectory
 
 from vla_ros.core.commander import Commander
@@ -26,22 +25,30 @@ from vla_ros.core.errors import ContractError, MessageError
 from vla_ros.core.execution import blend_of
 from vla_ros.core.guard import Mode, Verdict
 from vla_ros.core.robot import load_robot
+from vla_ros.core.text import listed, shorten
 from vla_ros.core.timing import CpuMeter, LatencyStats, RateMeter
 from vla_ros.core.types import NS_PER_S
+from vla_ros.ros import dead_man
+from vla_ros.ros.arm_requests import ArmRequests
+from vla_ros.ros.aside import Aside
 from vla_ros.ros.clock_watch import ClockWatch
 from vla_ros.ros.control_loop import ControlLoop
-from vla_ros.ros.convert import COMMAND_TYPES, command_message, joint_state_to_array, to_ns, trajectory_to_chunk
+from vla_ros.ros.convert import is_foreign, joint_state_to_array, joints_named, to_ns, trajectory_to_chunk
+from vla_ros.ros.dead_man import DeadMan
 from vla_ros.ros.diagnostics import ERROR, OK, WARN, Diagnostics, Report, status
-from vla_ros.ros.lifecycle import ManagedNode, spin
+from vla_ros.ros.lifecycle import REST_S, ManagedNode, spin
+from vla_ros.ros.outputs import Outputs
 from vla_ros.ros.parameters import declare, parameter
-from vla_ros.ros.qos import COMMAND, EVENTS, SENSOR, actuation
+from vla_ros.ros.qos import COMMAND, EVENTS, SIGN_OF_LIFE, STATES
+from vla_ros.ros.rivals import Crowd, Rivals
 from vla_ros.ros.scheduling import take_priority
+from vla_ros.ros.stop_listener import StopListener
 
 # Right after a reader joins, DDS may leave it without best-effort messages for a third of a second.
-AUTO_ARM_AFTER_S = 1.0
-REST_WITHIN_S = (
-    1.0  # a stop within the limits of any robot takes half of it; an arm that does not follow, a little more
-)
+AUTO_ARM_AFTER_S, AUTO_ARM_EVERY_S = 1.0, 0.1
+EXTRA_S = 0.05  # between two commands out of turn: a flood of plans must not become a flood of commands
+BEAT_S, LOOK_S = 0.05, 0.5
+LOOP, CALLBACKS = "the control loop", "the callbacks"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +76,12 @@ class CommanderNode(ManagedNode):
         self.parameters = declare(self, Parameters)
         self._heard: list[Any] = []
         self._served: list[Any] = []
-        self._outputs: list[Any] = []
+        self._timers: list[Any] = []
+        self._outputs: Outputs | None = None
+        self._aside: Aside | None = None
         self._diagnostics: Diagnostics | None = None
         self._loop: ControlLoop | None = None
+        self._requests = ArmRequests(f"{self.get_fully_qualified_name()}/lock_out false")
         self._lock = threading.RLock()  # over the commander and its figures: the control loop has its own thread
 
     def configure(self) -> None:
@@ -84,12 +94,11 @@ class CommanderNode(ManagedNode):
         self._meters = {"joint_states": RateMeter(), "chunk": RateMeter()}
         self._latency = {name: LatencyStats() for name in ("chunk_ms", "first_command_ms", "period_ms")}
         self._ticked_s, self._load = math.nan, CpuMeter()
+        self._extra_s, self._auto_armed_s, self._stops = -math.inf, -math.inf, 0
+        self._told = (self._commander.guard.mode, False)
+        self._foreign, self._foreign_names = 0, ""
         self._refused, self._last_refusal = 0, {"joint_states": "", "chunk": ""}  # apart: either may hide the other
-        rate_hz = self._robot.command.rate_hz
-        for spec, columns in self._robot.outputs:  # one by one: `cleanup` must know those that were made
-            publisher = self.create_publisher(COMMAND_TYPES[spec.type], spec.topic, actuation(rate_hz))
-            names = [self._robot.joint_names[column] for column in columns]
-            self._outputs.append((spec, names, np.array(columns, dtype=np.intp), publisher))
+        self._outputs = Outputs(self, self._robot, self.parameters.dry_run)
         self._timing = self.create_publisher(DiagnosticStatus, "~/timing", EVENTS)
         self._diagnostics = Diagnostics(self, self._report)
         threshold = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True)
@@ -98,9 +107,29 @@ class CommanderNode(ManagedNode):
                                        lambda: self._commander.guard.seen)  # fmt: skip
         listen, serve = self.create_subscription, self.create_service
         self._heard.append(listen(JointTrajectory, "action_chunk", self._on_chunk, COMMAND))
-        self._heard.append(listen(JointState, self._robot.joint_states_topic, self._on_joint_state, SENSOR))
-        self._heard.append(listen(Empty, "stop", self._on_stop_topic, COMMAND))
-        self._served = [serve(Trigger, "~/arm", self._on_arm), serve(Trigger, "~/stop", self._on_stop)]
+        self._heard.append(listen(JointState, self._robot.joint_states_topic, self._on_joint_state, STATES))
+        self._dead_man = DeadMan(self.resolve_topic_name(dead_man.TOPIC), self._robot.guard.dead_man_s)
+        self._heard.append(listen(Empty, dead_man.TOPIC, lambda _: self._dead_man.heard(), SIGN_OF_LIFE))
+        self._aside = Aside(self, self._break)
+        self._stop_listener = StopListener(self, self._aside, self._stop_asked)
+        self._rivals = self._look_for(self._aside, self._outputs)
+        self._served = [
+            serve(Trigger, "~/arm", self._on_arm), serve(Trigger, "~/stop", self._on_stop),
+            serve(SetBool, "~/lock_out", self._on_lock_out),
+        ]  # fmt: skip
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        for period_s, callback in ((BEAT_S, self._beat), (LOOK_S, self._look_around)):
+            self._timers.append(self.create_timer(period_s, callback, clock=steady))
+
+    def _look_for(self, aside: Aside, outputs: Outputs) -> Rivals:
+        chunks = Crowd(self, aside, self.resolve_topic_name("action_chunk"), JointTrajectory, "plans",
+                       lambda _: ("plans",))  # fmt: skip
+        crowds = [chunks]
+        if not self._robot.several_joint_state_publishers:
+            names = self._robot.joint_names
+            topic = self.resolve_topic_name(self._robot.joint_states_topic)
+            crowds.append(Crowd(self, aside, topic, JointState, "{}", lambda message: joints_named(message, names)))
+        return Rivals(self, outputs.topics, crowds, armed=[chunks])
 
     def activate(self) -> None:
         """Start the control loop; still disarmed."""
@@ -108,14 +137,34 @@ class CommanderNode(ManagedNode):
         self._activated_s = time.monotonic()
         self._loop = ControlLoop(self, self._period_ns / NS_PER_S, self._control)
 
-    def deactivate(self) -> None:
-        """Bring to rest what moves, then send nothing more."""
+    def wind_down(self, reason: str) -> None:
+        """Stop an armed robot; the control loop goes on until it is at rest."""
         if self._loop is not None:
-            self._loop.close()
+            self._stop_asked(reason)
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether the last commands moved nothing, and the drivers have them."""
+        if self._loop is None or self._outputs is None:
+            return True
+        with self._lock:
+            resting = self._commander.at_rest
+        if resting:
+            self._outputs.flush()
+        return resting
+
+    def deactivate(self) -> None:
+        """Bring to rest what moves, and send nothing more."""
+        if self._loop is None or self._outputs is None:
+            return
+        self._loop.close()
+        self._come_to_rest("the commander is shutting down")
+        with self._lock:
+            self._commander.disarm()
             self._loop = None
-            self._come_to_rest("the commander is shutting down")
-            with self._lock:
-                self._commander.disarm()
+            self._told = (Mode.DISARMED, False)
+            self._requests.rest(LOOP)
+        self._outputs.flush()
 
     def _come_to_rest(self, reason: str) -> None:
         """A whole stop, by the wall clock: where simulated time stands still, or nothing else ticks any more."""
@@ -123,29 +172,37 @@ class CommanderNode(ManagedNode):
             return
         self._commander.stop(reason)
         begin_ns, begin_s, elapsed_s = self._now_ns(), time.monotonic(), 0.0
-        while True:
+        while elapsed_s < REST_S:
             with self._lock:
-                self._publish(self._commander.tick(begin_ns + round(elapsed_s * NS_PER_S)))
-                if self._commander.at_rest or elapsed_s > REST_WITHIN_S:
-                    self._tell()
-                    return
+                self._tick(begin_ns + round(elapsed_s * NS_PER_S))
+                if self._commander.at_rest:
+                    break
             time.sleep(self._period_ns / NS_PER_S)
             elapsed_s = time.monotonic() - begin_s
+        self._requests.rest(CALLBACKS)  # they waited for this
 
     def cleanup(self) -> None:
         """Remove what `configure` made."""
+        for timer in self._timers:
+            self.destroy_timer(timer)
         for subscription in self._heard:
             self.destroy_subscription(subscription)
         for service in self._served:
             self.destroy_service(service)
-        for *_, publisher in self._outputs:
-            self.destroy_publisher(publisher)  # left behind, it would count as a rival of the next one
+        if self._outputs is not None:
+            self._outputs.close()  # left behind, it would count as a rival of the next one
+        if self._aside is not None:
+            self._aside.close()
         if self._diagnostics is not None:
             self.destroy_publisher(self._timing)
             self._diagnostics.close()
             self._jumps.unregister()
             self._clock_watch.close()
-        self._heard, self._served, self._outputs, self._diagnostics = [], [], [], None
+        self._timers, self._heard, self._served = [], [], []
+        self._outputs, self._aside, self._diagnostics = None, None, None
+
+    def _break(self, error: Exception) -> None:
+        self.broken = error
 
     def _now_ns(self) -> int:
         # Where no time is simulated, the node's clock is the system's, and takes twenty times as long to say so.
@@ -156,16 +213,41 @@ class CommanderNode(ManagedNode):
             before_s, self._ticked_s = self._ticked_s, time.monotonic()
             if not math.isnan(before_s):
                 self._latency["period_ms"].add_ns(round((self._ticked_s - before_s) * NS_PER_S))
-            settled = self._ticked_s - self._activated_s > AUTO_ARM_AFTER_S
-            if self.parameters.auto_arm and settled and self._commander.guard.mode is Mode.DISARMED:
-                self._arm()
-            self._tick(periodic=True)
+            if not self._simulated and (pause_s := self._requests.beat(LOOP)):  # simulated time may go slowly
+                self._commander.stop(f"{LOOP} paused for {pause_s:.1f} s")
+            if self._commander.guard.mode is Mode.ARMED and (why := self._dead_man.overdue()):
+                self._commander.stop(why)
+            self._arm_by_itself()
+            self._tick(self._now_ns())
 
-    def _tick(self, *, periodic: bool) -> None:
-        now_ns = self._now_ns()
-        before = self._commander.guard.mode, self._commander.guard.reason
+    def _arm_by_itself(self) -> None:
+        wanted = self.parameters.auto_arm and self._commander.guard.mode is Mode.DISARMED
+        settled = self._ticked_s - self._activated_s > AUTO_ARM_AFTER_S
+        if wanted and settled and self._ticked_s - self._auto_armed_s > AUTO_ARM_EVERY_S:
+            self._auto_armed_s = self._ticked_s
+            self._arm(self._requests.barred())
+
+    def _beat(self) -> None:
+        with self._lock:
+            if pause_s := self._requests.beat(CALLBACKS):
+                self._commander.stop(f"{CALLBACKS} paused for {pause_s:.1f} s")
+
+    def _look_around(self) -> None:
+        reason = self._rivals.look()
+        if reason is not None and self._commander.guard.mode is Mode.ARMED:
+            self._stop(reason)
+
+    def _tick_out_of_turn(self) -> None:
+        """A change, such as a stop or the first command of a plan, need not wait for the control period."""
+        now_s, guard = time.monotonic(), self._commander.guard
+        if self._loop is not None and (guard.mode is not self._told[0] or now_s - self._extra_s > EXTRA_S):
+            self._extra_s = now_s
+            self._tick(self._now_ns(), periodic=False)
+
+    def _tick(self, now_ns: int, *, periodic: bool = True) -> None:
+        assert self._outputs is not None
         verdict = self._commander.tick(now_ns, periodic)
-        self._publish(verdict)
+        self._outputs.publish(verdict, periodic)
         timing = self._commander.timing
         if timing is not None:
             self._latency["chunk_ms"].add_ns(round(timing.chunk_ms * 1e6))
@@ -173,21 +255,22 @@ class CommanderNode(ManagedNode):
             values = {"stamp_ns": timing.stamp_ns, "chunk_ms": timing.chunk_ms,
                       "first_command_ms": timing.first_command_ms}  # fmt: skip
             self._timing.publish(status(self.get_name(), Report(OK, "", values)))
-        if (verdict.mode, verdict.reason) != before:
-            if verdict.mode is Mode.FAULT:
-                self.get_logger().error(f"stopping: {verdict.reason}")
-            self._tell()
+        self._tell_of(verdict)
 
-    def _publish(self, verdict: Verdict) -> None:
-        if verdict.command is None or verdict.velocity is None or self.parameters.dry_run:
+    def _tell_of(self, verdict: Verdict) -> None:
+        """Compared with what was told last: a fault may come with a plan or a service, between two ticks."""
+        if (verdict.mode, bool(verdict.reason)) == self._told:
             return
-        assert verdict.moment_ns is not None  # as the command
-        for spec, names, columns, publisher in self._outputs:
-            values = (verdict.velocity if spec.interface == "velocity" else verdict.command)[columns]
-            publisher.publish(command_message(spec.type, names, values, verdict.moment_ns, self._period_ns))
+        self._told = verdict.mode, bool(verdict.reason)
+        if verdict.mode is Mode.FAULT:
+            self.get_logger().error(f"stopping, and holding still: {shorten(verdict.reason)}")
+        self._tell()
 
     def _on_joint_state(self, message: JointState) -> None:
         now_ns = self._now_ns()
+        if is_foreign(message, self._robot.joint_names):
+            self._foreign, self._foreign_names = self._foreign + 1, listed(message.name)
+            return
         try:
             positions = joint_state_to_array(message, self._robot.joint_names)
         except MessageError as error:
@@ -211,43 +294,67 @@ class CommanderNode(ManagedNode):
             self._meters["chunk"].tick(now_ns)
             refusal = self._commander.on_chunk(chunk, now_ns)
             if refusal is not None:
-                self._last_refusal["chunk"] = f"action chunk refused: {refusal}"
-            if self._loop is not None:
-                self._tick(periodic=False)  # the first command need not wait for the control period
-
-    def _on_stop_topic(self, _: Empty) -> None:
-        self._stop("stop requested on the stop topic")
+                self._last_refusal["chunk"] = f"action chunk refused: {shorten(refusal)}"
+            self._tick_out_of_turn()
 
     def _on_stop(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        self._stop("stop requested")
+        self._stop_asked("stop requested")
         response.success, response.message = True, self._commander.guard.mode.value
         return response
 
+    def _on_lock_out(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
+        with self._lock:
+            self._requests.locked_out = bool(request.data)
+        if request.data:
+            self._stop_asked("locked out")
+        self._tell()
+        response.success, response.message = True, "locked out" if request.data else "released; disarmed until armed"
+        return response
+
+    def _stop_asked(self, reason: str) -> None:
+        """Any thread. Somebody wants the robot to stand still; requests to arm that are under way do not count."""
+        with self._lock:
+            self._requests.stopped()
+            self._stops += 1
+            self._stop(reason)
+
     def _stop(self, reason: str) -> None:
         with self._lock:
+            was = self._commander.guard.mode
             self._commander.stop(reason)
-            if self._loop is not None:
-                self._tick(periodic=False)
+            if self._commander.guard.mode is not was:
+                self._tick_out_of_turn()
             self._tell()
 
     def _on_arm(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        refusal = self._arm()
+        with self._lock:
+            refusal = self._requests.refusal()
+        refusal = self._arm(refusal)
         response.success, response.message = refusal is None, refusal or "armed"
         return response
 
-    def _arm(self) -> str | None:
+    def _arm(self, refusal: str | None) -> str | None:
+        """Arm, unless there is a refusal already. Returns why not, or None."""
+        stops = self._stops
+        refusal = refusal or self._not_ready()
         with self._lock:
-            refusal = self._not_ready() or self._commander.arm(self._now_ns())
+            if refusal is None and stops != self._stops:
+                refusal = "a stop came meanwhile"
+            refusal = f"not armed: {refusal}" if refusal else self._commander.arm(self._now_ns())
+            if refusal is None:
+                self._told = (Mode.ARMED, False)
             self._tell()
-        return refusal
+        return self._explained(refusal)
 
     def _not_ready(self) -> str | None:
         if self._loop is None:
-            return "not armed: the commander is not active"
-        for spec, *_ in self._outputs:
-            if (count := self.count_publishers(spec.topic)) > 1:
-                return f"not armed: {count} publishers on {spec.topic}; right would be this commander alone"
-        return None
+            return "the commander is not active"
+        return self._rivals.refusal() or self._dead_man.overdue()
+
+    def _explained(self, refusal: str | None) -> str | None:
+        if refusal is None or self._meters["joint_states"].count or not self._foreign:
+            return refusal
+        return f"{refusal}; what came on {self._robot.joint_states_topic} names other joints: {self._foreign_names}"
 
     def _tell(self) -> None:
         if self._diagnostics is not None:
@@ -260,8 +367,8 @@ class CommanderNode(ManagedNode):
 
     def _refuse(self, what: str, why: str) -> None:
         self._refused += 1
-        self._last_refusal[what] = why
-        self.get_logger().warning(why, throttle_duration_sec=5.0)
+        self._last_refusal[what] = shorten(why)
+        self.get_logger().warning(shorten(why), throttle_duration_sec=5.0)
 
     def _report(self) -> Report:
         with self._lock:
@@ -270,9 +377,11 @@ class CommanderNode(ManagedNode):
     def _state(self) -> Report:
         guard, now_ns = self._commander.guard, self._now_ns()
         level = {Mode.ARMED: WARN if guard.waiting else OK, Mode.DISARMED: WARN, Mode.FAULT: ERROR}[guard.mode]
+        reason = f"locked out; {guard.reason}" if self._requests.locked_out else guard.reason
         values: dict[str, object] = {
-            "mode": guard.mode.value, "reason": guard.reason, "refused": self._refused,
-            "dry_run": self.parameters.dry_run,
+            "mode": guard.mode.value, "reason": shorten(reason), "refused": self._refused,
+            "dry_run": self.parameters.dry_run, "locked_out": self._requests.locked_out,
+            "joint_states foreign": self._foreign, "stop topic": self._stop_listener.problem(),
             "execution": self.parameters.execution, "tracking failures": guard.tracking_failures,
             "cpu percent": 100 * self._load.share(), "scheduling": self._scheduling,
         }  # fmt: skip
@@ -281,13 +390,17 @@ class CommanderNode(ManagedNode):
             values |= {f"{name} rate_hz": meter.rate_hz(now_ns), f"{name} age_s": meter.age_s(now_ns)}
         for name, stats in self._latency.items():
             values |= {f"{name} p50": stats.quantile_ms(0.5), f"{name} p99": stats.quantile_ms(0.99)}
-        return Report(level, f"{guard.mode.value}: {guard.reason}" if guard.reason else guard.mode.value, values)
+        return Report(level, f"{guard.mode.value}: {shorten(reason)}" if reason else guard.mode.value, values)
+
+
+def _end(node: CommanderNode) -> None:
+    node.deactivate()
+    node.cleanup()
 
 
 def main() -> None:
     """Entry point."""
-    spin(CommanderNode, lambda node: node.autostart() if node.parameters.autostart else None,
-         lambda node: node.deactivate())  # fmt: skip
+    spin(CommanderNode, lambda node: node.autostart() if node.parameters.autostart else None, _end)
 
 
 if __name__ == "__main__":

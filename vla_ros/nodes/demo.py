@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import signal
 import sys
 import time
 from collections import deque
@@ -31,6 +30,7 @@ from vla_ros.ros.clients import ServiceCaller
 from vla_ros.ros.convert import image_to_array, to_ns
 from vla_ros.ros.parameters import declare, parameter
 from vla_ros.ros.qos import EVENTS, LATCHED, SENSOR
+from vla_ros.ros.signals import signals_interrupt
 from vla_ros.ros.spinning import spinning
 from vla_ros.ros.timing import listen_timing
 from vla_ros.sim.tasks import TASKS, instruction_to_task, wordings
@@ -181,7 +181,7 @@ def run(node: DemoNode) -> None:
 
 def main() -> None:
     """Entry point; exit code 0 when every episode ran, whether the robot succeeded or not."""
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # both signals leave time to stop the commander
+    signals_interrupt()  # each of them leaves time to stop the commander
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     code = 0
     try:

@@ -9,9 +9,11 @@ from typing import Any
 from lifecycle_msgs.msg import State, Transition
 from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.srv import SetParameters
+from rclpy.duration import Duration
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 from rclpy.parameter import Parameter
+from rclpy.qos import QoSProfile
 from std_srvs.srv import Trigger
 
 from vla_ros.core.errors import VlaRosError
@@ -22,6 +24,8 @@ POLL_S = 0.002
 class ServiceCaller:
     """Blocking calls for a node whose executor spins in another thread.
 
+    timeout_s: of a call, where it says none. Nobody is served an older request: a commander that wakes must not do what
+        its caller was told had failed.
     triggers: Trigger services to meet at once. On a busy machine the first call of a client that is new may get no
     answer, as the two ends do not find each other at the same moment.
     """
@@ -29,7 +33,10 @@ class ServiceCaller:
     def __init__(self, node: Node, timeout_s: float = 5.0, triggers: Iterable[str] = ()) -> None:
         self._node = node
         self._timeout_s = timeout_s
-        self._clients: dict[str, Any] = {name: node.create_client(Trigger, name) for name in triggers}
+        self._qos = QoSProfile(depth=10, lifespan=Duration(seconds=timeout_s))
+        self._clients: dict[str, Any] = {}
+        for name in triggers:
+            self._client(Trigger, name)
 
     def trigger(self, service: str, timeout_s: float | None = None) -> tuple[bool, str]:
         """Call a std_srvs/Trigger; its success and message."""
@@ -66,7 +73,7 @@ class ServiceCaller:
 
     def _client(self, service_type: Any, service: str) -> Any:
         if service not in self._clients:
-            self._clients[service] = self._node.create_client(service_type, service)
+            self._clients[service] = self._node.create_client(service_type, service, qos_profile=self._qos)
         return self._clients[service]
 
     def _call(self, service_type: Any, service: str, request: Any, timeout_s: float | None = None) -> Any:

@@ -13,8 +13,9 @@ from std_msgs.msg import String
 from vla_ros.core.errors import MessageError
 from vla_ros.core.robot import CameraSpec, RobotSpec
 from vla_ros.core.streams import Synchroniser
+from vla_ros.core.text import shorten
 from vla_ros.core.timing import RateMeter
-from vla_ros.ros.convert import compressed_to_array, image_to_array, joint_state_to_array, to_ns
+from vla_ros.ros.convert import compressed_to_array, image_to_array, is_foreign, joint_state_to_array, to_ns
 
 COMPRESSED = "/compressed"
 JOINT_STATES, INSTRUCTION = "joint_states", "instruction"
@@ -32,7 +33,7 @@ class Source:
 
 class Ingest:
     """Checks messages, counts them and gives them to a synchroniser. `take` never raises: what is wrong is counted
-    in `refused` and named in `last_error`.
+    in `refused` and named in `last_error`. Joint states of other machines (`foreign` counts them) are not wrong.
 
     sources: the topics to listen to, of the cameras `cameras`, joint states and the instruction.
     """
@@ -46,6 +47,7 @@ class Ingest:
         )
         self.meters = {name: RateMeter() for name in (*cameras, JOINT_STATES)}
         self.refused: Counter[str] = Counter()
+        self.foreign = 0
         self.last_error = ""
         self.instruction_error = ""
         self.decode_ms = 0.0  # of the last image: from the message to the array
@@ -70,6 +72,9 @@ class Ingest:
         return self._synchroniser.push_image(camera.name, to_ns(message.header.stamp), frame, now_ns)
 
     def _state(self, message: Any, now_ns: int) -> bool:
+        if is_foreign(message, self._robot.joint_names):
+            self.foreign += 1
+            return False
         positions = joint_state_to_array(message, self._robot.joint_names)
         return self._synchroniser.push_state(to_ns(message.header.stamp), positions, now_ns)
 
@@ -87,7 +92,7 @@ class Ingest:
     def _refuse(self, source: Source, why: str) -> None:
         who = f"camera '{source.name}': " if source.camera else ""  # some checks say it themselves
         self.refused[source.name] += 1
-        self.last_error = who + why.removeprefix(who)
+        self.last_error = shorten(who + why.removeprefix(who))
 
 
 def _camera_source(camera: CameraSpec) -> Source:

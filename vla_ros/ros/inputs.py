@@ -12,7 +12,7 @@ from vla_ros.core.robot import RobotSpec
 from vla_ros.core.streams import Synchroniser
 from vla_ros.core.types import NS_PER_S
 from vla_ros.ros.ingest import INSTRUCTION, JOINT_STATES, Ingest, Source
-from vla_ros.ros.qos import LATCHED, SENSOR
+from vla_ros.ros.qos import LATCHED, SENSOR, STATES
 
 
 class Inputs(Ingest):
@@ -45,10 +45,11 @@ class Inputs(Ingest):
         found: dict[str, object] = {}
         for name, meter in self.meters.items():
             found[f"{name} rate_hz"], found[f"{name} age_s"] = meter.rate_hz(now_ns), meter.age_s(now_ns)
-        return found | {f"{name} refused": count for name, count in self.refused.items()}
+        found |= {f"{name} refused": count for name, count in self.refused.items()}
+        return found | ({"joint_states foreign": self.foreign} if self.foreign else {})
 
     def _subscribe(self, source: Source) -> Any:
-        qos = LATCHED if source.name == INSTRUCTION else SENSOR
+        qos = {INSTRUCTION: LATCHED, JOINT_STATES: STATES}.get(source.name, SENSOR)
         return self._node.create_subscription(source.kind, source.topic, partial(self._on_message, source), qos)
 
     def _on_message(self, source: Source, message: Any) -> None:

@@ -6,8 +6,10 @@ import gc
 import os
 import signal
 import sys
+import time
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, NoReturn
 
 import rclpy
@@ -18,8 +20,12 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from vla_ros.core.errors import VlaRosError
+from vla_ros.ros.signals import signals_ask, signals_ignored, signals_interrupt, suspension_asks
+
+__all__ = ["USER_ERROR", "ManagedNode", "signals_ask", "spin"]
 
 USER_ERROR = 2
+REST_S = 1.0  # a controlled stop takes half of it; an arm that does not follow, a little more
 
 
 class ManagedNode(LifecycleNode):
@@ -43,6 +49,15 @@ class ManagedNode(LifecycleNode):
 
     def deactivate(self) -> None:
         """Cease to work; nothing moves after it."""
+
+    def wind_down(self, reason: str) -> None:
+        """Begin to bring to rest what moves; the node goes on hearing until `at_rest`. Called before a signal ends or
+        suspends the process."""
+
+    @property
+    def at_rest(self) -> bool:
+        """Whether nothing that this node moves is in motion, and whoever moves it has been told."""
+        return True
 
     def cleanup(self) -> None:
         """Give back what `configure` took."""
@@ -101,19 +116,11 @@ class ManagedNode(LifecycleNode):
         return TransitionCallbackReturn.SUCCESS
 
 
-def signals_ask() -> list[int]:
-    """From now on SIGINT and SIGTERM raise nothing; a list that their numbers are added to."""
-    asked: list[int] = []
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda given, _: asked.append(given))
-    return asked
-
-
 def spin(make: Callable[[], Node], start: Callable[[Any], None], stop: Callable[[Any], None]) -> None:
-    """Run one node until SIGINT, SIGTERM or `rclpy.shutdown`, then `stop` it. Ends the process: 0, or 2 for an error
-    that the user can mend, said in one line. After any other error too the node is stopped first, and then reported."""
-    for number in (signal.SIGTERM, signal.SIGINT):  # a shell's background jobs are born deaf to SIGINT
-        signal.signal(number, signal.default_int_handler)
+    """Run one node until SIGINT, SIGTERM, SIGHUP, SIGQUIT or `rclpy.shutdown`, then `stop` it. Ends the process: 0, or
+    2 for an error that the user can mend, said in one line. After any other error too the node is stopped first, and
+    then reported. SIGTSTP suspends the process once the node is at rest."""
+    signals_interrupt()
     rclpy.init(signal_handler_options=SignalHandlerOptions.NO)  # our handlers leave time to stop the robot
     node, executor, code = None, None, 0
     try:
@@ -122,10 +129,16 @@ def spin(make: Callable[[], Node], start: Callable[[Any], None], stop: Callable[
         executor = EventsExecutor()
         executor.add_node(node)
         asked = signals_ask()  # one that is raised within the executor's own code comes out of it as another error
+        suspended = suspension_asks()
         while rclpy.ok() and not asked:
             executor.spin_once(timeout_sec=0.05)
             if isinstance(node, ManagedNode) and node.broken is not None:
                 raise node.broken
+            if suspended:
+                _rest(node, executor, "the process is suspended (Ctrl-Z)")
+                os.kill(os.getpid(), signal.SIGSTOP)
+                suspended.clear()
+        _rest(node, executor, "the process is asked to end")
     except VlaRosError as error:
         name = node.get_name() if node is not None else "vla_ros"
         print(f"{name}: error: {error}", file=sys.stderr)
@@ -133,8 +146,7 @@ def spin(make: Callable[[], Node], start: Callable[[Any], None], stop: Callable[
     except (KeyboardInterrupt, ExternalShutdownException):
         pass
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not cut the stop short
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        signals_ignored()  # a second Ctrl-C must not cut the stop short
         if node is not None:
             stop(node)
             node.destroy_node()
@@ -145,6 +157,16 @@ def spin(make: Callable[[], Node], start: Callable[[Any], None], stop: Callable[
     _end(code)
 
 
+def _rest(node: Node, executor: EventsExecutor, reason: str) -> None:
+    """Let the node come to rest while it still hears what it measures."""
+    if not isinstance(node, ManagedNode):
+        return
+    node.wind_down(reason)
+    until_s = time.monotonic() + REST_S
+    while rclpy.ok() and node.broken is None and not node.at_rest and time.monotonic() < until_s:
+        executor.spin_once(timeout_sec=0.01)
+
+
 def _end(code: int) -> NoReturn:
     """At once: all is stopped and closed by now, and Python's own end takes torch apart for seconds.
 
@@ -152,6 +174,7 @@ def _end(code: int) -> NoReturn:
     """
     gc.collect()
     rclpy.get_default_context().destroy()
-    sys.stdout.flush()
-    sys.stderr.flush()
+    with suppress(OSError, ValueError):  # of a terminal that is gone
+        sys.stdout.flush()
+        sys.stderr.flush()
     os._exit(code)

@@ -1,0 +1,106 @@
+"""Others that want what the commander wants, or say what its robot says: on its command topics, beside the policy, and
+on the topic of joint states. Names are compared resolved: rclpy's own graph queries do not remap."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+from rclpy.node import Node
+
+from vla_ros.core.text import listed
+from vla_ros.ros.aside import Aside
+from vla_ros.ros.qos import CROWD
+from vla_ros.ros.talkers import Talkers
+
+UNKNOWN = "_NODE_NAME_UNKNOWN_"  # rmw's word for it
+LISTEN_S = 1.0  # until it is known who talks
+BREATH_S = 0.002  # between two messages: a flood must not take the control loop's time
+
+
+class Crowd:
+    """One topic: as long as it has several publishers, listens to find out who says what.
+
+    topic: as others see it. what: what a publisher must be alone with, for messages.
+    keys: the keys that a message names, for example joints; two publishers may name different ones.
+    """
+
+    def __init__(
+        self, node: Node, aside: Aside, topic: str, kind: Any, what: str, keys: Callable[[Any], Iterable[str]]
+    ) -> None:
+        self._node, self._aside, self.topic, self._kind, self._what = node, aside, topic, kind, what
+        self._keys = keys
+        self._talkers, self._subscription, self._since_s = Talkers(), None, 0.0
+
+    def look(self) -> None:
+        """Listen, or cease to; call now and then."""
+        several = self._node.count_publishers(self.topic) > 1
+        if several and self._subscription is None:
+            self._talkers, self._since_s = Talkers(), time.monotonic()
+            self._subscription = self._aside.listen(self._kind, self.topic, self._heard, CROWD)
+        elif not several and self._subscription is not None:
+            self._aside.forget(self._subscription)
+            self._subscription = None
+
+    def rivalry(self) -> str | None:
+        """Who says the same thing twice; None where nobody does."""
+        if self._subscription is None or (key := self._talkers.doubled(time.monotonic())) is None:
+            return None
+        what = self._what.format(key)
+        return f"several publishers of {what} on {self.topic} (publishers: {publishers(self._node, self.topic)})"
+
+    def refusal(self) -> str | None:
+        """Why nobody should arm now."""
+        self.look()
+        if self._subscription is not None and time.monotonic() < self._since_s + LISTEN_S:
+            return f"several publishers on {self.topic}; finding out who says what, ask again in a second"
+        return self.rivalry()
+
+    def _heard(self, message: Any, info: Any) -> None:
+        self._talkers.heard(info, self._keys(message), time.monotonic())
+        time.sleep(BREATH_S)
+
+
+class Rivals:
+    """All of a commander's rivals. commands: its command topics, resolved, one a publisher of its own; none in dry-run.
+
+    crowds: topics where two publishers must not say the same thing.
+    armed_crowds: those of them where that stops an armed robot.
+    """
+
+    def __init__(self, node: Node, commands: Sequence[str], crowds: Sequence[Crowd], armed: Sequence[Crowd]) -> None:
+        self._node, self._commands, self._crowds, self._armed = node, Counter(commands), crowds, armed
+
+    def refusal(self) -> str | None:
+        """Why nobody should arm now; None where nothing is in the way."""
+        return self._on_commands() or _first(crowd.refusal() for crowd in self._crowds)
+
+    def look(self) -> str | None:
+        """Why an armed robot should stop; call once or twice a second."""
+        for crowd in self._crowds:
+            crowd.look()
+        return self._on_commands() or _first(crowd.rivalry() for crowd in self._armed)
+
+    def _on_commands(self) -> str | None:
+        for topic, own in self._commands.items():
+            if (count := self._node.count_publishers(topic)) > own:
+                who = publishers(self._node, topic)
+                return f"{count} publishers on {topic} ({who}); this commander must be alone there"
+        return None
+
+
+def publishers(node: Node, topic: str) -> str:
+    """The nodes that publish on a resolved topic, for people."""
+    return listed([_name(one) for one in node.get_publishers_info_by_topic(topic)])
+
+
+def _name(publisher: Any) -> str:
+    if publisher.node_name == UNKNOWN:
+        return "a node that has not told its name"
+    return f"{publisher.node_namespace.rstrip('/')}/{publisher.node_name}"
+
+
+def _first(reasons: Iterable[str | None]) -> str | None:
+    return next((reason for reason in reasons if reason is not None), None)
