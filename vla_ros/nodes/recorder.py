@@ -17,10 +17,10 @@ from vla_ros.bags.topics import PREDICTIONS, recorded_topics
 from vla_ros.bags.writer import Channel, Format, fresh_path
 from vla_ros.core.errors import MessageError
 from vla_ros.core.robot import load_robot
-from vla_ros.ros.convert import message_class
 from vla_ros.ros.diagnostics import ERROR, OK, Diagnostics, Report
 from vla_ros.ros.graph import listening, offered
 from vla_ros.ros.lifecycle import ManagedNode, spin
+from vla_ros.ros.message_types import message_class
 from vla_ros.ros.parameters import declare, parameter
 from vla_ros.ros.qos import LATCHED
 

@@ -21,8 +21,9 @@ from vla_ros.bags.schedule import Lateness, Player
 from vla_ros.bags.topics import replayed_topics
 from vla_ros.core.errors import MessageError, VlaRosError
 from vla_ros.core.robot import load_robot
-from vla_ros.ros.convert import message_class, to_time
+from vla_ros.ros.convert import to_time
 from vla_ros.ros.lifecycle import spin
+from vla_ros.ros.message_types import message_class
 from vla_ros.ros.parameters import declare, parameter
 from vla_ros.ros.scheduling import take_priority
 

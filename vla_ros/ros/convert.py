@@ -6,7 +6,6 @@ Every function from a message raises MessageError where the message does not hol
 from __future__ import annotations
 
 import array
-import importlib
 import io
 from collections.abc import Sequence
 from itertools import pairwise
@@ -23,6 +22,7 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from vla_ros.core.errors import MessageError
 from vla_ros.core.types import NS_PER_S, ActionChunk
+from vla_ros.ros.message_types import message_class
 
 MAX_PIXELS = 16_000_000
 MAX_COMPRESSED_BYTES = 64_000_000
@@ -198,15 +198,6 @@ def command_to_array(message: Any, names: Sequence[str]) -> NDArray[np.float64]:
 def _floats(values: ArrayLike) -> array.array[float]:
     """What rclpy takes as it is; of a list it would look at every number."""
     return array.array("d", np.asarray(values, dtype=np.float64).tobytes())
-
-
-def message_class(name: str) -> Any:
-    """The class of a type such as std_msgs/msg/String; MessageError where it is not installed."""
-    try:
-        package, kind, short = name.split("/")
-        return getattr(importlib.import_module(f"{package}.{kind}"), short)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise MessageError(f"the type {name} is not installed here") from error
 
 
 def deserialize(data: bytes, name: str) -> Any:
