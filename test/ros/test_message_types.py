@@ -28,7 +28,7 @@ def test_installed_messages_are_found() -> None:
      "STD_MSGS/msg/String", "stdé/msg/X", "vla_ros/msg/X", "numpy/msg/X", "std_msgs/msg/Dict", "std_msgs/msg/Moon"],
 )  # fmt: skip
 def test_what_is_no_installed_message_is_refused(name: str) -> None:
-    with pytest.raises(MessageError, match="not installed here|not a message type"):
+    with pytest.raises(MessageError, match=r"not installed here|not a message type"):
         message_class(name)
     assert "this" not in sys.modules and "antigravity" not in sys.modules
 
