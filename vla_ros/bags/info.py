@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from vla_ros.bags.naming import absolute
 from vla_ros.bags.reader import CDR, Bag, BagError, decode
+from vla_ros.bags.topics import by_contract, contract_topics
 from vla_ros.core.robot import RobotSpec
 from vla_ros.core.types import NS_PER_S
 
@@ -54,11 +56,8 @@ def inspect(bag: Bag) -> tuple[TopicInfo, ...]:
 
 def missing_topics(bag: Bag, robot: RobotSpec) -> tuple[str, ...]:
     """Topics of the contract that the bag lacks, or holds nothing of."""
-    filled = {topic.name for topic in bag.topics if topic.count}
-    cameras = [f"{camera.topic}/compressed" if camera.compressed else camera.topic for camera in robot.cameras]
-    needed = [*cameras, robot.joint_states_topic, robot.instruction_topic, *(spec.topic for spec, _ in robot.outputs)]
-    absolute = (f"/{topic.lstrip('/')}" for topic in needed)
-    return tuple(topic for topic in absolute if topic not in filled)
+    filled = {topic.name for topic in by_contract(bag, robot).topics if topic.count}
+    return tuple(absolute(topic) for topic in contract_topics(robot) if topic not in filled)
 
 
 def _info(name: str, kind: str, received: list[int], late: list[float], problem: str) -> TopicInfo:
