@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -32,12 +32,18 @@ class Processes:
         self._folder = folder
         self._running: list[subprocess.Popen[bytes]] = []
 
-    def start(self, node: str, script: Path | None = None, **parameters: object) -> subprocess.Popen[bytes]:
-        """`python -m vla_ros.nodes.NODE`, or a script in its place, with parameters; for its output see `output`."""
+    def start(
+        self, node: str, script: Path | None = None, rules: Sequence[str] = (), **parameters: object
+    ) -> subprocess.Popen[bytes]:
+        """`python -m vla_ros.nodes.NODE`, or a script in its place, with parameters; for its output see `output`.
+
+        rules: remappings, such as `__ns:=/left`.
+        """
         words = [f"{name}:={value}" for name, value in parameters.items()]
         program = [str(script)] if script else ["-m", f"vla_ros.nodes.{node}"]
         command = [sys.executable, *program, "--ros-args"]
         command += [word for pair in words for word in ("-p", pair)]
+        command += [word for rule in rules for word in ("-r", rule)]
         log = (self._folder / f"{node}.log").open("ab")
         process = subprocess.Popen(
             command, stdout=log, stderr=subprocess.STDOUT, cwd=share_folder(), env=dict(os.environ)

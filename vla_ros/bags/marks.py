@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from vla_ros.core.errors import MessageError
 
-EPISODE_TOPIC = "/episode"
+EPISODE = "episode"  # as nodes say it: in their namespace
+EPISODE_TOPIC = f"/{EPISODE}"  # as bags are read
 OPEN_NS = 2**62  # the end of an episode that was never ended
 
 

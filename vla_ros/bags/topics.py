@@ -4,22 +4,31 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from vla_ros.bags.marks import EPISODE_TOPIC
-from vla_ros.bags.naming import ByOtherNames, absolute, names_on
+from vla_ros.bags.marks import EPISODE, EPISODE_TOPIC
+from vla_ros.bags.naming import STRING, ByOtherNames, absolute, names_on
 from vla_ros.bags.reader import Bag, BagError
 from vla_ros.core.errors import ConfigError, did_you_mean
 from vla_ros.core.robot import RobotSpec
 
 CLOCK_TOPIC = "/clock"
 NODES = ("/policy/timing", "/commander/timing", "/diagnostics", "/action_chunk", EPISODE_TOPIC)
-PREDICTIONS = "/world_model/"
+IN_NAMESPACE = ("policy/timing", "commander/timing", "/diagnostics", "action_chunk", EPISODE)  # as the nodes say these
+PREDICTIONS = "world_model/"
+COMMANDS = {
+    "Float64MultiArray": "std_msgs/msg/Float64MultiArray", "JointTrajectory": "trajectory_msgs/msg/JointTrajectory",
+    "JointState": "sensor_msgs/msg/JointState",
+}  # fmt: skip
 
 
-def contract_topics(robot: RobotSpec) -> tuple[str, ...]:
-    """The topics that a robot's contract names, as it names them: cameras, joint states, instruction, commands."""
-    cameras = [f"{camera.topic}/compressed" if camera.compressed else camera.topic for camera in robot.cameras]
-    outputs = [spec.topic for spec, _ in robot.outputs]
-    return tuple(dict.fromkeys((*cameras, robot.joint_states_topic, robot.instruction_topic, *outputs)))
+def contract_topics(robot: RobotSpec) -> dict[str, str]:
+    """The topics that a robot's contract names, as it names them, and the type of each: cameras, joint states,
+    instruction, commands."""
+    found = {}
+    for camera in robot.cameras:
+        topic = f"{camera.topic}/compressed" if camera.compressed else camera.topic
+        found[topic] = "sensor_msgs/msg/CompressedImage" if camera.compressed else "sensor_msgs/msg/Image"
+    found |= {robot.joint_states_topic: "sensor_msgs/msg/JointState", robot.instruction_topic: STRING}
+    return found | {spec.topic: COMMANDS[spec.type] for spec, _ in robot.outputs}
 
 
 def recorded_topics(robot: RobotSpec) -> tuple[str, ...]:
@@ -48,7 +57,7 @@ def replayed_topics(bag: Bag, robot: RobotSpec, asked: Sequence[str], commands: 
     """
     names = names_on(bag)
     there = {topic: names.get(absolute(topic), absolute(topic)) for topic in recorded_topics(robot)}
-    outputs = {there[spec.topic] for spec, _ in robot.outputs}
+    outputs = {name for spec, _ in robot.outputs for name in (there[spec.topic], absolute(spec.topic))}
     inputs = {there[topic] for topic in (*contract_topics(robot), EPISODE_TOPIC)} - outputs
     found = {topic.name for topic in bag.topics}
     if asked and list(asked) != ["all"]:
