@@ -90,7 +90,7 @@ def test_every_name_and_every_quality_is_recorded_and_what_is_missing_is_told(
     from sensor_msgs.msg import JointState
     from std_msgs.msg import String
 
-    from vla_ros.bags.topics import by_contract
+    from vla_ros.bags.contract import by_contract
     from vla_ros.core.robot import load_robot
     from vla_ros.ros.convert import array_to_joint_state
     from vla_ros.ros.qos import LATCHED, SENSOR
@@ -99,8 +99,8 @@ def test_every_name_and_every_quality_is_recorded_and_what_is_missing_is_told(
     early = node.create_publisher(String, "/instruction", LATCHED)
     early.publish(String(data="latched"))
     sensor = node.create_publisher(JointState, "/robot/joint_states", SENSOR)
-    rules = ("__ns:=/left", "/joint_states:=/robot/joint_states")
-    processes.start("recorder", rules=rules, bag=path)
+    remaps = ("__ns:=/left", "/joint_states:=/robot/joint_states")
+    processes.start("recorder", remaps=remaps, bag=path)
     told: dict[str, float] = {}
 
     def status() -> Any:

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import count
 from pathlib import Path
@@ -33,18 +33,20 @@ class Processes:
         self._running: list[subprocess.Popen[bytes]] = []
 
     def start(
-        self, node: str, script: Path | None = None, rules: Sequence[str] = (), **parameters: object
+        self, node: str, script: Path | None = None, remaps: tuple[str, ...] = (), **parameters: object
     ) -> subprocess.Popen[bytes]:
         """`python -m vla_ros.nodes.NODE`, or a script in its place, with parameters; for its output see `output`.
-
-        rules: remappings, such as `__ns:=/left`.
-        """
+        remaps: such as `from:=to`."""
         words = [f"{name}:={value}" for name, value in parameters.items()]
         program = [str(script)] if script else ["-m", f"vla_ros.nodes.{node}"]
         command = [sys.executable, *program, "--ros-args"]
         command += [word for pair in words for word in ("-p", pair)]
-        command += [word for rule in rules for word in ("-r", rule)]
-        log = (self._folder / f"{node}.log").open("ab")
+        command += [word for remap in remaps for word in ("-r", remap)]
+        return self.run(node, command)
+
+    def run(self, name: str, command: list[str]) -> subprocess.Popen[bytes]:
+        """Any command, in the tests' environment; `name` is for `output`."""
+        log = (self._folder / f"{name}.log").open("ab")
         process = subprocess.Popen(
             command, stdout=log, stderr=subprocess.STDOUT, cwd=share_folder(), env=dict(os.environ)
         )

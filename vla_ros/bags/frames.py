@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from vla_ros.bags.contract import CLOCK_TOPIC, by_contract
 from vla_ros.bags.episodes import EpisodeReader, Frame, Options
 from vla_ros.bags.inputs import Skip, check_inputs, check_kinds, marked_spans, names, output_kinds, timed
 from vla_ros.bags.reader import STORAGES, Bag
-from vla_ros.bags.topics import CLOCK_TOPIC, by_contract
 from vla_ros.core.errors import ConfigError, VlaRosError
 from vla_ros.core.inputs import check_instruction
 from vla_ros.core.robot import RobotSpec

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from vla_ros.bags.contract import by_contract, contract_topics
 from vla_ros.bags.naming import absolute
 from vla_ros.bags.reader import CDR, Bag, BagError, decode
-from vla_ros.bags.topics import by_contract, contract_topics
 from vla_ros.core.robot import RobotSpec
 from vla_ros.core.types import NS_PER_S
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from vla_ros.bags.commanded import CHUNK_TOPIC
+from vla_ros.bags.contract import by_contract
 from vla_ros.bags.inputs import check_inputs, check_kinds, marked_spans, names, output_kinds, timed
 from vla_ros.bags.reader import Bag, open_bag
-from vla_ros.bags.topics import by_contract
 from vla_ros.core.errors import ConfigError, ContractError, MessageError
 from vla_ros.core.expectation import Expectation
 from vla_ros.core.imagination import FORWARD, Imagination
