@@ -11,7 +11,7 @@ from pathlib import Path
 from vla_ros.bags.contract import CLOCK_TOPIC, by_contract
 from vla_ros.bags.episodes import EpisodeReader, Frame, Options
 from vla_ros.bags.inputs import Skip, check_inputs, check_kinds, marked_spans, names, output_kinds, timed
-from vla_ros.bags.reader import STORAGES, Bag
+from vla_ros.bags.reader import Bag
 from vla_ros.core.errors import ConfigError, VlaRosError
 from vla_ros.core.inputs import check_instruction
 from vla_ros.core.robot import RobotSpec
@@ -80,7 +80,7 @@ def task_from_name(path: Path) -> str:
     """The words of a bag's name, without a recording's date and number: `pick_the_cube_2026_01_31-10_00_00` is
     `pick the cube`. Empty where there are none."""
     stem = path.name
-    while Path(stem).suffix in (*STORAGES, ".zstd"):
+    while Path(stem).suffix in (".mcap", ".db3", ".zstd"):
         stem = Path(stem).stem
     words = [word for word in re.split(r"[_\-\s]+", stem) if word]
     while words and words[-1].isdecimal():
