@@ -8,6 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vla_ros.bags.contract import by_contract, contract_topics
+from vla_ros.bags.naming import absolute
 from vla_ros.bags.reader import CDR, Bag, BagError, Recorded, Topic, decode, split_topics
 from vla_ros.core.printable import printable
 from vla_ros.core.robot import RobotSpec
@@ -84,11 +86,8 @@ def _first_problem(bag: Bag, topic: Topic) -> str:
 
 def missing_topics(bag: Bag, robot: RobotSpec) -> tuple[str, ...]:
     """Topics of the contract that the bag lacks, or holds nothing of."""
-    filled = {topic.name for topic in bag.topics if topic.count}
-    cameras = [f"{camera.topic}/compressed" if camera.compressed else camera.topic for camera in robot.cameras]
-    needed = [*cameras, robot.joint_states_topic, robot.instruction_topic, *(spec.topic for spec, _ in robot.outputs)]
-    absolute = (f"/{topic.lstrip('/')}" for topic in needed)
-    return tuple(topic for topic in absolute if topic not in filled)
+    filled = {topic.name for topic in by_contract(bag, robot).topics if topic.count}
+    return tuple(absolute(topic) for topic in contract_topics(robot) if topic not in filled)
 
 
 def _stamp_ns(data: bytes) -> int:

@@ -10,6 +10,7 @@ import io
 import json
 import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,10 @@ class LeRobotWriter:
 
     def abandon(self) -> None:
         """See `Writer`."""
+        for file in (self._data, *self._videos.values()):  # closed by nobody they would complain at the end
+            with suppress(Exception):
+                if file is not None:
+                    file.close()
         shutil.rmtree(self._root, ignore_errors=True)
 
     def _begin_episode(self, number: int) -> None:
