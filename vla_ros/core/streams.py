@@ -75,11 +75,12 @@ class Synchroniser:
         self._check_stamp("joint states", stamp_ns, now_ns)
         return self._states.push(stamp_ns, state)
 
-    def set_instruction(self, sentence: str) -> None:
-        """The sentence in force from now on; MessageError leaves the former one in force."""
+    def set_instruction(self, sentence: str) -> bool:
+        """The sentence in force from now on, and whether it is another; MessageError leaves the former one in force."""
         checked = check_instruction(sentence)
         with self._lock:
-            self._instruction = checked
+            before, self._instruction = self._instruction, checked
+        return checked != before
 
     @property
     def instruction(self) -> str:
