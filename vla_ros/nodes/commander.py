@@ -88,7 +88,7 @@ class CommanderNode(ManagedNode):
             names = [self._robot.joint_names[column] for column in columns]
             self._outputs.append((spec, names, np.array(columns, dtype=np.intp), publisher))
         self._timing = self.create_publisher(DiagnosticStatus, "~/timing", EVENTS)
-        self._diagnostics = Diagnostics(self, self._report)
+        self._diagnostics = Diagnostics(self, self._report, self._robot.name)
         threshold = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True)
         self._jumps = self.get_clock().create_jump_callback(threshold, post_callback=lambda _: self._jumped())
         self._clock_watch = ClockWatch(self, lambda: self._stop("the clock stands still"))

@@ -18,6 +18,7 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from vla_ros.core.errors import VlaRosError
+from vla_ros.ros.starting import start_ros
 
 USER_ERROR = 2
 
@@ -114,9 +115,9 @@ def spin(make: Callable[[], Node], start: Callable[[Any], None], stop: Callable[
     that the user can mend, said in one line. After any other error too the node is stopped first, and then reported."""
     for number in (signal.SIGTERM, signal.SIGINT):  # a shell's background jobs are born deaf to SIGINT
         signal.signal(number, signal.default_int_handler)
-    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)  # our handlers leave time to stop the robot
     node, executor, code = None, None, 0
     try:
+        start_ros(signal_handler_options=SignalHandlerOptions.NO)  # our handlers leave time to stop the robot
         node = make()
         start(node)
         executor = EventsExecutor()
