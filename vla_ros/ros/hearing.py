@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
+from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
@@ -67,7 +68,11 @@ def hear_everyone(
             callback(message)
 
     on_message.__signature__ = _TWO  # type: ignore[attr-defined]  # by which rclpy knows that we want the info, too
-    return [node.create_subscription(kind, topic, on_message, qos) for qos in _profiles(latched, depth)]
+    quiet = SubscriptionEventCallbacks(use_default_callbacks=False)  # one cannot hear what another is there for
+    return [
+        node.create_subscription(kind, topic, on_message, qos, event_callbacks=quiet)
+        for qos in _profiles(latched, depth)
+    ]
 
 
 def _profiles(latched: bool, depth: int) -> list[QoSProfile]:
