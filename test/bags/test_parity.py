@@ -78,7 +78,7 @@ class Live:
     def create_subscription(self, kind: Any, topic: str, callback: Any, qos: Any, **_: Any) -> None:
         says_who = (
             topic == TABLETOP.instruction_topic
-        )  # of sentences it is asked whose message it is: here nobody knows
+        )  # is asked whose message it is: nobody knows here
         self._callbacks[topic] = (lambda message: callback(message, {})) if says_who else callback
 
     def get_clock(self) -> Any:

@@ -95,3 +95,34 @@ def test_latched_volatile_and_best_effort_publishers_are_heard_once(rclpy_contex
     come([*expected, "last"])
     runs.shutdown()
     node.destroy_node()
+
+
+@pytest.mark.live
+def test_a_reset_and_an_episode_mark_tell_of_a_new_scene(rclpy_context: object) -> None:
+    import rclpy
+    from std_msgs.msg import Empty, String
+
+    from vla_ros.ros.qos import LATCHED
+    from vla_ros.ros.scenes import hear_new_scenes
+
+    node, told = rclpy.create_node("watcher", namespace="left"), list[bool]()
+    hear_new_scenes(node, "/episode", lambda: told.append(True))
+    reset = node.create_publisher(Empty, "/left/new_scene", 10)
+    marks = node.create_publisher(String, "/episode", LATCHED)
+
+    def come(count: int) -> None:
+        def heard() -> bool:
+            rclpy.spin_once(node, timeout_sec=0.02)
+            return len(told) >= count
+
+        until(heard, 10, f"word {count}")
+
+    until(lambda: reset.get_subscription_count() and marks.get_subscription_count(), 10, "a match")
+    reset.publish(Empty())
+    come(1)
+    marks.publish(String(data='{"event": "start"}'))
+    come(2)
+    for _ in range(10):
+        rclpy.spin_once(node, timeout_sec=0.02)
+    assert len(told) == 2
+    node.destroy_node()
