@@ -76,9 +76,7 @@ class Live:
         self.inputs = Inputs(self, spec, self._synchroniser, spec.camera_names, self._on_image, print, print)
 
     def create_subscription(self, kind: Any, topic: str, callback: Any, qos: Any, **_: Any) -> None:
-        says_who = (
-            topic == TABLETOP.instruction_topic
-        )  # is asked whose message it is: nobody knows here
+        says_who = topic == TABLETOP.instruction_topic  # is asked whose message it is: nobody knows here
         self._callbacks[topic] = (lambda message: callback(message, {})) if says_who else callback
 
     def get_clock(self) -> Any:

@@ -1,31 +1,29 @@
-"""Text of others, made fit for a log line or a status: short, and without what would steer a terminal."""
+"""Text of others within our messages: never longer than a person reads, and without what would steer a terminal."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from itertools import islice
+from collections.abc import Sequence
 
-MAX_TEXT = 300  # characters of one line that we say
-MAX_NAME = 64  # of one foreign name within it
-MAX_NAMES = 8
+LONGEST, NAMES, NAME_LONGEST = 300, 8, 60
 
 
-def shorten(text: str, limit: int = MAX_TEXT) -> str:
-    """At most `limit` characters; what was cut is said by an ellipsis."""
-    return text if len(text) <= limit else text[: max(limit - 1, 0)] + "\N{HORIZONTAL ELLIPSIS}"
+def shorten(text: str, longest: int = LONGEST) -> str:
+    """`text`, or its beginning where it has more than `longest` characters."""
+    return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
 def name_of(foreign: str) -> str:
-    """A name out of a message: short, its control characters written out."""
-    cut = foreign[: MAX_NAME + 1]
-    plain = cut if cut.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in cut)
-    return shorten(plain, MAX_NAME)
+    """A name out of a message: shortened, its control characters written out."""
+    cut = foreign[: NAME_LONGEST + 1]
+    return shorten(cut if cut.isprintable() else "".join(map(_written, cut)), NAME_LONGEST)
 
 
-def names_of(foreign: Iterable[str]) -> str:
-    """Names out of a message: the first few, and how many more; `none` where there is none."""
-    names = list(foreign)
-    if not names:
-        return "none"
-    first = ", ".join(name_of(name) for name in islice(names, MAX_NAMES))
-    return first if len(names) <= MAX_NAMES else f"{first} and {len(names) - MAX_NAMES} more"
+def listed(names: Sequence[str], most: int = NAMES) -> str:
+    """`a, b, c`, each shortened; `a, b and 7 more` where there are many; `none`."""
+    shown = ", ".join(name_of(name) for name in names[:most])
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return shown + more or "none"
+
+
+def _written(character: str) -> str:
+    return character if character.isprintable() else ascii(character)[1:-1]

@@ -81,6 +81,7 @@ class CommanderNode(ManagedNode):
         self._meters = {"joint_states": RateMeter(), "chunk": RateMeter()}
         self._latency = {name: LatencyStats() for name in ("chunk_ms", "first_command_ms", "period_ms")}
         self._ticked_s, self._load = math.nan, CpuMeter()
+        self._unheard = 0  # joint states refused since the last good ones
         self._refused, self._last_refusal = 0, {"joint_states": "", "chunk": ""}  # apart: either may hide the other
         rate_hz = self._robot.command.rate_hz
         for spec, columns in self._robot.outputs:  # one by one: `cleanup` must know those that were made
@@ -179,6 +180,7 @@ class CommanderNode(ManagedNode):
             refusal = self._commander.on_state(to_ns(message.header.stamp), positions, now_ns)
         if refusal is None:
             self._meters["joint_states"].tick(now_ns)
+            self._unheard = 0
         else:
             self._refuse("joint_states", refusal)
 
@@ -221,7 +223,13 @@ class CommanderNode(ManagedNode):
         with self._lock:
             refusal = self._not_ready() or self._commander.arm(self._now_ns())
             self._tell()
-        return refusal
+        return refusal and self._explained(refusal)
+
+    def _explained(self, reason: str) -> str:
+        """A reason that names joint states, and why none are taken: they may well have come."""
+        if not self._unheard or "joint states" not in reason:
+            return reason
+        return f"{reason}: {self._unheard} refused in a row, the last: {self._last_refusal['joint_states']}"
 
     def _not_ready(self) -> str | None:
         if self._loop is None:
@@ -242,6 +250,7 @@ class CommanderNode(ManagedNode):
 
     def _refuse(self, what: str, why: str) -> None:
         self._refused += 1
+        self._unheard += what == "joint_states"
         self._last_refusal[what] = why
         self.get_logger().warning(why, throttle_duration_sec=5.0)
 
@@ -263,7 +272,8 @@ class CommanderNode(ManagedNode):
             values |= {f"{name} rate_hz": meter.rate_hz(now_ns), f"{name} age_s": meter.age_s(now_ns)}
         for name, stats in self._latency.items():
             values |= {f"{name} p50": stats.quantile_ms(0.5), f"{name} p99": stats.quantile_ms(0.99)}
-        return Report(level, f"{guard.mode.value}: {guard.reason}" if guard.reason else guard.mode.value, values)
+        reason = self._explained(guard.reason or ("joint states are missing" if self._unheard > 2 else ""))
+        return Report(level, f"{guard.mode.value}: {reason}" if reason else guard.mode.value, values)
 
 
 def main() -> None:

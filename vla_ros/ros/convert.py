@@ -24,7 +24,7 @@ from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from vla_ros.core.errors import MessageError
-from vla_ros.core.text import name_of, names_of, shorten
+from vla_ros.core.text import listed, name_of, shorten
 from vla_ros.core.types import NS_PER_S, ActionChunk
 
 MAX_PIXELS = 16_000_000
@@ -145,8 +145,19 @@ def joint_state_to_array(message: JointState, names: Sequence[str]) -> NDArray[n
     if len(found) != len(message.name):
         raise MessageError("joint states name a joint twice")
     if missing := [name for name in names if name not in found]:
-        raise MessageError(f"joint states lack {names_of(missing)}; they hold {names_of(message.name)}")
+        raise MessageError(f"joint states lack {listed(missing)}; they hold {listed(message.name)}")
     return np.array([found[name] for name in names], dtype=np.float64)
+
+
+def joints_named(message: JointState, names: Sequence[str]) -> tuple[str, ...]:
+    """Which of `names` the message names."""
+    found = set(message.name)
+    return tuple(name for name in names if name in found)
+
+
+def is_foreign(message: JointState, names: Sequence[str]) -> bool:
+    """Whether it names joints, and none of `names`: another machine's, on a topic that all share."""
+    return bool(message.name) and not joints_named(message, names)
 
 
 def array_to_joint_state(

@@ -9,7 +9,7 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
-from vla_ros.core.text import MAX_NAME, name_of, shorten
+from vla_ros.core.text import NAME_LONGEST, name_of, shorten
 
 PACKAGE = ("package", "vla_ros")  # by which the statuses of this package's nodes are known
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
@@ -29,7 +29,9 @@ def status(name: str, report: Report) -> DiagnosticStatus:
 
     Texts hold what others sent: joint names, topics, reasons. What they send must not flood everyone who listens.
     """
-    values = [KeyValue(key=shorten(key, MAX_NAME), value=shorten(_text(value))) for key, value in report.values.items()]
+    values = [
+        KeyValue(key=shorten(key, NAME_LONGEST), value=shorten(_text(value))) for key, value in report.values.items()
+    ]
     return DiagnosticStatus(level=report.level, name=name, message=shorten(report.message), values=values)
 
 

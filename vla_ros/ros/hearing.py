@@ -12,9 +12,10 @@ from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
-from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+
+from vla_ros.ros.qos import quietly
 
 PUBLISHERS = 64  # remembered; `ros2 topic pub --once` is a new one every time
 _TWO = inspect.Signature([inspect.Parameter(name, inspect.Parameter.POSITIONAL_ONLY) for name in ("message", "info")])
@@ -68,9 +69,8 @@ def hear_everyone(
             callback(message)
 
     on_message.__signature__ = _TWO  # type: ignore[attr-defined]  # by which rclpy knows that we want the info, too
-    quiet = SubscriptionEventCallbacks(use_default_callbacks=False)  # one cannot hear what another is there for
     return [
-        node.create_subscription(kind, topic, on_message, qos, event_callbacks=quiet)
+        node.create_subscription(kind, topic, on_message, qos, event_callbacks=quietly())
         for qos in _profiles(latched, depth)
     ]
 

@@ -12,10 +12,10 @@ from std_msgs.msg import String
 
 from vla_ros.core.errors import MessageError
 from vla_ros.core.robot import CameraSpec, RobotSpec
-from vla_ros.core.streams import Synchroniser
-from vla_ros.core.text import shorten
+from vla_ros.core.streams import NOTHING, Synchroniser
+from vla_ros.core.text import listed, shorten
 from vla_ros.core.timing import RateMeter
-from vla_ros.ros.convert import compressed_to_array, image_to_array, joint_state_to_array, to_ns
+from vla_ros.ros.convert import compressed_to_array, image_to_array, is_foreign, joint_state_to_array, to_ns
 
 COMPRESSED = "/compressed"
 JOINT_STATES, INSTRUCTION = "joint_states", "instruction"
@@ -34,7 +34,7 @@ class Source:
 
 class Ingest:
     """Checks messages, counts them and gives them to a synchroniser. `take` never raises: what is wrong is counted
-    in `refused` and named in `last_error`.
+    in `refused` and named in `last_error`. Joint states of other machines (`foreign` counts them) are not wrong.
 
     Where nothing of a stream is taken because all of it is refused, `explained` says so in place of "nothing received".
 
@@ -50,6 +50,7 @@ class Ingest:
         )
         self.meters = {name: RateMeter() for name in (*cameras, JOINT_STATES)}
         self.refused: Counter[str] = Counter()
+        self.foreign, self._foreign_names = 0, ""
         self._in_a_row: dict[str, tuple[int, str]] = {}  # refusals since a source's last good message; the last reason
         self.last_error = ""
         self.instruction_error = ""
@@ -71,6 +72,8 @@ class Ingest:
 
     def explained(self, reason: str) -> str:
         """Why nothing is observed: `reason`, as a synchroniser says it, or what is refused of the stream it names."""
+        if reason == f"{_told(JOINT_STATES)}: {NOTHING}" and self.foreign and JOINT_STATES not in self._in_a_row:
+            return f"joint states: none of this robot's yet; {self.foreign} are of {self._foreign_names}"
         stream = next((name for name in self._in_a_row if reason.startswith(f"{_told(name)}: ")), None)
         return reason if stream is None else self._refusals(stream)
 
@@ -91,8 +94,9 @@ class Ingest:
         return self._synchroniser.push_image(camera.name, to_ns(message.header.stamp), frame, now_ns)
 
     def _state(self, message: Any, now_ns: int) -> bool:
-        if self.meters[JOINT_STATES].count and not set(message.name) & set(self._robot.joint_names):
-            return False  # of another machine that shares the topic: no fault of ours, whose own states come
+        if is_foreign(message, self._robot.joint_names):
+            self.foreign, self._foreign_names = self.foreign + 1, listed(message.name)
+            return False
         positions = joint_state_to_array(message, self._robot.joint_names)
         return self._synchroniser.push_state(to_ns(message.header.stamp), positions, now_ns)
 

@@ -50,7 +50,8 @@ class Inputs(Ingest):
         found: dict[str, object] = {}
         for name, meter in self.meters.items():
             found[f"{name} rate_hz"], found[f"{name} age_s"] = meter.rate_hz(now_ns), meter.age_s(now_ns)
-        return found | {f"{name} refused": count for name, count in self.refused.items()}
+        found |= {f"{name} refused": count for name, count in self.refused.items()}
+        return found | ({"joint_states foreign": self.foreign} if self.foreign else {})
 
     def _subscribe(self, source: Source) -> list[Any]:
         take = partial(self._on_message, source)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from rclpy.duration import Duration
+from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
 SENSOR = QoSProfile(depth=2, history=HistoryPolicy.KEEP_LAST, reliability=ReliabilityPolicy.BEST_EFFORT)
@@ -11,6 +12,11 @@ COMMAND = QoSProfile(depth=1, reliability=ReliabilityPolicy.RELIABLE)
 EVENTS = QoSProfile(depth=20, reliability=ReliabilityPolicy.RELIABLE)
 
 _DEADLINE_PERIODS = 5
+
+
+def quietly() -> SubscriptionEventCallbacks:
+    """No warning of publishers that offer another quality: another subscription hears those."""
+    return SubscriptionEventCallbacks(use_default_callbacks=False)
 
 
 def actuation(rate_hz: float) -> QoSProfile:
