@@ -127,11 +127,11 @@ def test_joint_states_that_are_all_refused_are_not_called_missing(world, process
     def told() -> bool:
         stamp_ns = world.node.get_clock().now().nanoseconds
         states.publish(array_to_joint_state(ROBOT.joint_names[1:], HOME[1:], stamp_ns))
-        return world.says("commander", "refused in a row, the last: joint states lack shoulder_pan_joint")
+        return world.says("commander", "joint states refused in a row, the last: joint states lack shoulder_pan_joint")
 
     until(told, 20, "the refusal in the status line")
     armed, why = world.trigger("commander/arm")
-    assert not armed and "joint states are missing: " in why and "lack shoulder_pan_joint" in why
+    assert not armed and "joint states are missing; " in why and "lack shoulder_pan_joint" in why
 
 
 def test_no_action_is_executed_late_twice_or_out_of_order(driver, world):

@@ -227,9 +227,10 @@ class CommanderNode(ManagedNode):
 
     def _explained(self, reason: str) -> str:
         """A reason that names joint states, and why none are taken: they may well have come."""
-        if not self._unheard or "joint states" not in reason:
-            return reason
-        return f"{reason}: {self._unheard} refused in a row, the last: {self._last_refusal['joint_states']}"
+        return f"{reason}; {self._unheard_text()}" if self._unheard and "joint states" in reason else reason
+
+    def _unheard_text(self) -> str:
+        return f"{self._unheard} joint states refused in a row, the last: {self._last_refusal['joint_states']}"
 
     def _not_ready(self) -> str | None:
         if self._loop is None:
@@ -272,7 +273,7 @@ class CommanderNode(ManagedNode):
             values |= {f"{name} rate_hz": meter.rate_hz(now_ns), f"{name} age_s": meter.age_s(now_ns)}
         for name, stats in self._latency.items():
             values |= {f"{name} p50": stats.quantile_ms(0.5), f"{name} p99": stats.quantile_ms(0.99)}
-        reason = self._explained(guard.reason or ("joint states are missing" if self._unheard > 2 else ""))
+        reason = "; ".join(filter(None, (guard.reason, self._unheard_text() if self._unheard > 2 else "")))
         return Report(level, f"{guard.mode.value}: {reason}" if reason else guard.mode.value, values)
 
 
