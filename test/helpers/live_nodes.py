@@ -109,7 +109,7 @@ class World:
 
     def _on_diagnostics(self, message: Any) -> None:
         for status in message.status:
-            self.diagnostics[status.name] = status
+            self.diagnostics[status.name.removeprefix("/")] = status
 
     def says(self, node: str, text: str) -> bool:
         """Whether a node's newest diagnostics hold `text`."""

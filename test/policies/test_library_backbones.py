@@ -125,7 +125,7 @@ def test_a_form_of_its_own(tmp_path):
 
 
 @pytest.mark.parametrize(("sentence", "message"), [
-    ("", "0 characters; right would be 1 to 512"), ("x" * 600, "600 characters"),
+    ("", "instruction is empty"), ("x" * 600, "600 characters"),
     ("lift <image> now", "holds '<image>', which is no word"), ("stop</s>", "holds '</s>'"),
 ])  # fmt: skip
 def test_a_sentence_that_would_be_read_otherwise(models, sentence, message):

@@ -104,7 +104,7 @@ def test_it_breathes_and_answers_the_same(tiny_model):
 
 @pytest.mark.parametrize(
     ("sentence", "message"),
-    [("", "instruction is empty"), ("?!", "instruction is empty"), ("x" * 10_000, "10000 characters; right would be")],
+    [("", "instruction is empty"), ("?!", "instruction is empty"), ("x" * 10_000, "10000 characters, must be")],
 )
 def test_an_instruction_that_cannot_be_obeyed(policy, sentence, message):
     with pytest.raises(MessageError, match=message):

@@ -101,7 +101,7 @@ def test_another_instruction_or_a_gap_begins_a_new_history(policy):
 
 
 @pytest.mark.parametrize(("sentence", "message"), [
-    ("", "instruction is empty"), ("?!", "instruction is empty"), ("x" * 10_000, "10000 characters; right would be"),
+    ("", "instruction is empty"), ("?!", "instruction is empty"), ("x" * 10_000, "10000 characters, must be"),
     ("juggle seven oranges", "not understood: the model never saw juggle, seven, oranges"),
 ])  # fmt: skip
 def test_an_instruction_that_cannot_be_obeyed(policy, sentence, message):

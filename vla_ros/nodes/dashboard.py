@@ -30,11 +30,14 @@ from vla_ros.monitor.latency import TimingLog
 from vla_ros.monitor.top import StageLog
 from vla_ros.ros.clients import ServiceCaller
 from vla_ros.ros.convert import COMMAND_TYPES, compressed_to_array, image_to_array, trajectory_to_chunk
+from vla_ros.ros.diagnostics import node_of
+from vla_ros.ros.hearing import hear_everyone
 from vla_ros.ros.lifecycle import signals_ask
 from vla_ros.ros.parameters import declare, parameter
 from vla_ros.ros.qos import COMMAND, EVENTS, LATCHED, SENSOR
 from vla_ros.ros.scheduling import stand_back
 from vla_ros.ros.spinning import spinning
+from vla_ros.ros.starting import start_ros
 from vla_ros.ros.timing import listen_timing
 
 STOP_TIMEOUT_S = 1.0
@@ -77,7 +80,7 @@ class DashboardNode(Node):
         listen(DiagnosticArray, "/diagnostics", self._on_diagnostics, EVENTS)
         listen(JointState, self._robot.joint_states_topic, self._on_joint_state, SENSOR)
         listen(JointTrajectory, "action_chunk", self._on_chunk, COMMAND)
-        listen(String, self._robot.instruction_topic, self._on_instruction, LATCHED)
+        hear_everyone(self, String, self._robot.instruction_topic, self._on_instruction)
         for spec, columns in self._robot.outputs:
             if spec.interface == "position":  # velocities are no place to draw
                 names = [self._robot.joint_names[column] for column in columns]
@@ -132,8 +135,8 @@ class DashboardNode(Node):
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
-            if status.hardware_id == "vla_ros":
-                self._says[status.name] = {
+            if (name := node_of(status, self.get_namespace())) is not None:
+                self._says[name] = {
                     "level": LEVELS.get(status.level, "stale"), "message": status.message, "at_s": time.monotonic(),
                     "values": {pair.key: pair.value for pair in status.values},
                 }  # fmt: skip
@@ -174,8 +177,8 @@ def main() -> None:
     """Entry point."""
     stand_back(NICE)
     asked = signals_ask()
-    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     try:
+        start_ros(signal_handler_options=SignalHandlerOptions.NO)
         node = DashboardNode()
         wanted = node.parameters
         with spinning(node):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import sys
 import time
 from collections import deque
@@ -28,10 +29,11 @@ from vla_ros.monitor.latency import ChunkLatency, TimingLog
 from vla_ros.monitor.series import Settings, conduct, plan
 from vla_ros.ros.clients import ServiceCaller
 from vla_ros.ros.convert import image_to_array, to_ns
+from vla_ros.ros.diagnostics import node_of
 from vla_ros.ros.parameters import declare, parameter
 from vla_ros.ros.qos import EVENTS, LATCHED, SENSOR
-from vla_ros.ros.signals import signals_interrupt
 from vla_ros.ros.spinning import spinning
+from vla_ros.ros.starting import start_ros
 from vla_ros.ros.timing import listen_timing
 from vla_ros.sim.tasks import TASKS, instruction_to_task, wordings
 
@@ -165,7 +167,8 @@ class DemoNode(Node):
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
             fresh = to_ns(message.header.stamp) > self._armed_ns
-            if fresh and status.name == "commander" and status.level == DiagnosticStatus.ERROR:
+            who = node_of(status, self.get_namespace())
+            if fresh and who == "commander" and status.level == DiagnosticStatus.ERROR:
                 self._fault = status.message.removeprefix("fault: ")
 
 
@@ -181,10 +184,10 @@ def run(node: DemoNode) -> None:
 
 def main() -> None:
     """Entry point; exit code 0 when every episode ran, whether the robot succeeded or not."""
-    signals_interrupt()  # each of them leaves time to stop the commander
-    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # both signals leave time to stop the commander
     code = 0
     try:
+        start_ros(signal_handler_options=SignalHandlerOptions.NO)
         node = DemoNode()
         with spinning(node):
             run(node)
