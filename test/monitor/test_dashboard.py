@@ -155,7 +155,10 @@ def test_guesses_are_counted_by_peer_forgotten_after_a_while_and_never_pile_up()
 
 
 def test_an_open_port_needs_a_token():
-    with pytest.raises(ConfigError, match="a token of 8 characters or more is needed"), running(PlayedRobot(), "0.0.0.0"):
+    with (
+        pytest.raises(ConfigError, match="a token of 8 characters or more is needed"),
+        running(PlayedRobot(), "0.0.0.0"),
+    ):
         pass
 
 

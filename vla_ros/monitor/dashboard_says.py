@@ -8,7 +8,18 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-KNOWN = ("bench", "cameras", "commander", "demo", "policy", "recorder", "replay", "scene_question", "sim", "world_model")
+KNOWN = (
+    "bench",
+    "cameras",
+    "commander",
+    "demo",
+    "policy",
+    "recorder",
+    "replay",
+    "scene_question",
+    "sim",
+    "world_model",
+)
 MOST_OTHERS = 16  # nodes under names of a user's own
 FORGET_S = 60.0
 MOST_VALUES, KEY_CHARS, MESSAGE_CHARS, STATUS_CHARS = 64, 80, 4000, 12_000

@@ -17,17 +17,21 @@ import numpy as np
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from numpy.typing import NDArray
+from rcl_interfaces.msg import ParameterDescriptor
+from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import String
 from trajectory_msgs.msg import JointTrajectory
 
+from vla_ros.bags.marks import EPISODE_TOPIC, parse_mark
 from vla_ros.core.errors import ConfigError, ContractError, MessageError, VlaRosError
 from vla_ros.core.inputs import check_instruction
 from vla_ros.core.robot import load_robot
 from vla_ros.core.types import NS_PER_S
 from vla_ros.monitor.dashboard import serve
+from vla_ros.monitor.dashboard_events import Episodes, Events
 from vla_ros.monitor.dashboard_says import Says
 from vla_ros.monitor.latency import TimingLog
 from vla_ros.monitor.top import StageLog
@@ -45,6 +49,7 @@ LEVELS = {b"\x00": "ok", b"\x01": "warn", b"\x02": "error", b"\x03": "stale"}
 TOKEN_VARIABLE = "VLA_ROS_DASHBOARD_TOKEN"
 MOST_POINTS, INSTRUCTION_CHARS = 256, 512  # of what is shown; anyone may publish more
 GRAPH_S = 1.0
+OVERVIEW, LOOKED_AT_S = "overview", 3.0  # the simulator's picture for people, drawn only while somebody looks
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +76,13 @@ class DashboardNode(Node):
         self._refuse_token_parameter()
         self._robot = load_robot(self.parameters.robot)
         self.line = StopLine(self)
-        self.halt, self.confirm, self.alive = self.line.halt, self.line.confirm, self.line.alive
-        self.arm, self.release = self.line.arm, self.line.release
-        self._says = Says(self.get_namespace())
+        self.confirm, self.arm, self.alive = self.line.confirm, self.line.arm, self.line.alive
+        self._says, self._events, self._episodes = Says(self.get_namespace()), Events(), Episodes()
         self._armed_s: float | None = None
         self._started_s = time.monotonic()
         self._graph: tuple[float, list[str]] = (-math.inf, [])
+        self._overview: Any = None
+        self._overview_offered, self._overview_asked_s = False, -math.inf
         self._pictures: dict[str, Any] = {}
         self._vectors: dict[str, list[float | None]] = {}
         self._plan: dict[str, Any] = {}
@@ -85,10 +91,11 @@ class DashboardNode(Node):
         self._lock = threading.Lock()
         listen_timing(self, self._log)
         self._listen()
+        self.create_timer(0.5, self._mind_overview, clock=Clock(clock_type=ClockType.STEADY_TIME))
         self._sentences = self.create_publisher(String, self._robot.instruction_topic, LATCHED)
 
     def _refuse_token_parameter(self) -> None:
-        given = self.declare_parameter("token", "").value
+        given = self.declare_parameter("token", "", ParameterDescriptor(dynamic_typing=True)).value
         self.undeclare_parameter("token")
         if given:
             raise ConfigError(
@@ -101,11 +108,12 @@ class DashboardNode(Node):
             kind, suffix = (CompressedImage, "/compressed") if camera.compressed else (Image, "")
             listen(kind, camera.topic + suffix, partial(self._pictures.__setitem__, camera.name), SENSOR)
             listen(Image, f"world_model/{camera.name}/comparison",
-                   partial(self._pictures.__setitem__, f"{camera.name} expected"), SENSOR)  # fmt: skip
+                   partial(self._pictures.__setitem__, _expected(camera.name)), SENSOR)  # fmt: skip
         listen(DiagnosticArray, "/diagnostics", self._on_diagnostics, EVENTS)
         listen(JointState, self._robot.joint_states_topic, self._on_joint_state, SENSOR)
         listen(JointTrajectory, "action_chunk", self._on_chunk, COMMAND)
         listen(String, self._robot.instruction_topic, self._on_instruction, LATCHED)
+        listen(String, EPISODE_TOPIC, self._on_episode, LATCHED)
         for spec, columns in self._robot.outputs:
             if spec.interface == "position":  # velocities are no place to draw
                 names = [self._robot.joint_names[column] for column in columns]
@@ -118,14 +126,18 @@ class DashboardNode(Node):
             stages = {name: [row.p50, row.p99] for name, row in self._stages.stages().items()}
         return {
             "robot": self._robot.name, "joints": list(self._robot.joint_names), "instruction": self._instruction,
-            "cameras": list(self._robot.camera_names), "pictures": list(self._pictures), "nodes": self._says.told(),
+            "pictures": [*([OVERVIEW] if self._overview_offered else []), *(n for n in list(self._pictures) if n != OVERVIEW)],
+            "expected": [_expected(name) for name in self._robot.camera_names], "nodes": self._says.told(),
             "present": self._present(), "up_s": time.monotonic() - self._started_s,
+            "episode": self._episodes.told(), "events": self._events.told(),
             "measured": self._vectors.get("measured"), "sent": self._vectors.get("sent"), "plan": self._plan,
             "stages": stages,
         }  # fmt: skip
 
     def frame(self, name: str) -> NDArray[np.uint8] | None:
         """The newest picture of a camera, or of what was expected of it."""
+        if name == OVERVIEW:
+            self._overview_asked_s = time.monotonic()
         message = self._pictures.get(name)
         if message is None:
             return None
@@ -142,6 +154,18 @@ class DashboardNode(Node):
             return str(error)
         return ""
 
+    def halt(self) -> None:
+        """Send the stop; returns at once."""
+        self.line.halt()
+        self._events.add("warn", "STOP was sent")
+
+    def release(self, cancelled: threading.Event) -> tuple[bool, str]:
+        """End the lock-out."""
+        done, message = self.line.release(cancelled)
+        if not cancelled.is_set():
+            self._events.add("ok" if done else "warn", f"released {message}".strip())
+        return done, message
+
     def armed_at_s(self) -> float | None:
         """When the commander last said that it is armed [monotonic]; None where it last said something else."""
         return self._armed_s
@@ -155,12 +179,29 @@ class DashboardNode(Node):
             self._graph = time.monotonic(), names
         return names
 
+    def _mind_overview(self) -> None:
+        """The simulator draws its picture for people only while somebody listens: only while somebody looks."""
+        topic = self.resolve_topic_name(f"{OVERVIEW}/image_raw")
+        self._overview_offered = self.count_publishers(topic) > 0
+        looked_at = time.monotonic() - self._overview_asked_s < LOOKED_AT_S
+        if looked_at and self._overview is None:
+            self._overview = self.create_subscription(
+                Image, topic, partial(self._pictures.__setitem__, OVERVIEW), SENSOR
+            )
+        elif self._overview is not None and not looked_at:
+            self.destroy_subscription(self._overview)
+            self._overview = None
+            self._pictures.pop(OVERVIEW, None)
+
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
             pairs = [(pair.key, pair.value) for pair in status.values]
             level = LEVELS.get(status.level, "stale")
-            if self._says.hear(status.name, status.hardware_id, level, status.message, pairs) == "commander":
+            name = self._says.hear(status.name, status.hardware_id, level, status.message, pairs)
+            if name == "commander":
                 self._armed_s = time.monotonic() if ("mode", "armed") in pairs else None
+            if name is not None:
+                self._events.hear(name, level, status.message, dict(pairs).get("mode", ""))
 
     def _on_joint_state(self, message: JointState) -> None:
         found = dict(zip(message.name, message.position, strict=False))
@@ -187,6 +228,18 @@ class DashboardNode(Node):
 
     def _on_instruction(self, message: String) -> None:
         self._instruction = message.data[:INSTRUCTION_CHARS]
+
+    def _on_episode(self, message: String) -> None:
+        try:
+            mark = parse_mark(message.data[:INSTRUCTION_CHARS])
+        except MessageError:
+            return  # of another make
+        success = mark.get("success")
+        self._episodes.mark(str(mark["event"]), success if isinstance(success, bool) else None)
+
+
+def _expected(camera: str) -> str:
+    return f"{camera} expected"
 
 
 def _column(values: NDArray[np.float32] | None) -> list[float | None] | None:

@@ -84,7 +84,12 @@ class StopLine:
         return self._ask(self._lock_out, SetBool.Request(data=False), cancelled, RELEASE_S, None)
 
     def _ask(
-        self, client: Any, request: Any, cancelled: threading.Event, timeout_s: float, late: Callable[[Any], None] | None
+        self,
+        client: Any,
+        request: Any,
+        cancelled: threading.Event,
+        timeout_s: float,
+        late: Callable[[Any], None] | None,
     ) -> tuple[bool, str]:
         deadline_s = time.monotonic() + timeout_s
         while not client.service_is_ready():
