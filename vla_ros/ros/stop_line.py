@@ -1,4 +1,4 @@
-"""A line to the commander for a person's STOP: a node, an executor and a thread of its own, so that nothing is before it.
+"""A line to the commander for a person's STOP: a node, an executor and a thread of its own, so that it never queues.
 
 The stop is a message on the topic `stop` and then a call of the commander's services. The message is out when `halt`
 returns; it needs nobody's answer, and no thread but the caller's.
@@ -22,6 +22,7 @@ from vla_ros.ros.spinning import spinning
 
 ARM_S, RELEASE_S, POLL_S = 1.0, 0.5, 0.01
 LATE_KEPT = 16
+_Late = Callable[[Any], None]
 
 
 class StopLine:
@@ -89,7 +90,7 @@ class StopLine:
         request: Any,
         cancelled: threading.Event,
         timeout_s: float,
-        late: Callable[[Any], None] | None,
+        late: _Late | None,
     ) -> tuple[bool, str]:
         deadline_s = time.monotonic() + timeout_s
         while not client.service_is_ready():
@@ -106,7 +107,7 @@ class StopLine:
             self._await_late(client, call, late)
         return False, f"{client.srv_name}: no answer within {timeout_s:g} s"
 
-    def _await_late(self, client: Any, call: _Call, late: Callable[[Any], None]) -> None:
+    def _await_late(self, client: Any, call: _Call, late: _Late) -> None:
         call.future.add_done_callback(late)
         self._late.append(call.future)
         while len(self._late) > LATE_KEPT:
