@@ -31,7 +31,7 @@ def browser(tmp_path) -> Iterator[object]:
     options = webdriver.ChromeOptions()
     options.binary_location = CHROMIUM
     for word in ("headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-sync",
-                 "disable-background-networking", "disable-component-update", "window-size=1280,1000",
+                 "disable-background-networking", "disable-component-update", "window-size=1400,1000",
                  f"user-data-dir={tmp_path / 'browser'}"):  # fmt: skip
         options.add_argument(f"--{word}")
     found = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
@@ -100,18 +100,20 @@ def test_a_person_instructs_watches_and_stops_the_robot(world, processes, browse
     browser.find_element(By.TAG_NAME, "body").send_keys(Keys.SPACE)
     until(lambda: text("mode") == "fault", 10, "the fault")
     stopped = time.time()
-    until(lambda: "stop requested" in text("reason"), 10, "the reason")
+    until(lambda: "stop requested" in text("reason"), 10, f"the reason; it is {text('reason')!r}")
     time.sleep(1.0)
     after = [values for at_s, values in commands if at_s > stopped + 0.2]
     assert len(after) > 20, "the held position is not commanded"
     moved = max(abs(values[0] - after[0][0]) for values in after)
     assert moved < 1e-3, f"commands moved {moved:.4f} rad more after the space key"
 
+    browser.save_screenshot(str(tmp_path / "locked out.png"))
     assert text("lock") == "LOCKED OUT" and not browser.find_element(By.ID, "arm").is_enabled()
     until(lambda: "STOP was sent" in text("log") and "commander: fault" in text("log"), 10, "the log of what happened")
     browser.find_element(By.ID, "release").click()
     until(lambda: browser.find_element(By.ID, "arm").is_enabled(), 10, "the release")
     until(arm, what="arming again")
+    browser.save_screenshot(str(tmp_path / "armed again.png"))
     box.send_keys("push", Keys.ESCAPE)
     until(lambda: text("lock") == "LOCKED OUT", 10, "a stop by Escape, while typing")
 

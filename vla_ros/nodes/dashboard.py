@@ -126,7 +126,7 @@ class DashboardNode(Node):
             stages = {name: [row.p50, row.p99] for name, row in self._stages.stages().items()}
         return {
             "robot": self._robot.name, "joints": list(self._robot.joint_names), "instruction": self._instruction,
-            "pictures": [OVERVIEW] * self._overview_offered + [name for name in list(self._pictures) if name != OVERVIEW],
+            "pictures": [*[OVERVIEW] * self._overview_offered, *sorted(self._pictures.keys() - {OVERVIEW})],
             "expected": [_expected(name) for name in self._robot.camera_names], "nodes": self._says.told(),
             "present": self._present(), "up_s": time.monotonic() - self._started_s,
             "episode": self._episodes.told(), "events": self._events.told(),

@@ -38,8 +38,11 @@ async function login() {
 }
 
 // ---- what a person does ------------------------------------------------------------------------------------------
-let note = "", noteUntil = 0, stopping = false;
-function say(text, seconds = 6) { note = text || ""; noteUntil = Date.now() + 1000 * seconds; }
+let stopping = false, quiet = 0;
+function say(text, seconds = 8) {
+  $("note").textContent = text || ""; $("note").hidden = !text;
+  clearTimeout(quiet); quiet = setTimeout(() => { $("note").hidden = true; }, 1000 * seconds);
+}
 function alarm(text) { $("alarm").textContent = text; $("alarm").hidden = !text; }
 
 async function press(path, body) {
@@ -171,7 +174,7 @@ function showMode(state) {
   $("lock").hidden = $("release").hidden = !locked; $("arm").disabled = locked;
   const why = locked ? "STOP was pressed. When the robot may move again, press Release, then Arm. " : "";
   const reason = found.heard ? values.reason || "" : found.starting ? "the commander is starting" : found.absent ? "start the commander node" : "see why the commander is silent: " + found.text;
-  $("reason").textContent = Date.now() < noteUntil && note ? note : why + reason;
+  $("reason").textContent = why + reason;
   const deadMan = parseFloat(values["dead_man_s"] || values["dead man s"]);
   const option = isFinite(deadMan) && deadMan > 0
     ? `This robot's dead-man option is on: it stops ${deadMan} s after the last sign that somebody watches. `
@@ -239,7 +242,7 @@ function show(state) {
   showMode(state); showNodes(state); showPictures(state); showJoints(state, now); showEpisode(state); showLog(state); showTimes(state);
 }
 function showNone(text) {
-  $("mode").textContent = "no connection"; $("mode").className = "error"; $("reason").textContent = Date.now() < noteUntil && note ? note : text;
+  $("mode").textContent = "no connection"; $("mode").className = "error"; $("reason").textContent = text;
 }
 async function loop() {
   try {
