@@ -131,7 +131,7 @@ class DashboardNode(Node):
             "present": self._present(), "up_s": time.monotonic() - self._started_s,
             "episode": self._episodes.told(), "events": self._events.told(),
             "measured": self._vectors.get("measured"), "sent": self._vectors.get("sent"), "plan": self._plan,
-            "stages": stages,
+            "stages": stages, "dead_man_s": float(getattr(self._robot.guard, "dead_man_s", 0.0)),
         }  # fmt: skip
 
     def frame(self, name: str) -> NDArray[np.uint8] | None:

@@ -172,15 +172,15 @@ function showMode(state) {
   $("mode").textContent = found.heard ? values.mode || "?" : found.starting ? "starting" : found.absent ? "no commander" : "commander silent";
   $("mode").className = found.level;
   $("lock").hidden = $("release").hidden = !locked; $("arm").disabled = locked;
-  const why = locked ? "STOP was pressed. When the robot may move again, press Release, then Arm. " : "";
+  const why = locked ? "STOP was pressed: press Release, then Arm, once the robot may move. " : "";
   const reason = found.heard ? values.reason || "" : found.starting ? "the commander is starting" : found.absent ? "start the commander node" : "see why the commander is silent: " + found.text;
   $("reason").textContent = why + reason;
-  const deadMan = parseFloat(values["dead_man_s"] || values["dead man s"]);
-  const option = isFinite(deadMan) && deadMan > 0
-    ? `This robot's dead-man option is on: it stops ${deadMan} s after the last sign that somebody watches. `
-    : "If this page or the dashboard is gone, the robot goes on: it stops by itself only where its contract sets guard.dead_man_s. ";
+  const option = state.dead_man_s > 0
+    ? `The dead-man option is on: the robot moves only while somebody watches, and stops ${state.dead_man_s} s after the last sign of it. `
+    : "The dead-man option (guard.dead_man_s in the robot's contract) is off: if this page or the dashboard is gone, the robot goes on. ";
+  $("watching").className = state.dead_man_s > 0 && !state.watched ? "wanted" : "";
   $("deadman").textContent = "Space stops; Esc does while you type, too. " + option
-    + (state.watched ? "Somebody is watching now." : "Nobody says “I am watching” now: it counts while switched on and this page is visible.");
+    + (state.watched ? "Somebody is watching now." : "Nobody is watching now: switch on “I am watching”; it counts while this page is visible.");
 }
 function showNodes(state) {
   const names = [...new Set([...Object.keys(state.nodes), "commander", "policy"])].sort();
@@ -196,7 +196,7 @@ function showPictures(state) {
   }
   for (const name of pictures.keys()) if (!state.pictures.includes(name)) remove(name);
   const found = condition(state, "world_model"), shown = state.pictures.some(name => state.expected.includes(name));
-  $("expect").hidden = $("surprised").hidden = found.absent && !shown;
+  $("expect").hidden = found.absent && !shown; $("surprised").hidden = !found.heard;
   $("imagining").hidden = shown;
   $("imagining").textContent = "world model: " + (found.heard ? found.text || "no prediction yet" : found.text);
   if (!$("surprised").hidden) surprise((state.nodes.world_model || { values: {} }).values, performance.now() / 1000);
@@ -208,10 +208,11 @@ function showJoints(state, now) {
     let canvas = document.getElementById("joint " + name);
     if (!canvas) {
       const box = make("div", "plot"), title = make("div", "name"); canvas = make("canvas"); canvas.id = "joint " + name;
-      title.append(make("span", "", name.replace("_joint", "").replaceAll("_", " ")), make("span")); box.append(title, canvas); $("plots").append(box);
+      const hold = make("div", "hold"); hold.append(canvas);  // a canvas of its own height would make its box grow with it
+      title.append(make("span", "", name.replace("_joint", "").replaceAll("_", " ")), make("span")); box.append(title, hold); $("plots").append(box);
     }
     const value = state.measured && state.measured[i];
-    canvas.previousElementSibling.lastChild.textContent = typeof value === "number" ? value.toFixed(3) : "–"; plot(canvas, i, now);
+    canvas.parentElement.previousElementSibling.lastChild.textContent = typeof value === "number" ? value.toFixed(3) : "–"; plot(canvas, i, now);
   });
 }
 function showEpisode(state) {
