@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import shutil
 import signal
 import socket
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -19,26 +17,6 @@ from live_nodes import edited_robot, patient_robot
 from waiting import until
 
 pytestmark = pytest.mark.live
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-
-
-@pytest.fixture
-def browser(tmp_path) -> Iterator[object]:
-    if not (CHROMIUM and DRIVER):
-        pytest.skip("chromium and chromium-driver are not installed")
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for word in ("headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-sync",
-                 "disable-background-networking", "disable-component-update", "window-size=1400,1000",
-                 f"user-data-dir={tmp_path / 'browser'}"):  # fmt: skip
-        options.add_argument(f"--{word}")
-    found = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-    try:
-        yield found
-    finally:
-        found.quit()
 
 
 def state_of(url: str) -> dict[str, Any]:

@@ -115,13 +115,13 @@ def test_stop_is_served_beside_half_requests_pending_arms_and_a_commander_that_j
     def ready() -> bool:
         with contextlib.suppress(OSError):
             server.post("/release")
-            return bool(server.post("/arm")[1]["done"])
-        return False
+            if server.post("/arm")[1]["done"]:
+                time.sleep(0.3)  # on a busy machine a plan may come too late, which is latched
+        return mode() == "armed"
 
     with standing_robot(world), half_requests(port, 300), ThreadPoolExecutor(60) as clicks:
         for _ in range(rounds):
             until(ready, what="arming")
-            until(lambda: mode() == "armed", what="the commander's word")
             commander.send_signal(signal.SIGSTOP)
             arms = [clicks.submit(server.post, "/arm") for _ in range(60)]
             time.sleep(3.0)
