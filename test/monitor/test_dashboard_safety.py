@@ -56,6 +56,16 @@ def test_stop_beats_a_release_that_is_under_way():
         assert server.post("/arm")[0] == 409
 
 
+def test_stop_is_answered_though_the_question_to_the_commander_hangs():
+    robot = PlayedRobot()
+    robot.confirm = lambda timeout_s: time.sleep(1.0) or (True, "")
+    with running(robot) as server:
+        began_s = time.monotonic()
+        status, words = server.post("/stop")
+        assert time.monotonic() - began_s < 0.3 and status == 200
+        assert words == {"done": False, "message": "STOP was sent; nobody has confirmed it yet"}
+
+
 def test_stop_is_answered_though_the_commander_is_silent():
     robot = PlayedRobot()
     robot.confirm_s = 9.0

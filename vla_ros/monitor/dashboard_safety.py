@@ -16,6 +16,7 @@ from functools import partial
 from typing import Protocol
 
 CONFIRM_S = 0.2  # how long the answer to STOP waits for the commander's word; the stop itself is out by then
+GRACE_S = 0.02  # middleware may hold the question itself up, where the commander's process is suspended
 CONFIRMED_AT_ONCE = 4
 ALIVE_HZ = 5.0
 WATCHED_S = 0.5  # a heartbeat of the page holds this long
@@ -97,11 +98,10 @@ class Safety:
         if self._confirming >= CONFIRMED_AT_ONCE:
             return Answer(True, "STOP was sent")  # as were those that still wait for the commander's word
         self._confirming += 1
-        try:
-            done, message = await _in_thread(self._stopping, partial(self._brakes.confirm, CONFIRM_S))
-        finally:
-            self._confirming -= 1
-        return Answer(done, message)
+        confirming = asyncio.ensure_future(_in_thread(self._stopping, partial(self._brakes.confirm, CONFIRM_S)))
+        confirming.add_done_callback(self._confirmed)
+        done, _ = await asyncio.wait([confirming], timeout=CONFIRM_S + GRACE_S)
+        return Answer(*confirming.result()) if done else Answer(False, "STOP was sent; nobody has confirmed it yet")
 
     async def arm(self) -> Answer:
         """Arm, unless locked out or asked for already."""
@@ -135,6 +135,9 @@ class Safety:
         """Begin nothing more."""
         for pool in (self._asking, self._stopping):
             pool.shutdown(wait=False, cancel_futures=True)
+
+    def _confirmed(self, _: asyncio.Future[tuple[bool, str]]) -> None:
+        self._confirming -= 1
 
     async def _ask(self, call: Callable[[threading.Event], tuple[bool, str]]) -> Answer:
         if self._asked is not None:
