@@ -106,7 +106,8 @@ async def serve(
     server = None
     try:
         server = await _listen(door.guard(runner.server), host, port)
-        print(f"dashboard: http://{host}:{port}/{f'#token={token}' if show_token else ''}", flush=True)
+        place = f"[{host}]" if ":" in host else host
+        print(f"dashboard: http://{place}:{port}/{f'#token={token}' if show_token else ''}", flush=True)
         while going():
             door.sweep()
             if keeping.done():
