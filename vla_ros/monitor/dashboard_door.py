@@ -22,7 +22,8 @@ WAIT_S = 5.0  # for a whole request, between two requests, and for the client to
 WORK_S = 10.0  # for one request, from its headers to the answer
 MOST, MOST_PER_PEER = 512, 128
 WANTED_FILES = 4096
-ACCEPTED_AT_ONCE = 64  # these are open before the first of them can be counted
+ACCEPTED_AT_ONCE = 16  # in one round of the event loop
+ROUNDS = 6  # from a connection's acceptance until another one, which goes for it, has given its file back
 LISTEN_QUEUE = 1024  # a queue that is full costs a client a second, until its system knocks again
 
 
@@ -137,7 +138,7 @@ def room_for_connections() -> int:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
             soft = wanted
     used = len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 100
-    return max(16, min(MOST, soft - used - ACCEPTED_AT_ONCE - 32))
+    return max(16, min(MOST, soft - used - ROUNDS * ACCEPTED_AT_ONCE - 32))
 
 
 def lengthen_queue(sockets: Iterable[Any]) -> None:
