@@ -173,7 +173,7 @@ function showMode(state) {
   $("mode").className = found.level;
   $("lock").hidden = $("release").hidden = !locked; $("arm").disabled = locked;
   const why = locked ? "STOP was pressed: press Release, then Arm, once the robot may move. " : "";
-  const reason = found.heard ? values.reason || "" : found.starting ? "the commander is starting" : found.absent ? "start the commander node" : "see why the commander is silent: " + found.text;
+  const reason = found.heard ? (values.reason === values.mode ? "" : values.reason || "") : found.starting ? "the commander is starting" : found.absent ? "start the commander node" : "see why the commander is silent: " + found.text;
   $("reason").textContent = why + reason;
   const option = state.dead_man_s > 0
     ? `The dead-man option is on: the robot moves only while somebody watches, and stops ${state.dead_man_s} s after the last sign of it. `
@@ -210,6 +210,7 @@ function showJoints(state, now) {
       const box = make("div", "plot"), title = make("div", "name"); canvas = make("canvas"); canvas.id = "joint " + name;
       const hold = make("div", "hold"); hold.append(canvas);  // a canvas of its own height would make its box grow with it
       title.append(make("span", "", name.replace("_joint", "").replaceAll("_", " ")), make("span")); box.append(title, hold); $("plots").append(box);
+      if (i === state.joints.length - 1 && matchMedia("(min-width:1101px)").matches) box.style.gridColumn = `span ${(4 - i % 4)}`;  // to the end of its row
     }
     const value = state.measured && state.measured[i];
     canvas.parentElement.previousElementSibling.lastChild.textContent = typeof value === "number" ? value.toFixed(3) : "–"; plot(canvas, i, now);
