@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -100,3 +101,24 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     statistics = Statistics(joints, relative, np.zeros(7, np.float32), np.ones(7, np.float32), turn, spread)
     ModelFolder.write(folder, config, model, statistics)
     return folder
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[object]:
+    """A real browser without a window; the test is skipped where there is none."""
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not (chromium and driver):
+        pytest.skip("chromium and chromium-driver are not installed")
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for word in ("headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-sync",
+                 "disable-background-networking", "disable-component-update", "window-size=1400,1000",
+                 f"user-data-dir={tmp_path / 'browser'}"):  # fmt: skip
+        options.add_argument(f"--{word}")
+    found = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    try:
+        yield found
+    finally:
+        found.quit()

@@ -120,6 +120,10 @@ class World:
         """Call a Trigger service."""
         return self._caller.trigger(service)
 
+    def call(self, service_type: Any, service: str, request: Any) -> Any:
+        """Call any service."""
+        return self._caller._call(service_type, service, request)
+
     def goes_on(self, condition: Callable[[], Any]) -> Callable[[], Any]:
         """`condition` for `until`, arming anew where the commander is in fault: on a busy machine a plan or a joint
         state may come too late, which is latched."""
