@@ -219,3 +219,11 @@ def test_limits_that_nothing_can_be_divided_by_are_refused(tmp_path, usual):
     Calibration(0.5, 0.2, 0.05, 40, usual, {"front imagined": 0.3}).save(tmp_path)
     with pytest.raises(ConfigError, match=r"surprise\.json: .*(must be > 0|different signs)"):
         load_calibration(tmp_path)
+
+
+def test_a_calibration_that_cannot_be_written_is_one_line(tmp_path):
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    (tmp_path / "surprise.json").mkdir()
+    with pytest.raises(ConfigError, match=r"surprise\.json: cannot be written: "):
+        Calibration(0.5, 0.2, 0.05, 40, {"front imagined": (0.1,)}, {"front imagined": 0.3}).save(tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["model.safetensors", "surprise.json"]

@@ -127,6 +127,9 @@ def test_what_cannot_be_converted_leaves_nothing_behind(tmp_path: Path) -> None:
         convert_kosmos_ph(tmp_path / "kosmos_ph.pt", tmp_path, "calvin", out)
     with pytest.raises(ConfigError, match=r"--preset 'calvn'; did you mean 'calvin'\?"):
         convert_kosmos_ph(tmp_path / "kosmos_ph.pt", good, "calvn", out)
+    torch.save({"state_dict": {**published(source), 7: torch.ones(1)}}, tmp_path / "odd.pt")
+    with pytest.raises(ModelError, match="the name of a weight is of type int; it must be text"):
+        convert_kosmos_ph(tmp_path / "odd.pt", good, "calvin", out)
     assert not list(out.parent.glob("*"))
     convert_kosmos_ph(tmp_path / "kosmos_ph.pt", good, "calvin", out)
     (out / "backbone" / "config.json").unlink()

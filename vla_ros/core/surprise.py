@@ -78,7 +78,10 @@ class Calibration:
         """Write into the model folder, whose weights they are from then on."""
         path = folder / FILE
         plain = asdict(replace(self, weights=fingerprint(folder)))
-        write_whole(path, json.dumps(plain) + "\n")
+        try:
+            write_whole(path, json.dumps(plain) + "\n")
+        except OSError as error:
+            raise ConfigError(f"{path}: cannot be written: {error}") from None
         return path
 
 
