@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import random
+import signal
 import struct
+import sys
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -79,6 +81,22 @@ def test_what_is_published_is_recorded_with_its_quality_of_service(
         assert states.digest == definition_of("sensor_msgs/msg/JointState")[1]  # the live graph's hash is rosbags' own
     recorder.terminate()
     assert recorder.wait(30) == 0
+
+
+@pytest.mark.parametrize("under", ["node", "vla-ros record"])
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGQUIT])
+def test_a_terminal_that_closes_leaves_a_complete_bag(
+    processes: Processes, world: World, tmp_path: Path, under: str, number: int
+) -> None:
+    source, path = Source(world.node), tmp_path / "bag"
+    command = [sys.executable, "-m", "vla_ros.cli.main", "record", "--bag", str(path)]
+    recorder = processes.start("recorder", bag=path) if under == "node" else processes.run("recorder", command)
+    until(lambda: world.says("recorder", f"recording {path}"), what="the recorder")
+    before = source.sent
+    until(lambda: source.sent > before + 30, 20, "messages")
+    recorder.send_signal(number)
+    assert recorder.wait(10) == 0
+    assert (path / "metadata.yaml").is_file() and len(recorded(path)) > 10
 
 
 def test_a_full_disk_ends_the_recording_and_nothing_else(processes: Processes, world: World, tmp_path: Path) -> None:
