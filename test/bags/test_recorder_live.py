@@ -6,6 +6,7 @@ import json
 import random
 import signal
 import struct
+import sys
 import time
 from itertools import pairwise
 from pathlib import Path
@@ -159,6 +160,22 @@ def test_a_signal_completes_the_bag(processes: Processes, world: World, tmp_path
     recorder.send_signal(getattr(signal, number))
     assert recorder.wait(20) == 0
     assert (path / "metadata.yaml").exists() and len(recorded(path)) > 30
+
+
+@pytest.mark.parametrize("under", ["node", "vla-ros record"])
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGQUIT])
+def test_a_terminal_that_closes_leaves_a_complete_bag(
+    processes: Processes, world: World, tmp_path: Path, under: str, number: int
+) -> None:
+    source, path = Source(world.node), tmp_path / "bag"
+    command = [sys.executable, "-m", "vla_ros.cli.main", "record", "--bag", str(path)]
+    recorder = processes.start("recorder", bag=path) if under == "node" else processes.run("recorder", command)
+    until(lambda: world.says("recorder", f"recording {path}"), what="the recorder")
+    before = source.sent
+    until(lambda: source.sent > before + 30, 20, "messages")
+    recorder.send_signal(number)
+    assert recorder.wait(10) == 0
+    assert (path / "metadata.yaml").is_file() and len(recorded(path)) > 10
 
 
 def test_a_full_disk_ends_the_recording_and_nothing_else(processes: Processes, world: World, tmp_path: Path) -> None:

@@ -121,3 +121,38 @@ def test_a_wrong_argument_is_one_line_and_starts_nothing(file: Path) -> None:
     output, _ = process.communicate(timeout=20)
     assert process.returncode == 2
     assert output.startswith("vla-ros: error: ") and "did you mean 'sentence'?" in output and output.count("\n") == 1
+
+
+def test_a_module_in_the_current_folder_is_not_run_by_our_nodes(
+    tmp_path: Path, ros_domain: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under `python -m` a rclpy.py beside the user would be every node's rclpy."""
+    (tmp_path / "rclpy.py").write_text("print('HIJACKED', flush=True); raise SystemExit(9)\n")
+    file = tmp_path / "one.launch.yaml"
+    node = "{pkg: vla_ros, exec: commander, on_exit: shutdown, param: [{name: robot, value: nobody}]}"
+    file.write_text(f"launch:\n- node: {node}\n", encoding="utf-8")
+    command = [sys.executable, "-P", "-m", "vla_ros.cli.main", "launch", "--own", str(file)]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=40, check=False)
+    assert "HIJACKED" not in done.stdout and "nothing is called 'nobody'" in done.stdout
+    assert done.returncode == 2
+
+
+@pytest.mark.parametrize("words", [[], ["stay:=true"]])
+def test_a_policy_that_refuses_ends_the_launch_unless_it_is_to_stay(
+    words: list[str], ros_domain: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = ["robot:=ur5e_tabletop", "model:=nobody", *words]
+    command = [sys.executable, "-m", "vla_ros.cli.main", "launch", "--own", "vla.launch.yaml", *given]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    assert process.stdout is not None
+    if words:
+        while "policy died: exit code 2" not in (line := process.stdout.readline()):
+            assert line, "the launch ended"
+        time.sleep(1.0)
+        assert process.poll() is None
+        process.terminate()
+    output, _ = process.communicate(timeout=40)
+    assert process.returncode == 2
+    if not words:
+        assert "nobody: no model folder" in output
+        assert "policy died: exit code 2; the launch ends with it" in output

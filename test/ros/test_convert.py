@@ -238,3 +238,18 @@ def test_commands_of_a_wrong_size_are_refused():
         convert.command_to_array(Float64MultiArray(data=[1.0]), ("a", "b"))
     with pytest.raises(MessageError, match="trajectory is empty"):
         convert.command_to_array(JointTrajectory(joint_names=["a", "b"]), ("a", "b"))
+
+
+@pytest.mark.parametrize(
+    ("names", "foreign"),
+    [(["x", "y"], True), (["x", "b"], False), (["b", "a"], False), ([], False)],
+)
+def test_joint_states_of_another_machine_name_none_of_ours(names, foreign):
+    assert convert.is_foreign(JointState(name=names, position=[0.0]), ("a", "b")) is foreign
+
+
+def test_a_refusal_does_not_repeat_a_hundred_thousand_names():
+    many = [f"joint_{number}" for number in range(100_000)]
+    with pytest.raises(MessageError) as caught:
+        convert.joint_state_to_array(JointState(name=many, position=[0.0] * len(many)), ("a", "b"))
+    assert "joint states lack a, b; they hold joint_0" in str(caught.value) and len(str(caught.value)) < 200

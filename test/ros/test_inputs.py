@@ -36,7 +36,7 @@ class Robot:
             node, ROBOT, self.synchroniser, ROBOT.camera_names, self._count, self.sentences.append, self._jumped
         )  # fmt: skip
         self.cameras = {c.name: node.create_publisher(Image, c.topic, 10) for c in ROBOT.cameras}
-        self.states = node.create_publisher(JointState, ROBOT.joint_states_topic, 10)
+        self.states = node.create_publisher(JointState, ROBOT.joint_states_topic, 50)
         self.instruction = node.create_publisher(String, ROBOT.instruction_topic, LATCHED)
         self.until(lambda: all(p.get_subscription_count() for p in (*self.cameras.values(), self.instruction)))
 
@@ -121,6 +121,20 @@ def test_joint_states_that_do_not_fit_are_refused(robot):
     robot.states.publish(array_to_joint_state(ROBOT.joint_names, positions, robot.now_ns()))
     assert "not finite: elbow_joint" in robot.refused("joint_states")
     assert robot.all_is_well()
+
+
+def test_joint_states_of_other_machines_are_no_mistake_and_do_not_crowd_out_the_robots(robot):
+    from vla_ros.ros.convert import array_to_joint_state
+
+    for _ in range(20):  # in one go: a queue of two would lose the robot's own among them
+        robot.states.publish(array_to_joint_state(("x", "y"), np.zeros(2), robot.now_ns()))
+    robot.states.publish(array_to_joint_state(ROBOT.joint_names, np.zeros(7), robot.now_ns()))
+    for _ in range(20):
+        robot.states.publish(array_to_joint_state(("x", "y"), np.zeros(2), robot.now_ns()))
+    robot.until(lambda: robot.inputs.foreign == 40)
+    assert robot.inputs.meters["joint_states"].count == 1
+    assert not robot.inputs.refused and robot.inputs.last_error == ""
+    assert robot.inputs.figures(robot.now_ns())["joint_states foreign"] == 40
 
 
 def test_a_sentence_that_cannot_be_obeyed_ends_the_former_one(robot):

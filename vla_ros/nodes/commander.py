@@ -33,14 +33,14 @@ from vla_ros.ros.arm_requests import ArmRequests
 from vla_ros.ros.aside import Aside
 from vla_ros.ros.clock_watch import ClockWatch
 from vla_ros.ros.control_loop import ControlLoop
-from vla_ros.ros.convert import is_foreign, joint_state_to_array, joints_named, to_ns, trajectory_to_chunk
+from vla_ros.ros.convert import is_foreign, joint_state_to_array, to_ns, trajectory_to_chunk
 from vla_ros.ros.dead_man import DeadMan
 from vla_ros.ros.diagnostics import ERROR, OK, WARN, Diagnostics, Report, status
 from vla_ros.ros.lifecycle import REST_S, ManagedNode, spin
 from vla_ros.ros.outputs import Outputs
 from vla_ros.ros.parameters import declare, parameter
 from vla_ros.ros.qos import COMMAND, EVENTS, SIGN_OF_LIFE, STATES
-from vla_ros.ros.rivals import Crowd, Rivals
+from vla_ros.ros.rivals import rivals_of
 from vla_ros.ros.scheduling import take_priority
 from vla_ros.ros.stop_listener import StopListener
 
@@ -113,7 +113,7 @@ class CommanderNode(ManagedNode):
         self._heard.append(listen(Empty, dead_man.TOPIC, lambda _: self._dead_man.heard(), SIGN_OF_LIFE))
         self._aside = Aside(self, self._break)
         self._stop_listener = StopListener(self, self._aside, self._stop_asked)
-        self._rivals = self._look_for(self._aside, self._outputs)
+        self._rivals = rivals_of(self, self._aside, self._robot, self._outputs.topics)
         self._served = [
             serve(Trigger, "~/arm", self._on_arm), serve(Trigger, "~/stop", self._on_stop),
             serve(SetBool, "~/lock_out", self._on_lock_out),
@@ -121,16 +121,6 @@ class CommanderNode(ManagedNode):
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         for period_s, callback in ((BEAT_S, self._beat), (LOOK_S, self._look_around)):
             self._timers.append(self.create_timer(period_s, callback, clock=steady))
-
-    def _look_for(self, aside: Aside, outputs: Outputs) -> Rivals:
-        chunks = Crowd(self, aside, self.resolve_topic_name("action_chunk"), JointTrajectory, "plans",
-                       lambda _: ("plans",))  # fmt: skip
-        crowds = [chunks]
-        if not self._robot.several_joint_state_publishers:
-            names = self._robot.joint_names
-            topic = self.resolve_topic_name(self._robot.joint_states_topic)
-            crowds.append(Crowd(self, aside, topic, JointState, "{}", lambda message: joints_named(message, names)))
-        return Rivals(self, outputs.topics, crowds, armed=[chunks])
 
     def activate(self) -> None:
         """Start the control loop; still disarmed."""

@@ -41,6 +41,7 @@ from vla_ros.ros.parameters import declare, parameter
 from vla_ros.ros.qos import COMMAND, EVENTS, LATCHED, SENSOR
 from vla_ros.ros.scheduling import stand_back
 from vla_ros.ros.spinning import spinning
+from vla_ros.ros.starting import start_ros
 from vla_ros.ros.stop_line import StopLine
 from vla_ros.ros.timing import listen_timing
 
@@ -268,8 +269,8 @@ def main(show_token: bool = False) -> None:
     """Entry point. show_token: print the token as part of the address, where it was drawn for this run."""
     stand_back(NICE)
     asked = signals_ask()
-    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
     try:
+        start_ros(signal_handler_options=SignalHandlerOptions.NO)
         node = DashboardNode()
         wanted = node.parameters
         token = read_token(wanted.token_file)

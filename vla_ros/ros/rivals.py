@@ -9,9 +9,13 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from rclpy.node import Node
+from sensor_msgs.msg import JointState
+from trajectory_msgs.msg import JointTrajectory
 
+from vla_ros.core.robot import RobotSpec
 from vla_ros.core.text import listed
 from vla_ros.ros.aside import Aside
+from vla_ros.ros.convert import joints_named
 from vla_ros.ros.qos import CROWD
 from vla_ros.ros.talkers import Talkers
 
@@ -66,8 +70,8 @@ class Crowd:
 class Rivals:
     """All of a commander's rivals. commands: its command topics, resolved, one a publisher of its own; none in dry-run.
 
-    crowds: topics where two publishers must not say the same thing.
-    armed_crowds: those of them where that stops an armed robot.
+    crowds: topics where two publishers must not say the same thing. armed: those where that stops an armed robot; of
+        two that say where it is, the guard notices where they disagree.
     """
 
     def __init__(self, node: Node, commands: Sequence[str], crowds: Sequence[Crowd], armed: Sequence[Crowd]) -> None:
@@ -89,6 +93,16 @@ class Rivals:
                 who = publishers(self._node, topic)
                 return f"{count} publishers on {topic} ({who}); this commander must be alone there"
         return None
+
+
+def rivals_of(node: Node, aside: Aside, robot: RobotSpec, commands: Sequence[str]) -> Rivals:
+    """Those of the commander `node` of a robot: on `commands`, with plans, and with its joints' states."""
+    plans = Crowd(node, aside, node.resolve_topic_name("action_chunk"), JointTrajectory, "plans", lambda _: ("plans",))
+    if robot.several_joint_state_publishers:
+        return Rivals(node, commands, [plans], armed=[plans])
+    topic, names = node.resolve_topic_name(robot.joint_states_topic), robot.joint_names
+    states = Crowd(node, aside, topic, JointState, "{}", lambda message: joints_named(message, names))
+    return Rivals(node, commands, [plans, states], armed=[plans])
 
 
 def publishers(node: Node, topic: str) -> str:
