@@ -92,6 +92,19 @@ def test_the_reason_comes_first_for_every_bag(bag: Path, tmp_path: Path) -> None
     assert not (tmp_path / "other").exists()
 
 
+def test_every_bag_is_looked_at_before_any_is_exported(bag: Path, tmp_path: Path) -> None:
+    foreign = write_bag(tmp_path / "foreign", [m for m in steady(ROBOT, 1) if m[1] != ROBOT.joint_states_topic])
+    for last, why in ((tmp_path / "nothing", "there is no such bag"), (foreign, "lacks /joint_states")):
+        process = start(*[bag] * 20, last, "--out", tmp_path / "set")
+        begun = set[str]()
+        while process.poll() is None:
+            begun |= {path.name for path in tmp_path.glob(".set.*")}
+            time.sleep(0.005)
+        code, _, wrong = ended(process)
+        assert not begun and code == 2 and why in wrong
+        assert [path.name for path in tmp_path.iterdir()] == ["foreign"]
+
+
 def test_figures_of_every_bag_are_in_the_json(bag: Path, tmp_path: Path) -> None:
     foreign = write_bag(tmp_path / "foreign", [*steady(ROBOT, 2), (START, "/episode", Int32())])
     code, _, wrong = ended(start(bag, foreign, "--out", tmp_path / "set"))

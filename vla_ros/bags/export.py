@@ -12,7 +12,7 @@ from typing import Any
 
 from vla_ros.bags.episodes import Options
 from vla_ros.bags.formats import Layout, Writer, open_writer
-from vla_ros.bags.frames import BagReport, Reading, frames_of
+from vla_ros.bags.frames import BagReport, Reading, check_bag, frames_of
 from vla_ros.bags.rate import fps_of_step
 from vla_ros.bags.reader import open_bag
 from vla_ros.core.columns import columns_of
@@ -58,14 +58,17 @@ def export(
     asked: the numbers of signals that have asked for the end; looked at before each frame.
     ConfigError where not one episode came of it, or `out` cannot be written; Ended; after either nothing is left.
     """
-    report, started_s = Report(), time.monotonic()
+    report, started_s, reading = Report(), time.monotonic(), reading or Reading()
     check_instruction(options.task)
     layout = layout_of(robot, options, lossless)
     options = replace(options, step_s=1 / layout.fps)  # as the dataset will say: a rounded step would drift from it
+    for path in bags:  # all of them first: one that is misspelt must not cost an hour's work
+        with open_bag(path) as bag:
+            check_bag(bag, robot, options, reading)
     try:
         writer = open_writer(form, out, layout)
         try:
-            _write(bags, robot, options, reading or Reading(), writer, report, asked)
+            _write(bags, robot, options, reading, writer, report, asked)
             figures = writer.close()
         except BaseException:
             writer.abandon()

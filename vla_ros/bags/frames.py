@@ -76,6 +76,13 @@ def frames_of(
         report.reason = _reason(bag, reader, reading, options, spans)
 
 
+def check_bag(bag: Bag, robot: RobotSpec, options: Options, reading: Reading) -> None:
+    """ConfigError where an open bag cannot be exported at all, before anything is read of it."""
+    bag = by_contract(bag, robot, reading.remap)
+    options, _ = _tasks(bag, robot, options, reading)
+    _check(bag, robot, EpisodeReader(robot, options), options)
+
+
 def task_from_name(path: Path) -> str:
     """The words of a bag's name, without a recording's date and number: `pick_the_cube_2026_01_31-10_00_00` is
     `pick the cube`. Empty where there are none."""

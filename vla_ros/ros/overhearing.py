@@ -54,8 +54,8 @@ class Overhearing:
 
     def _subscribe(self, reliable: bool, latched: bool) -> Any:
         def on_message(*given: Any) -> None:
-            data, info = given if len(given) == 2 else given[0]  # rclpy's EventsExecutor gives both as one tuple
-            self._on_message(data, info)
+            given = given[0] if isinstance(given[0], tuple) else given  # rclpy's EventsExecutor: both as one tuple
+            self._on_message(given[0], given[1] if len(given) > 1 else {})
 
         on_message.__signature__ = _TWO  # type: ignore[attr-defined]  # by which rclpy knows that we want the info, too
         profile = QoSProfile(
@@ -78,7 +78,10 @@ class Overhearing:
 
 
 def _identity(data: bytes, info: dict[str, Any]) -> Any:
-    """What no other message has: its publisher's number of it; where rclpy does not tell that, its time and content."""
+    """What no other message has: its publisher's number of it; where rclpy does not tell that, its time and content.
+    Without a time every message is another: better twice than never."""
     who, number = info.get("publisher_gid"), info.get("publication_sequence_number")
     who = who["data"] if isinstance(who, dict) else who
-    return (bytes(who), number) if who and number is not None else (info.get("source_timestamp"), zlib.crc32(data))
+    if who and number is not None:
+        return bytes(who), number
+    return (info["source_timestamp"], zlib.crc32(data)) if info.get("source_timestamp") else object()
