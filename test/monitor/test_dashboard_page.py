@@ -69,6 +69,7 @@ def test_without_a_token_a_person_is_asked_for_it(browser):
         until(lambda: element(browser, "login").is_displayed(), 10, "the question")
         element(browser, "token").send_keys("wrong\n")
         until(lambda: "the token is wrong" in text(browser, "note"), 10, "the refusal")
+        time.sleep(2.0)  # a page that tries it again and again would be slowed down as one who guesses
         element(browser, "token").clear()
         element(browser, "token").send_keys(TOKEN + "\n")
         until(lambda: text(browser, "robot") == "played", 10, "the page")

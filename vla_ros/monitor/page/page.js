@@ -32,7 +32,7 @@ async function login() {
     const answer = await send("login", {}, 3000), found = await words(answer);
     session = answer.ok ? found.session : kept;
     if (answer.ok) { sessionStorage.setItem("session", session); sessionStorage.setItem("token", token); }
-    else say(found.message);
+    else { token = ""; sessionStorage.removeItem("token"); say(found.message); }  // asked again and again, it would count as guessing
     return answer.ok;
   } catch { session = kept; return false; }
 }
