@@ -7,6 +7,7 @@ import time
 from typing import Any
 
 import numpy as np
+import pytest
 from dashboard_server import PlayedRobot, running
 from waiting import until
 
@@ -32,7 +33,8 @@ class ShownRobot(PlayedRobot):
     def frame(self, name: str) -> Any:
         if self.stalled.is_set():
             time.sleep(3)
-        return np.zeros((64, 64, 3), np.uint8)
+        height = 52 if name == "overview" else 18 if "expected" in name else 64
+        return np.zeros((height, 64, 3), np.uint8)
 
     def says(self, name: str, message: str, level: str = "ok", **values: str) -> None:
         word = {"level": level, "message": message, "values": values, "age_s": 0.1}
@@ -67,6 +69,7 @@ def test_without_a_token_a_person_is_asked_for_it(browser):
         until(lambda: element(browser, "login").is_displayed(), 10, "the question")
         element(browser, "token").send_keys("wrong\n")
         until(lambda: "the token is wrong" in text(browser, "note"), 10, "the refusal")
+        time.sleep(2.0)  # a page that tries it again and again would be slowed down as one who guesses
         element(browser, "token").clear()
         element(browser, "token").send_keys(TOKEN + "\n")
         until(lambda: text(browser, "robot") == "played", 10, "the page")
@@ -159,12 +162,19 @@ def test_the_heartbeat_ends_with_the_switch_and_needs_an_answering_server(browse
         assert len(robot.beats) == count
 
 
-def test_at_a_glance_nothing_is_cut_off_or_empty(browser):
+@pytest.mark.parametrize("world_model", [False, True])
+def test_at_a_glance_nothing_is_cut_off_or_empty(browser, world_model, tmp_path):
     """All of it on 1400x1000, without scrolling."""
     robot = ShownRobot()
     robot.shown["joints"], robot.shown["measured"] = [f"joint_{n}" for n in range(7)], [0.1 * n for n in range(7)]
-    robot.shown["pictures"] = ["overview", "front", "wrist"]
-    robot.says("commander", "armed", mode="armed", reason="")
+    robot.shown["expected"] = ["front expected", "wrist expected"] * world_model
+    robot.shown["pictures"] = ["overview", "front", "wrist", *robot.shown["expected"]]
+    robot.shown["stages"] = {f"stage {n}": [1.0, 2.0] for n in range(9)}
+    robot.shown["events"] = [
+        {"at_s": 1e9 + n, "level": "error", "text": "commander: fault: a reason"} for n in range(40)
+    ]
+    for name in ("commander", "policy", "sim", *["world_model"] * world_model):
+        robot.says(name, "armed", mode="armed", reason="")
     with running(robot) as server:
         browser.get(f"http://127.0.0.1:{server.port}/")
         bars = browser.execute_script("return [outerWidth - innerWidth, outerHeight - innerHeight]")
@@ -172,6 +182,7 @@ def test_at_a_glance_nothing_is_cut_off_or_empty(browser):
         until(lambda: len(browser.find_elements("css selector", "#live img")) == 3, 10, "the pictures")
         time.sleep(1.0)
         assert browser.execute_script("return [innerHeight, document.documentElement.scrollHeight]") == [1000, 1000]
+        browser.save_screenshot(str(tmp_path / "glance.png"))
         boxes = browser.execute_script(
             "return [...document.querySelectorAll('section')].filter(s => s.offsetHeight).map(s => s.clientHeight)"
         )

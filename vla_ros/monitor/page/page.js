@@ -32,7 +32,7 @@ async function login() {
     const answer = await send("login", {}, 3000), found = await words(answer);
     session = answer.ok ? found.session : kept;
     if (answer.ok) { sessionStorage.setItem("session", session); sessionStorage.setItem("token", token); }
-    else say(found.message);
+    else { token = ""; sessionStorage.removeItem("token"); say(found.message); }  // asked again and again, it would count as guessing
     return answer.ok;
   } catch { session = kept; return false; }
 }
@@ -149,7 +149,7 @@ function plot(canvas, column, now) {
 function surprise(values, now) {
   const score = parseFloat(values["surprise"]), warn = parseFloat(values["surprise warn"]), error = parseFloat(values["surprise error"]);
   $("score").textContent = isFinite(score) ? score.toFixed(2) : "–"; $("score").className = score >= error ? "error" : score >= warn ? "warn" : "";
-  $("limits").textContent = isFinite(warn) ? `warning from ${warn.toFixed(2)}, alarm from ${error.toFixed(2)}` : "not calibrated";
+  $("limits").textContent = isFinite(warn) ? `warning ${warn.toFixed(2)}, alarm ${error.toFixed(2)}` : "not calibrated";
   if (isFinite(score)) scores.push([now, score]); while (scores.length && now - scores[0][0] > 60) scores.shift();
   const [pen, w, h] = context($("surprise")), top = Math.max(1, isFinite(error) ? error * 1.3 : 1, ...scores.map(s => s[1]));
   const y = v => h - v / top * h; line(pen, scores.map(([t, v]) => [(t - now + 60) / 60 * w, y(v)]), "#5aa9ff");
@@ -176,11 +176,11 @@ function showMode(state) {
   const reason = found.heard ? (values.reason === values.mode ? "" : values.reason || "") : found.starting ? "the commander is starting" : found.absent ? "start the commander node" : "see why the commander is silent: " + found.text;
   $("reason").textContent = why + reason;
   const option = state.dead_man_s > 0
-    ? `The dead-man option is on: the robot moves only while somebody watches, and stops ${state.dead_man_s} s after the last sign of it. `
-    : "The dead-man option (guard.dead_man_s in the robot's contract) is off: if this page or the dashboard is gone, the robot goes on. ";
+    ? `The robot moves only while somebody is watching, and stops ${state.dead_man_s} s after the last sign of it (guard.dead_man_s). `
+    : "If this page or the dashboard is gone, the robot goes on: its dead-man option (guard.dead_man_s) is off. ";
   $("watching").className = state.dead_man_s > 0 && !state.watched ? "wanted" : "";
-  $("deadman").textContent = "Space stops; Esc does while you type, too. " + option
-    + (state.watched ? "Somebody is watching now." : "Nobody is watching now: switch on “I am watching”; it counts while this page is visible.");
+  $("deadman").textContent = "Space stops, and Esc while you type. " + option
+    + (state.watched ? "Somebody is watching now." : "“I am watching” counts while this page is visible; nobody is now.");
 }
 function showNodes(state) {
   const names = [...new Set([...Object.keys(state.nodes), "commander", "policy"])].sort();
@@ -231,8 +231,11 @@ function showLog(state) {
   }));
   if (!state.events.length) $("log").append(make("li", "", "nothing yet"));
 }
+const SHORT = ["", "inference", "camera to command", "the same without inference"]; let whole = false;
+$("whole").onclick = () => { whole = !whole; };
 function showTimes(state) {
-  $("stages").replaceChildren(...Object.entries({ "": ["p50 ms", "p99 ms"], ...state.stages }).map(([name, times]) => {
+  const times = Object.entries({ "": ["p50 ms", "p99 ms"], ...state.stages }).filter(([name]) => whole || SHORT.includes(name));
+  $("stages").replaceChildren(...times.map(([name, times]) => {
     const row = make("tr"); for (const text of [name, ...times]) row.append(make("td", "", text === null ? "–" : typeof text === "number" ? text.toFixed(1) : text)); return row;
   }));
 }
