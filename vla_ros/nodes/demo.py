@@ -22,7 +22,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Bool, String
 from std_srvs.srv import Trigger
 
-from vla_ros.bags.marks import EPISODE_TOPIC, mark_text
+from vla_ros.bags.marks import EPISODE, mark_text
 from vla_ros.core.errors import MessageError, VlaRosError
 from vla_ros.monitor import report
 from vla_ros.monitor.latency import ChunkLatency, TimingLog
@@ -73,7 +73,7 @@ class DemoNode(Node):
         self._task = ""
         self._reset_s, self._instructed_ns, self._armed_ns = 0.0, 0, 0
         self._instruction = self.create_publisher(String, "instruction", LATCHED)
-        self._marks, self._under_way = self.create_publisher(String, EPISODE_TOPIC, LATCHED), False
+        self._marks, self._under_way = self.create_publisher(String, EPISODE, LATCHED), False
         self.create_subscription(Bool, "sim/success", self._on_success, 10)
         listen_timing(self, self._timing)
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, EVENTS)

@@ -9,7 +9,7 @@ from typing import Any
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
-from vla_ros.bags.marks import EPISODE_TOPIC
+from vla_ros.bags.marks import EPISODE
 from vla_ros.core.errors import ConfigError, MessageError
 from vla_ros.core.inputs import check_instruction
 from vla_ros.core.robot import load_robot
@@ -79,7 +79,7 @@ class SceneQuestionNode(ManagedNode):
             self, self._robot, self._synchroniser, self._cameras, self._on_image, lambda _: self._on_instruction(),
             self._synchroniser.reset, self._heard,
         )  # fmt: skip
-        self._scenes = hear_new_scenes(self, EPISODE_TOPIC, self._on_new_scene)
+        self._scenes = hear_new_scenes(self, EPISODE, self._on_new_scene)
 
     def deactivate(self) -> None:
         """Cease to listen."""
