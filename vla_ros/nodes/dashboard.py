@@ -25,9 +25,9 @@ from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import String
 from trajectory_msgs.msg import JointTrajectory
 
-from vla_ros.bags.marks import EPISODE_TOPIC, parse_mark
+from vla_ros.bags.marks import EPISODE, parse_mark
 from vla_ros.core.errors import ConfigError, ContractError, MessageError, VlaRosError
-from vla_ros.core.inputs import check_instruction
+from vla_ros.core.inputs import MAX_INSTRUCTION, check_instruction
 from vla_ros.core.robot import load_robot
 from vla_ros.core.types import NS_PER_S
 from vla_ros.monitor.dashboard import serve
@@ -36,6 +36,7 @@ from vla_ros.monitor.dashboard_says import Says
 from vla_ros.monitor.latency import TimingLog
 from vla_ros.monitor.top import StageLog
 from vla_ros.ros.convert import COMMAND_TYPES, compressed_to_array, image_to_array, trajectory_to_chunk
+from vla_ros.ros.hearing import hear_everyone
 from vla_ros.ros.lifecycle import signals_ask
 from vla_ros.ros.parameters import declare, parameter
 from vla_ros.ros.qos import COMMAND, EVENTS, LATCHED, SENSOR
@@ -48,7 +49,7 @@ from vla_ros.ros.timing import listen_timing
 NICE = 10  # those who watch stand back behind those who move the robot
 LEVELS = {b"\x00": "ok", b"\x01": "warn", b"\x02": "error", b"\x03": "stale"}
 TOKEN_VARIABLE = "VLA_ROS_DASHBOARD_TOKEN"
-MOST_POINTS, INSTRUCTION_CHARS = 256, 512  # of what is shown; anyone may publish more
+MOST_POINTS = 256  # of what is shown; anyone may publish more
 GRAPH_S = 1.0
 OVERVIEW, LOOKED_AT_S = "overview", 3.0  # the simulator's picture for people, drawn only while somebody looks
 
@@ -113,8 +114,8 @@ class DashboardNode(Node):
         listen(DiagnosticArray, "/diagnostics", self._on_diagnostics, EVENTS)
         listen(JointState, self._robot.joint_states_topic, self._on_joint_state, SENSOR)
         listen(JointTrajectory, "action_chunk", self._on_chunk, COMMAND)
-        listen(String, self._robot.instruction_topic, self._on_instruction, LATCHED)
-        listen(String, EPISODE_TOPIC, self._on_episode, LATCHED)
+        hear_everyone(self, String, self._robot.instruction_topic, self._on_instruction)
+        hear_everyone(self, String, EPISODE, self._on_episode)
         for spec, columns in self._robot.outputs:
             if spec.interface == "position":  # velocities are no place to draw
                 names = [self._robot.joint_names[column] for column in columns]
@@ -228,11 +229,11 @@ class DashboardNode(Node):
         }  # fmt: skip
 
     def _on_instruction(self, message: String) -> None:
-        self._instruction = message.data[:INSTRUCTION_CHARS]
+        self._instruction = message.data[:MAX_INSTRUCTION]
 
     def _on_episode(self, message: String) -> None:
         try:
-            mark = parse_mark(message.data[:INSTRUCTION_CHARS])
+            mark = parse_mark(message.data[:MAX_INSTRUCTION])
         except MessageError:
             return  # of another make
         success = mark.get("success")

@@ -9,7 +9,7 @@ from typing import Any
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
-from vla_ros.bags.marks import EPISODE_TOPIC
+from vla_ros.bags.marks import EPISODE
 from vla_ros.core.errors import ConfigError, MessageError
 from vla_ros.core.inputs import check_instruction
 from vla_ros.core.robot import load_robot
@@ -76,10 +76,10 @@ class SceneQuestionNode(ManagedNode):
         self._problem = ""
         self._worker = Worker(self._answer, self._failed, "answer")
         self._inputs = Inputs(
-            self, self._robot, self._synchroniser, self._cameras, self._on_image, lambda _: self._remember(),
+            self, self._robot, self._synchroniser, self._cameras, self._on_image, lambda _: self._on_instruction(),
             self._synchroniser.reset, self._heard,
         )  # fmt: skip
-        self._scenes = hear_new_scenes(self, EPISODE_TOPIC, self._on_new_scene)
+        self._scenes = hear_new_scenes(self, EPISODE, self._on_new_scene)
 
     def deactivate(self) -> None:
         """Cease to listen."""
@@ -91,6 +91,12 @@ class SceneQuestionNode(ManagedNode):
         if self._worker is not None:
             self._worker.close()
             self._worker = None
+
+    def _on_instruction(self) -> None:
+        """What changes is told against this moment, or the first one that is seen after it."""
+        self._remember()
+        if self._before is None:
+            self._new_since_ns = self._now_ns()
 
     def _on_new_scene(self) -> None:
         """There is nothing to compare this scene with but its own first moment."""

@@ -22,7 +22,7 @@ from sensor_msgs.msg import Image
 from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import JointTrajectory
 
-from vla_ros.bags.marks import EPISODE_TOPIC
+from vla_ros.bags.marks import EPISODE
 from vla_ros.core.errors import ConfigError, ContractError, MessageError, VlaRosError
 from vla_ros.core.expectation import Expectation
 from vla_ros.core.imagination import FORWARD, MODES, Imagination
@@ -139,7 +139,7 @@ class WorldModelNode(ManagedNode):
             lambda _: self._imagination.plan(None), self._restart, self._heard_before,
         )  # fmt: skip
         self._heard = [self.create_subscription(JointTrajectory, "action_chunk", self._on_chunk, COMMAND)]
-        self._heard += hear_new_scenes(self, EPISODE_TOPIC, self._on_new_scene)
+        self._heard += hear_new_scenes(self, EPISODE, self._on_new_scene)
         for spec, columns in self._robot.outputs:
             if spec.interface == "position":
                 kind, hear = COMMAND_TYPES[spec.type], partial(self._on_command, columns)
