@@ -9,19 +9,21 @@ from dashboard_server import PlayedRobot, running
 
 from vla_ros.monitor import dashboard_safety
 
+SOON_S = 0.8  # on a busy machine; whatever STOP waited for here takes a second
+
 
 def test_stop_waits_for_no_arm_and_cancels_the_one_that_is_asked_for():
-    robot = PlayedRobot(arm_s=1.0)
+    robot = PlayedRobot(arm_s=1.5)
     with running(robot) as server, ThreadPoolExecutor(64) as pool:
         arms = [pool.submit(server.post, "/arm") for _ in range(60)]
         time.sleep(0.4)
         began_s = time.monotonic()
         assert server.post("/stop") == (200, {"done": True, "message": ""})
-        assert time.monotonic() - began_s < 0.3
+        assert time.monotonic() - began_s < SOON_S
         answers = [arm.result() for arm in arms]
         assert {status for status, _ in answers} == {409}, "one was told that the robot is armed, or that none is asked"
         assert sum("cancelled by STOP" in words["message"] for _, words in answers) == 1
-        time.sleep(0.8)
+        time.sleep(1.3)
     assert robot.calls == ["arm", "halt", "armed", "halt"], "it was armed after STOP and not stopped again"
 
 
@@ -60,14 +62,14 @@ def test_stop_is_answered_though_the_question_to_the_commander_hangs():
     robot = PlayedRobot()
 
     def slow(timeout_s):
-        time.sleep(1.0)
+        time.sleep(1.5)
         return True, ""
 
     robot.confirm = slow
     with running(robot) as server:
         began_s = time.monotonic()
         status, words = server.post("/stop")
-        assert time.monotonic() - began_s < 0.3 and status == 200
+        assert time.monotonic() - began_s < SOON_S and status == 200
         assert words == {"done": False, "message": "STOP was sent; nobody has confirmed it yet"}
 
 
