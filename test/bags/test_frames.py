@@ -347,3 +347,24 @@ def test_relative_names_of_a_contract_are_found(tmp_path: Path) -> None:
     relative = replace(ROBOT, joint_states_topic="joint_states", instruction_topic="instruction")
     with open_bag(write_bag(tmp_path / "bag", steady(ROBOT, 2))) as bag:
         assert len(list(frames_of(bag, relative, Options()))) == 19
+
+
+def test_a_bag_of_a_namespace_lacks_nothing_of_the_contract(tmp_path: Path) -> None:
+    from vla_ros.bags.info import missing_topics
+    from vla_ros.bags.naming import CONTRACT_TOPICS, names_text
+
+    there = {topic: f"/left{topic}" for topic in (FRONT, WRIST, STATES, WORDS, COMMANDS)}
+    messages = [(ns, there.get(topic, topic), message) for ns, topic, message in steady(ROBOT, 1)]
+    with open_bag(write_bag(tmp_path / "untold", messages)) as bag:
+        assert set(missing_topics(bag, ROBOT)) == set(there)
+    told = (START, CONTRACT_TOPICS, String(data=names_text(there)))
+    with open_bag(write_bag(tmp_path / "told", [*messages, told])) as bag:
+        assert missing_topics(bag, ROBOT) == ()
+
+
+@pytest.mark.parametrize("text", ["", "[1", "[]", '{"/joint_states": 3}', "[" * 100_000, '{"/etc": "/passwd"}'])
+def test_nonsense_about_names_is_none(tmp_path: Path, text: str) -> None:
+    from vla_ros.bags.naming import CONTRACT_TOPICS
+
+    messages = [*steady(ROBOT, 2), (START, CONTRACT_TOPICS, String(data=text))]
+    assert len(read(tmp_path / "bag", messages)[0]) == 19

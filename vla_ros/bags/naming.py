@@ -20,13 +20,13 @@ STRING = "std_msgs/msg/String"
 
 
 def names_on(bag: Bag) -> dict[str, str]:
-    """Contract name -> name on the bag of the topics that the recorder found under another name."""
+    """Contract name -> name on the bag of the topics that the recorder found under another name; nonsense is none."""
     if not any(topic.name == CONTRACT_TOPICS and topic.type == STRING for topic in bag.topics):
         return {}
     try:
         told: Any = next((json.loads(decode(one).data) for one in bag.messages([CONTRACT_TOPICS])), {})
-    except (BagError, ValueError, RecursionError) as error:
-        raise BagError(f"{bag.path}: {CONTRACT_TOPICS} cannot be read: {error}") from error
+    except (BagError, ValueError, RecursionError):
+        return {}  # what is missing for it is named, and --remap says where it is
     pairs = told.items() if isinstance(told, dict) else ()
     return {name: other for name, other in pairs if isinstance(other, str)}
 
