@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -73,20 +74,17 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A complete model folder of kind `uwm` for the tabletop robot: real code and files, random weights, small."""
     import numpy as np
     import torch
-    import yaml
 
-    from vla_ros.core.config import to_plain
     from vla_ros.core.robot import load_robot
     from vla_ros.networks.autoencoder import AutoencoderConfig
     from vla_ros.networks.observation import KeypointEncoderConfig
     from vla_ros.networks.uwm import UnifiedWorldModel, UWMConfig
     from vla_ros.policies.contract import CameraContract, PolicyContract
+    from vla_ros.policies.model_folder import ModelFolder
     from vla_ros.policies.statistics import Statistics
     from vla_ros.policies.uwm import UWMFolder
-    from vla_ros.policies.weights import FILE, save_weights
 
     folder = tmp_path_factory.mktemp("models") / "tiny"
-    folder.mkdir()
     robot = load_robot("ur5e_tabletop")
     joints = tuple(joint.name for joint in robot.joints)
     cameras = tuple(CameraContract(c.name, c.width, c.height) for c in robot.cameras)
@@ -96,11 +94,31 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     model = UnifiedWorldModel(network)
     torch.nn.init.normal_(model.noise_pred_net.head.linear.weight, std=0.1)  # untrained it is zero: no answers
-    save_weights(model, folder / FILE)
-    (folder / "config.yaml").write_text(yaml.safe_dump(to_plain(config), sort_keys=False))
     spread = np.full((12, 7), 0.01, dtype=np.float32)
     turn = np.zeros_like(spread)
     turn[:, 0] = 0.02 * np.arange(1, 13)  # whatever the weights say, the shoulder turns at about 0.2 rad/s
     relative = np.array([True] * 6 + [False])
-    Statistics(joints, relative, np.zeros(7, np.float32), np.ones(7, np.float32), turn, spread).save(folder)
+    statistics = Statistics(joints, relative, np.zeros(7, np.float32), np.ones(7, np.float32), turn, spread)
+    ModelFolder.write(folder, config, model, statistics)
     return folder
+
+
+@pytest.fixture
+def browser(tmp_path: Path) -> Iterator[object]:
+    """A real browser without a window; the test is skipped where there is none."""
+    chromium, driver = shutil.which("chromium"), shutil.which("chromedriver")
+    if not (chromium and driver):
+        pytest.skip("chromium and chromium-driver are not installed")
+    from selenium import webdriver
+
+    options = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for word in ("headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-sync",
+                 "disable-background-networking", "disable-component-update", "window-size=1400,1000",
+                 f"user-data-dir={tmp_path / 'browser'}"):  # fmt: skip
+        options.add_argument(f"--{word}")
+    found = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
+    try:
+        yield found
+    finally:
+        found.quit()

@@ -45,7 +45,20 @@ ROOMS = {
     "sim": room("core", {"numpy", "yaml", "mujoco", "OpenGL", "PIL"}),
     "bags": room(
         "core ros.convert ros.ingest",
-        {"numpy", "yaml", "rosbags", "mcap", "pyarrow", "av", "PIL", "ament_index_python"} | MESSAGES,
+        {
+            "numpy",
+            "yaml",
+            "rosbags",
+            "mcap",
+            "lz4",
+            "backports",
+            "compression",
+            "pyarrow",
+            "av",
+            "PIL",
+            "ament_index_python",
+        }
+        | MESSAGES,
     ),
     "monitor": room("core bags.formats", {"numpy", "yaml", "rich", "PIL", "aiohttp"}),
     "ros": room("core", {"numpy", "PIL"} | ROS),

@@ -34,7 +34,11 @@ ROSDEP = {  # pip name -> rosdep key; None where rosdistro has no key (package.x
     "transformers": "python3-transformers-pip",
 }
 # Triton comes with torch's CUDA builds, and is used only where it came: asking for it by itself could contradict them.
-IMPORT_NAMES = {"PIL": "pillow", "skimage": "scikit-image", "triton": "torch", "yaml": "pyyaml"}
+# So do lz4 and zstd with rosbags, which packs and unpacks by them; Python 3.14 has the latter as `compression`.
+IMPORT_NAMES = {
+    "PIL": "pillow", "backports": "rosbags", "compression": "rosbags", "lz4": "rosbags", "skimage": "scikit-image",
+    "triton": "torch", "yaml": "pyyaml",
+}  # fmt: skip
 ROS_PACKAGES = {
     "ament_index_python", "builtin_interfaces", "diagnostic_msgs", "lifecycle_msgs", "rcl_interfaces", "rclpy",
     "rosgraph_msgs", "sensor_msgs", "std_msgs", "std_srvs", "trajectory_msgs",

@@ -19,11 +19,14 @@ from std_msgs.msg import String
 
 from vla_ros.bags.episodes import Options
 from vla_ros.bags.export import export
+from vla_ros.bags.formats.columns_file import read_columns
 from vla_ros.core.errors import ConfigError
 from vla_ros.core.robot import load_robot
 
 ROBOT = load_robot("ur5e_tabletop")
 START = 10**18
+COUNTERS = ("frame_index", "episode_index", "index", "task_index")
+FIGURES = {"min", "max", "mean", "std", "count", "q01", "q10", "q50", "q90", "q99"}
 CAMERAS = ("observation.images.front", "observation.images.wrist")
 
 
@@ -75,6 +78,7 @@ def test_info_has_the_fields_of_the_format(dataset: Path) -> None:
         assert features[key]["dtype"] == "video" and features[key]["shape"] == [64, 64, 3]
         assert features[key]["names"] == ["height", "width", "channels"]
         assert features[key]["info"]["video.fps"] == 10 and features[key]["info"]["has_audio"] is False
+        assert features[key]["info"]["is_depth_map"] is False and "video.is_depth_map" not in features[key]["info"]
     assert features["timestamp"] == {"dtype": "float32", "shape": [1], "names": None}
     for key in ("frame_index", "episode_index", "index", "task_index"):
         assert features[key] == {"dtype": "int64", "shape": [1], "names": None}
@@ -92,9 +96,9 @@ def test_tables_have_the_schemas_of_the_format(dataset: Path) -> None:
               "dataset_to_index", "meta/episodes/chunk_index", "meta/episodes/file_index"}  # fmt: skip
     for key in CAMERAS:
         wanted |= {f"videos/{key}/{name}" for name in ("chunk_index", "file_index", "from_timestamp", "to_timestamp")}
-    for key in ("observation.state", "action", *CAMERAS):
-        wanted |= {f"stats/{key}/{name}" for name in ("min", "max", "mean", "std", "count")}
-    assert wanted <= columns
+    for key in ("observation.state", "action", *CAMERAS, "timestamp", *COUNTERS):
+        wanted |= {f"stats/{key}/{name}" for name in FIGURES}
+    assert wanted == columns
 
 
 def test_frames_are_counted_through(dataset: Path) -> None:
@@ -138,10 +142,11 @@ def test_statistics_are_those_of_the_frames(dataset: Path) -> None:
     stats, states = json.loads((dataset / "meta/stats.json").read_text()), np.array(
         [row["observation.state"] for row in rows(dataset)]
     )  # fmt: skip
-    assert set(stats) == {"observation.state", "action", *CAMERAS}
+    assert set(stats) == {"observation.state", "action", *CAMERAS, "timestamp", *COUNTERS}
     np.testing.assert_allclose(stats["observation.state"]["mean"], states.mean(0), atol=1e-6)
     np.testing.assert_allclose(stats["observation.state"]["std"], states.std(0), atol=1e-6)
-    assert stats["observation.state"]["count"] == [69]
+    assert all(column["count"] == [69] and set(column) == FIGURES for column in stats.values())
+    assert stats["index"]["max"] == [68.0] and stats["episode_index"]["max"] == [2.0]
     assert np.shape(stats[CAMERAS[0]]["mean"]) == (3, 1, 1) and 0 < np.min(stats[CAMERAS[0]]["mean"]) < 1
 
 
@@ -167,3 +172,11 @@ def test_a_bag_of_another_robot_is_refused_and_leaves_nothing(bags: list[Path], 
 def test_a_folder_that_is_there_is_not_touched(bags: list[Path], tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="is there already"):
         export(bags, ROBOT, Options(), "lerobot", tmp_path)
+
+
+def test_the_kinds_of_the_columns_travel_with_the_dataset(dataset: Path) -> None:
+    """In a file of its own: LeRobot's own files must stay as LeRobot writes them, or sets do not merge."""
+    columns = read_columns(dataset)
+    assert [column.name for column in columns] == list(ROBOT.joint_names)
+    assert [column.kind for column in columns] == ["revolute"] * 6 + ["gripper"]
+    assert columns[-1].stroke == (0.0, 1.0) and columns[0].stroke is None

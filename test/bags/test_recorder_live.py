@@ -83,14 +83,92 @@ def test_what_is_published_is_recorded_with_its_quality_of_service(
     assert recorder.wait(30) == 0
 
 
-@pytest.mark.parametrize("under", ["node", "vla-ros record"])
+def test_every_name_and_every_quality_is_recorded_and_what_is_missing_is_told(
+    processes: Processes, world: World, tmp_path: Path
+) -> None:
+    """In a namespace and remapped, with cameras that are absent, and publishers of one topic that differ."""
+    from rclpy.qos import QoSProfile, ReliabilityPolicy
+    from sensor_msgs.msg import JointState
+    from std_msgs.msg import String
+
+    from vla_ros.bags.contract import by_contract
+    from vla_ros.core.robot import load_robot
+    from vla_ros.ros.convert import array_to_joint_state
+    from vla_ros.ros.qos import LATCHED, SENSOR
+
+    node, path = world.node, tmp_path / "bag"
+    early = node.create_publisher(String, "/instruction", LATCHED)
+    early.publish(String(data="latched"))
+    sensor = node.create_publisher(JointState, "/robot/joint_states", SENSOR)
+    remaps = ("__ns:=/left", "/joint_states:=/robot/joint_states")
+    processes.start("recorder", remaps=remaps, bag=path)
+    told: dict[str, float] = {}
+
+    def status() -> Any:
+        for name in ("recorder", "left/recorder"):
+            if name in world.diagnostics:
+                told.setdefault("first", time.monotonic())
+                return world.diagnostics[name]
+        return None
+
+    until(lambda: sensor.get_subscription_count() and status(), what="the recorder")
+    reliable = node.create_publisher(JointState, "/robot/joint_states", QoSProfile(depth=50))
+    plain = node.create_publisher(String, "/instruction", QoSProfile(depth=5))
+    effort = node.create_publisher(
+        String, "/instruction", QoSProfile(depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
+    )
+    until(lambda: plain.get_subscription_count() and effort.get_subscription_count(), what="matches")
+    plain.publish(String(data="volatile"))
+    effort.publish(String(data="best effort"))
+    until(lambda: reliable.get_subscription_count() >= 2, what="a reliable subscription")
+    for k in range(100):
+        for number, publisher in ((k, sensor), (1000 + k, reliable)):
+            publisher.publish(array_to_joint_state(["count"], [float(number)], time.time_ns()))
+        time.sleep(0.01)
+    until(lambda: status().level == b"\x01", 3.0, "the warning")
+    assert time.monotonic() - told["first"] < 4.0
+    missing = "no message on /front/image_raw, /joint_commands, /wrist/image_raw"
+    assert f"recording {path}; {missing}" in status().message
+    assert world.trigger("left/recorder/begin_episode")[0]
+    time.sleep(0.3)
+    _, said = world.trigger("left/recorder/stop")
+    assert said.endswith(f"messages; {missing}")
+    until(lambda: f"recorded {path}: " in processes.output("recorder"), 5, "the summary")
+    assert missing in processes.output("recorder").splitlines()[-1]
+    with open_bag(path) as bag:
+        numbers = [round(decode(one).position[0]) for one in bag.messages(["/robot/joint_states"])]
+        assert len(numbers) == len(set(numbers)) and set(range(1000, 1100)) <= set(numbers)
+        assert len([number for number in numbers if number < 1000]) > 80
+        assert sorted(decode(one).data for one in bag.messages(["/instruction"])) == [
+            "best effort",
+            "latched",
+            "volatile",
+        ]
+        view = by_contract(bag, load_robot("ur5e_tabletop"))
+        counts = {topic.name: topic.count for topic in view.topics}
+        assert counts["/joint_states"] == len(numbers) and counts["/episode"] == 1
+        assert '"start"' in next(decode(one).data for one in view.messages(["/episode"]))
+
+
+@pytest.mark.parametrize("number", ["SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT"])
+def test_a_signal_completes_the_bag(processes: Processes, world: World, tmp_path: Path, number: str) -> None:
+    source, path = Source(world.node), tmp_path / "bag"
+    recorder = processes.start("recorder", bag=path)
+    until(lambda: world.says("recorder", f"recording {path}"), what="the recorder")
+    before = source.sent
+    until(lambda: source.sent > before + 50, 20, "messages")
+    recorder.send_signal(getattr(signal, number))
+    assert recorder.wait(20) == 0
+    assert (path / "metadata.yaml").exists() and len(recorded(path)) > 30
+
+
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGQUIT])
-def test_a_terminal_that_closes_leaves_a_complete_bag(
-    processes: Processes, world: World, tmp_path: Path, under: str, number: int
+def test_a_terminal_that_closes_on_vla_ros_record_leaves_a_complete_bag(
+    processes: Processes, world: World, tmp_path: Path, number: int
 ) -> None:
     source, path = Source(world.node), tmp_path / "bag"
     command = [sys.executable, "-m", "vla_ros.cli.main", "record", "--bag", str(path)]
-    recorder = processes.start("recorder", bag=path) if under == "node" else processes.run("recorder", command)
+    recorder = processes.run("recorder", command)
     until(lambda: world.says("recorder", f"recording {path}"), what="the recorder")
     before = source.sent
     until(lambda: source.sent > before + 30, 20, "messages")

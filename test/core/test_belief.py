@@ -104,7 +104,7 @@ def assert_within_limits(stream: list[NDArray[np.float64]], robot: RobotSpec = R
         (HOME + np.eye(7)[2] * 100, "elbow_joint reads 101.900, 98.758 outside its limits (tolerance 0.1)"),
         (np.degrees(HOME), "wrist_1_joint reads -112.873, 106.589 outside its limits"),
         (HOME[[1, 0, 2, 3, 4, 5, 6]], "shoulder_pan_joint reads -1.500, but was -0.200"),
-        (np.where(np.arange(7) == 1, np.nan, HOME), "joint states: not finite: shoulder_lift_joint"),
+        (np.where(np.arange(7) == 1, np.nan, HOME), "joint states are not finite: shoulder_lift_joint"),
     ],
     ids=["zeros", "100 rad", "degrees", "swapped", "nan"],
 )

@@ -62,11 +62,45 @@ def test_nothing_is_sent_where_even_the_best_is_too_bad_or_no_number():
 
 
 def test_scorers_by_name():
-    assert scorer_of("spread") is spread and scorer_of("vla_ros.core.choosing:limits") is limits
-    with pytest.raises(ConfigError, match="did you mean 'spread'"):
+    assert scorer_of("spread") is spread and scorer_of("limits") is limits
+    with pytest.raises(ConfigError, match="scorer 'spred' is not installed; installed: limits, spread"):
         scorer_of("spred")
-    with pytest.raises(ConfigError, match=r"right would be package\.module:function"):
-        scorer_of("nowhere.at_all:score")
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """An installed package that offers scorers, and a module that it does not offer."""
+    (tmp_path / "theirs.py").write_text("def best(candidate): return -1.0\nnumber = 3\n")
+    (tmp_path / "broken.py").write_text("raise RuntimeError('no licence')\n")
+    (tmp_path / "loose.py").write_text("import pathlib; pathlib.Path(__file__).with_name('ran').touch()\nscore = len\n")
+    folder = tmp_path / "theirs-1.0.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: theirs\nVersion: 1.0\n")
+    lines = (
+        "best = theirs:best",
+        "number = theirs:number",
+        "broken = broken:x",
+        "gone = theirs:gone",
+        "limits = loose:score",
+    )
+    (folder / "entry_points.txt").write_text("\n".join(["[vla_ros.scorers]", *lines]))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    return tmp_path
+
+
+def test_a_scorer_of_an_installed_package_is_found_by_its_name(package):
+    assert scorer_of("best")(Candidate(ROBOT, SEEN, chunk(0.0), Prediction(0, np.array([1]), {}))) == -1.0
+    assert scorer_of("limits") is limits  # nobody's name hides one of ours
+    for name, why in (("number", "is no function"), ("broken", "no licence"), ("gone", "cannot be loaded")):
+        with pytest.raises(ConfigError, match=why):
+            scorer_of(name)
+
+
+@pytest.mark.parametrize("name", ["loose:score", "loose", "theirs:best", "os:system", "../loose:score"])
+def test_a_parameter_does_not_choose_what_code_runs(package, name):
+    with pytest.raises(ConfigError, match="is not installed; installed: best, broken, gone, limits, number, spread"):
+        scorer_of(name)
+    assert not (package / "ran").exists()
 
 
 def test_the_embedded_model_proposes_chunks_of_its_own_and_imagines_each(tiny_model):

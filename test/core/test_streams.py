@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from small_robot import MS, small_robot
 
 from vla_ros.core.errors import MessageError
+from vla_ros.core.inputs import check_instruction, check_order
 from vla_ros.core.robot import SyncSpec
 from vla_ros.core.streams import StreamBuffer, Synchroniser
 from vla_ros.core.types import Observation
@@ -210,6 +211,42 @@ def test_a_wrong_instruction_leaves_the_former_one(wrong: str) -> None:
     with pytest.raises(MessageError, match="instruction"):
         sync.set_instruction(wrong)
     assert sync.instruction == "reach the red block"
+
+
+FARMER, WAVE = "\U0001f468\u200d\U0001f33e", "wave \U0001f44b\U0001f3fd"  # a joiner in between; a colour of skin
+PERSIAN = "\u0646\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645"  # with a zero-width non-joiner
+
+
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("push\u00a0the red\u3000block", "push the red block"), ("\u2003push it\u202f", "push it"),
+        *((same, same) for same in (FARMER, WAVE, PERSIAN, "na\u00efve caf\u00e9")),
+    ],
+)  # fmt: skip
+def test_a_sentence_as_people_copy_it_is_taken(given: str, meant: str) -> None:
+    """Word processors, phones and other scripts than ours: no-break spaces, joiners, emoji."""
+    assert check_instruction(given) == meant
+
+
+@pytest.mark.parametrize("wrong", ["\x07", "\x00", "\x7f", "\x85", "\t", "\n", "\u2028", "\u2029", "\ud800"])
+def test_what_steers_a_terminal_or_ends_a_line_is_refused_by_its_number(wrong: str) -> None:
+    with pytest.raises(MessageError, match=rf"the question holds control characters \(U\+{ord(wrong):04X}\)"):
+        check_instruction(f"push{wrong}it", "the question")
+
+
+def test_the_limit_of_a_sentence_is_the_same_everywhere() -> None:
+    assert check_instruction("x" * 512) and check_order(" push ") == "push"
+    with pytest.raises(MessageError, match="513 characters, must be at most 512"):
+        check_order("x" * 513)
+    with pytest.raises(MessageError, match="the instruction is empty"):
+        check_order("\u00a0 ")
+
+
+def test_the_same_sentence_again_is_no_news() -> None:
+    sync = Synchroniser(small_robot())
+    told = [sync.set_instruction(sentence) for sentence in ("push", "push", " push\u00a0", "lift", "push", "", "")]
+    assert told == [True, False, False, True, True, True, False]
 
 
 def test_only_the_wanted_cameras_are_waited_for() -> None:

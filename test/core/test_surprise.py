@@ -168,7 +168,7 @@ def test_a_calibration_survives_its_file_and_a_broken_one_is_named(tmp_path):
     assert load_calibration(tmp_path) == replace(calibration, weights=fingerprint(tmp_path))
     whole = path.read_text()
     path.write_text("{")
-    with pytest.raises(ConfigError, match=r"surprise\.json.*right would be"):
+    with pytest.raises(ConfigError, match=r"surprise\.json.*write it anew"):
         load_calibration(tmp_path)
     path.write_text(whole.replace('"signs": 2', '"signs": 1'))
     with pytest.raises(ConfigError, match="again"):
@@ -195,3 +195,35 @@ def test_a_reading_of_a_moment_ago_does_not_silence_what_was_heard_since():
     earlier_ns = NS_PER_S - NS_PER_S // 10  # the other thread took this long to judge its picture
     assert surprise.hear(earlier_ns, {"front imagined": np.array([0.1])}) == pytest.approx(2)
     assert surprise.reason == "arm follows"
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('"warn": 0.5,', "key 'warn' is given twice"),
+        ('"episodes": true,', "key 'episodes' is given twice"),
+    ],
+)
+def test_a_doubled_key_of_a_calibration_is_refused(tmp_path, text, message):
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    calibration = Calibration(0.5, 0.2, 0.05, 40, {"front imagined": (0.1, 0.2)}, {"front imagined": 0.3})
+    path = calibration.save(tmp_path)
+    path.write_text(path.read_text().replace("{", "{" + text, 1))
+    with pytest.raises(ConfigError, match=message):
+        load_calibration(tmp_path)
+
+
+@pytest.mark.parametrize("usual", [{"front imagined": (0.0, 0.2)}, {"front imagined": ()}, {"other": (0.1,)}])
+def test_limits_that_nothing_can_be_divided_by_are_refused(tmp_path, usual):
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    Calibration(0.5, 0.2, 0.05, 40, usual, {"front imagined": 0.3}).save(tmp_path)
+    with pytest.raises(ConfigError, match=r"surprise\.json: .*(must be > 0|different signs)"):
+        load_calibration(tmp_path)
+
+
+def test_a_calibration_that_cannot_be_written_is_one_line(tmp_path):
+    (tmp_path / "model.safetensors").write_bytes(b"weights")
+    (tmp_path / "surprise.json").mkdir()
+    with pytest.raises(ConfigError, match=r"surprise\.json: cannot be written: "):
+        Calibration(0.5, 0.2, 0.05, 40, {"front imagined": (0.1,)}, {"front imagined": 0.3}).save(tmp_path)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["model.safetensors", "surprise.json"]

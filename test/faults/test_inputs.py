@@ -65,7 +65,7 @@ def test_a_camera_a_little_late(graph: Graph, row: Any) -> None:
     ("fault", "say", "cause"),
     [
         ("instruction empty", lambda robot: robot.say(""), "waiting for an instruction"),
-        ("instruction of 1 MB", lambda robot: robot.say("x" * 1_000_000), "1000000 characters; right would be"),
+        ("instruction of 1 MB", lambda robot: robot.say("x" * 1_000_000), "1000000 characters, must be"),
         ("instruction not UTF-8", lambda robot: robot.say_bytes(b"push \xff\xfe\x80 left"), "is not UTF-8"),
         ("instruction of control characters", lambda robot: robot.say("push\x1b[2J\x00it"), "control characters"),
     ],

@@ -109,7 +109,7 @@ class World:
 
     def _on_diagnostics(self, message: Any) -> None:
         for status in message.status:
-            self.diagnostics[status.name] = status
+            self.diagnostics[status.name.removeprefix("/")] = status
 
     def says(self, node: str, text: str) -> bool:
         """Whether a node's newest diagnostics hold `text`."""
@@ -119,6 +119,10 @@ class World:
     def trigger(self, service: str) -> tuple[bool, str]:
         """Call a Trigger service."""
         return self._caller.trigger(service)
+
+    def call(self, service_type: Any, service: str, request: Any) -> Any:
+        """Call any service."""
+        return self._caller._call(service_type, service, request)
 
     def goes_on(self, condition: Callable[[], Any]) -> Callable[[], Any]:
         """`condition` for `until`, arming anew where the commander is in fault: on a busy machine a plan or a joint

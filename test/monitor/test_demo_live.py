@@ -176,3 +176,27 @@ def test_settings_that_make_no_sense_are_one_line(
     output, _ = process.communicate(timeout=30)
     assert process.returncode == 2
     assert output.startswith("demo: error: ") and message in output and output.count("\n") == 1, output
+
+
+def test_only_a_latched_fault_of_its_own_commander_ends_an_episode(rclpy_context: object) -> None:
+    """A commander that waits for a fresh plan is still armed; another robot's fault is another robot's affair."""
+    from diagnostic_msgs.msg import DiagnosticArray
+
+    from vla_ros.nodes.demo import DemoNode
+
+    node = DemoNode()
+
+    def hear(name: str, level: bytes, message: str) -> str | None:
+        values = [KeyValue(key="package", value="vla_ros")]
+        said = DiagnosticArray(status=[DiagnosticStatus(name=name, level=level, message=message, values=values)])
+        said.header.stamp = node.get_clock().now().to_msg()
+        node._on_diagnostics(said)
+        return node.fault()
+
+    error, warn, fine = DiagnosticStatus.ERROR, DiagnosticStatus.WARN, DiagnosticStatus.OK
+    assert hear("/commander", fine, "armed: waiting for a fresh plan") is None
+    assert hear("/commander", warn, "armed: waiting for a fresh plan") is None
+    assert hear("/left_arm/commander", error, "fault: stop requested") is None
+    assert hear("/policy", error, "out of memory") is None
+    assert hear("/commander", error, "fault: the plan is stale") == "the plan is stale"
+    node.destroy_node()

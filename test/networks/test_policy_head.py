@@ -115,7 +115,9 @@ def test_steps_beyond_the_demonstration_teach_nothing():
     assert nothing.total == 0
 
 
-@pytest.mark.parametrize(("wrong", "named"), [({"window": 0}, "head.window is 0"), ({"kind": "gpt2"}, "3 heads")])
+@pytest.mark.parametrize(
+    ("wrong", "named"), [({"window": 0}, r"head\.window must be 1 to 4096, got 0"), ({"kind": "gpt2"}, "3 heads")]
+)
 def test_sizes_that_cannot_be_are_refused(wrong, named):
     with pytest.raises(ValueError, match=named):
         HeadConfig(

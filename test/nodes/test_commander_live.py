@@ -113,6 +113,27 @@ def test_disarmed_it_commands_nothing(driver, world):
     assert world.says("commander", "never armed")
 
 
+def test_joint_states_that_are_all_refused_are_not_called_missing(world, processes, tmp_path):
+    """An operator who reads "missing" looks for a cable, while the driver sends a hundred a second without a joint."""
+    from sensor_msgs.msg import JointState
+
+    from vla_ros.ros.convert import array_to_joint_state
+    from vla_ros.ros.qos import SENSOR
+
+    states = world.node.create_publisher(JointState, "/joint_states", SENSOR)
+    processes.start("commander", robot=patient_robot(tmp_path))
+    until(lambda: "commander" in world.diagnostics and states.get_subscription_count(), what="the commander")
+
+    def told() -> bool:
+        stamp_ns = world.node.get_clock().now().nanoseconds
+        states.publish(array_to_joint_state(ROBOT.joint_names[1:], HOME[1:], stamp_ns))
+        return world.says("commander", "joint states refused in a row, the last: joint states lack shoulder_pan_joint")
+
+    until(told, 20, "the refusal in the status line")
+    armed, why = world.trigger("commander/arm")
+    assert not armed and "joint states are missing; " in why and "lack shoulder_pan_joint" in why
+
+
 def test_no_action_is_executed_late_twice_or_out_of_order(driver, world):
     """Chunks of one straight motion under random delays, up to arriving after their successors: whatever is due at a
     moment is what must be sent at that moment, so the recorded commands follow the motion in time."""

@@ -3,47 +3,20 @@
 from __future__ import annotations
 
 import json
-import shutil
 import signal
 import socket
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
+from dashboard_server import Server, free_port
 from live_nodes import edited_robot, patient_robot
 from waiting import until
 
 pytestmark = pytest.mark.live
-CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-@pytest.fixture
-def browser(tmp_path) -> Iterator[object]:
-    if not (CHROMIUM and DRIVER):
-        pytest.skip("chromium and chromium-driver are not installed")
-    from selenium import webdriver
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for word in ("headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-sync",
-                 "disable-background-networking", "disable-component-update", "window-size=1280,1000",
-                 f"user-data-dir={tmp_path / 'browser'}"):  # fmt: skip
-        options.add_argument(f"--{word}")
-    found = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
-    try:
-        yield found
-    finally:
-        found.quit()
 
 
 def state_of(url: str) -> dict[str, Any]:
@@ -64,7 +37,7 @@ def get(url: str) -> int:
 def test_a_person_instructs_watches_and_stops_the_robot(world, processes, browser, tiny_model, tmp_path):
     from selenium.webdriver.common.by import By
     from selenium.webdriver.common.keys import Keys
-    from std_msgs.msg import Float64MultiArray
+    from std_msgs.msg import Empty, Float64MultiArray
 
     commands: list[tuple[float, tuple[float, ...]]] = []  # when they were sent
     world.node.create_subscription(
@@ -76,6 +49,8 @@ def test_a_person_instructs_watches_and_stops_the_robot(world, processes, browse
     processes.start("policy", model=tiny_model)
     processes.start("commander", robot=patient_robot(tmp_path))
     processes.start("dashboard", port=port)
+    heard: list[float] = []
+    world.node.create_subscription(Empty, "alive", lambda _: heard.append(time.monotonic()), 10)
     until(lambda: get(f"http://127.0.0.1:{port}/state") == 200, what="the server")
     browser.get(f"http://127.0.0.1:{port}/")
     text = lambda name: browser.find_element(By.ID, name).text  # noqa: E731
@@ -103,12 +78,30 @@ def test_a_person_instructs_watches_and_stops_the_robot(world, processes, browse
     browser.find_element(By.TAG_NAME, "body").send_keys(Keys.SPACE)
     until(lambda: text("mode") == "fault", 10, "the fault")
     stopped = time.time()
-    until(lambda: "stop requested" in text("reason"), 10, "the reason")
+    until(lambda: "stop requested" in text("reason"), 10, f"the reason; it is {text('reason')!r}")
     time.sleep(1.0)
     after = [values for at_s, values in commands if at_s > stopped + 0.2]
     assert len(after) > 20, "the held position is not commanded"
     moved = max(abs(values[0] - after[0][0]) for values in after)
     assert moved < 1e-3, f"commands moved {moved:.4f} rad more after the space key"
+
+    browser.save_screenshot(str(tmp_path / "locked out.png"))
+    assert text("lock") == "LOCKED OUT" and not browser.find_element(By.ID, "arm").is_enabled()
+    until(lambda: "STOP was sent" in text("log") and "commander: fault" in text("log"), 10, "the log of what happened")
+    browser.find_element(By.ID, "release").click()
+    until(lambda: browser.find_element(By.ID, "arm").is_enabled(), 10, "the release")
+    until(arm, what="arming again")
+    browser.save_screenshot(str(tmp_path / "armed again.png"))
+    box.send_keys("push", Keys.ESCAPE)
+    until(lambda: text("lock") == "LOCKED OUT", 10, "a stop by Escape, while typing")
+
+    assert not heard, "alive before anybody said so"
+    browser.find_element(By.ID, "watch").click()
+    until(lambda: len(heard) > 5, 10, "the heartbeat")
+    browser.get("about:blank")
+    gone_s = time.monotonic()
+    time.sleep(1.5)
+    assert heard[-1] - gone_s < 0.8, "alive without a page"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -150,17 +143,27 @@ def test_twenty_clients_and_a_stalled_one_block_nobody(world, processes):
         assert memory_kb() - before < 30_000, f"the server grew by {memory_kb() - before} kB"
 
 
-def test_no_request_of_a_foreign_page_and_no_open_port_without_a_token(world, processes):
+def test_no_request_of_a_foreign_page_and_no_open_port_without_a_token(world, processes, monkeypatch):
+    from rcl_interfaces.srv import GetParameters, ListParameters
+
     port = free_port()
     process = processes.start("dashboard", port=port, host="0.0.0.0")
-    assert process.wait(60) != 0 and "right would be a token" in processes.output("dashboard")
-    processes.start("dashboard", port=port, token="a-long-secret")
-    url = f"http://127.0.0.1:{port}"
-    until(lambda: get(f"{url}/state?token=a-long-secret") == 200, what="the server")
-    assert get(f"{url}/state") == get(f"{url}/?token=wrong") == 401
-    post = urllib.request.Request(f"{url}/stop?token=a-long-secret", data=json.dumps({}).encode(), method="POST")
-    with pytest.raises(urllib.error.HTTPError, match="403"):
-        urllib.request.urlopen(post, timeout=5)
+    assert process.wait(60) != 0 and "a token of 8 characters or more is needed" in processes.output("dashboard")
+    process = processes.start("dashboard", port=port, token="a-long-secret")
+    assert process.wait(60) != 0 and "can be read by anyone on the ROS domain" in processes.output("dashboard")
+    monkeypatch.setenv("VLA_ROS_DASHBOARD_TOKEN", "a-long-secret")
+    processes.start("dashboard", port=port)
+    server, good = Server(port), {"Authorization": "Bearer a-long-secret"}
+    until(lambda: get(f"http://127.0.0.1:{port}/") == 200, what="the server")
+    assert server.ask("GET", "/state", **good)[0] == 200
+    assert server.ask("GET", "/state")[0] == server.ask("GET", "/state?token=a-long-secret")[0] == 401
+    assert server.ask("POST", "/stop", **good)[0] == 403, "without the header that a foreign page cannot set"
+    assert "a-long-secret" not in processes.output("dashboard"), "a token that a person chose is printed"
+
+    listed = world.call(ListParameters, "dashboard/list_parameters", ListParameters.Request()).result.names
+    assert "host" in listed and "token" not in listed
+    values = world.call(GetParameters, "dashboard/get_parameters", GetParameters.Request(names=list(listed))).values
+    assert "a-long-secret" not in str(values)
 
 
 def test_a_malformed_plan_is_refused_and_a_good_one_is_drawn_with_its_own_step(world, processes):

@@ -18,9 +18,9 @@ def test_numbers_of_our_nodes_are_heard_in_their_order(rclpy_context):
     node = rclpy.create_node("teller")
     publisher = node.create_publisher(DiagnosticArray, "/diagnostics", EVENTS)
 
-    def tell(hardware: str, **values: str) -> None:
-        pairs = [KeyValue(key=key, value=value) for key, value in values.items()]
-        status = DiagnosticStatus(name="policy", hardware_id=hardware, values=pairs)
+    def tell(package: str, **values: str) -> None:
+        pairs = [KeyValue(key=key, value=value) for key, value in {"package": package, **values}.items()]
+        status = DiagnosticStatus(name="/policy", values=pairs)
         publisher.publish(DiagnosticArray(status=[status]))
 
     with listening() as figures:

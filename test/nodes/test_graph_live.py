@@ -150,7 +150,7 @@ def test_sentences_that_cannot_be_obeyed_stop_the_plans(world, processes, watche
     watcher.say(SENTENCE)
     until(lambda: world.says("policy", "planning"), what="plans")
     watcher.say("x" * 10_000)
-    until(lambda: world.says("policy", "10000 characters; right would be at most 512"), what="the reason")
+    until(lambda: world.says("policy", "10000 characters, must be at most 512"), what="the reason")
     watcher.say("")
     until(lambda: world.says("policy", "waiting for an instruction"), what="the end of the plans")
     watcher.say(SENTENCE)
@@ -170,7 +170,7 @@ def test_sentences_that_cannot_be_obeyed_stop_the_plans(world, processes, watche
     ],
 )
 def test_a_wrong_model_is_one_line_and_an_exit_code(processes, tiny_model, tmp_path, damage, complaint):
-    model = Path(shutil.copytree(tiny_model, tmp_path / "model"))
+    model = Path(shutil.copytree(tiny_model, tmp_path / "model", ignore=shutil.ignore_patterns("manifest.json")))
     damage(model)
     process = processes.start("policy", model=model)
     assert process.wait(60) == 2

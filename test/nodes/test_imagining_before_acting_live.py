@@ -45,4 +45,4 @@ def test_a_veto_sends_nothing_says_why_and_is_no_failure(world, processes, tiny_
 
 def test_a_scorer_that_nobody_knows_is_refused_at_configure(processes, tiny_model):
     processes.start("policy", model=tiny_model, scorer="spred")
-    until(lambda: "did you mean 'spread'" in processes.output("policy"), what="the refusal by name")
+    until(lambda: "scorer 'spred' is not installed" in processes.output("policy"), what="the refusal by name")

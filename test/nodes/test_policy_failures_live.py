@@ -103,3 +103,24 @@ def test_a_policy_that_is_broken_from_the_start_does_not_configure(processes, st
     assert process.wait(60) == 2
     assert "values that are not finite" in processes.output("policy")
     assert "Traceback" not in processes.output("policy")
+
+
+def test_a_sentence_that_is_published_volatile_and_without_end_is_heard_and_changes_nothing(
+    world, processes, tiny_model, chunks
+):
+    """As Foxglove and `ros2 topic pub` do. It was not heard; latched, it had every picture planned from."""
+    import time
+
+    from std_msgs.msg import String
+
+    processes.start("sim")
+    processes.start("policy", model=tiny_model)
+    until(lambda: world.says("policy", "waiting for an instruction"), what="the policy")
+    sentence = world.node.create_publisher(String, "/instruction", 10)
+    timer = world.node.create_timer(0.05, lambda: sentence.publish(String(data=SENTENCE)))
+    until(lambda: len(chunks) > 3, what="plans")
+    before, start_s = len(chunks), time.monotonic()
+    time.sleep(4.0)
+    rate_hz = (len(chunks) - before) / (time.monotonic() - start_s)
+    world.node.destroy_timer(timer)
+    assert 1.0 < rate_hz < 6.5, f"{rate_hz:.1f} plans a second; every 2 steps of 0.1 s is 5, every picture is 10"

@@ -120,3 +120,31 @@ def test_a_jammed_joint_is_a_surprise_that_names_its_sign(world, processes):
 
     until(surprised, what="the surprise")
     until(lambda: surprised() and max(scores) >= 1, 10, "an alarm")
+
+
+def test_a_new_scene_is_no_surprise(world, processes):
+    """Everything lies elsewhere after a reset: what was imagined of the old scene is no measure of the new one."""
+    from std_msgs.msg import Empty, Float32, String
+
+    from vla_ros.ros.clients import ServiceCaller
+    from vla_ros.ros.qos import LATCHED
+
+    scores: list[float] = []
+    told: list[Empty] = []
+    world.node.create_subscription(Float32, "/world_model/surprise", lambda m: scores.append(m.data), 10)
+    world.node.create_subscription(Empty, "/new_scene", told.append, 10)
+    processes.start("sim")
+    processes.start("world_model", mode="video", rate_hz=10.0)
+    until(lambda: world.says("world_model", "waiting for an instruction"), 120, "the node")
+    world.node.create_publisher(String, "/instruction", LATCHED).publish(String(data="push the red block to the left"))
+    caller = ServiceCaller(world.node, 30.0)
+    for number, task in enumerate(("push_left_red", "reach_red", "open_drawer", "push_left_red")):
+        until(lambda: world.says("world_model", "predicting"), 30, "predictions")
+        before = int(figure(world, "predictions"))
+        until(lambda before=before: int(figure(world, "predictions")) > before + 2, what="expectations to disappoint")
+        scores.clear()
+        caller.set_parameters("sim", {"seed": 20_000 + number, "task": task})
+        assert caller.trigger("sim/reset")[0]
+        until(lambda number=number: len(told) == number + 1, what="the word of the reset")
+        until(lambda: len(scores) >= 25, what="looks at the new scene")
+        assert max(scores) < 1, f"the new scene of {task} surprises by {max(scores)}"

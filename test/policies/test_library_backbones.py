@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +23,8 @@ from vla_ros.policies.library_backbones import LibraryBackbone
 from vla_ros.policies.loading import load_policy
 from vla_ros.policies.vla import HeadSizes
 from vla_ros.training.random_vla import write_random_vla
+
+UNTIED = shutil.ignore_patterns("manifest.json")  # a folder to damage: the manifest would name the change first
 
 HEADS = {"one_step": "fc", "discrete": "fc", "interleaved": "fc", "policy_head": "lstm"}
 SENTENCE = "lift the red block"
@@ -120,7 +125,7 @@ def test_a_form_of_its_own(tmp_path):
 
 
 @pytest.mark.parametrize(("sentence", "message"), [
-    ("", "0 characters; right would be 1 to 512"), ("x" * 600, "600 characters"),
+    ("", "instruction is empty"), ("x" * 600, "600 characters"),
     ("lift <image> now", "holds '<image>', which is no word"), ("stop</s>", "holds '</s>'"),
 ])  # fmt: skip
 def test_a_sentence_that_would_be_read_otherwise(models, sentence, message):
@@ -153,6 +158,25 @@ def no_config(folder: Path) -> None:
 
 def damaged_config(folder: Path) -> None:
     (folder / "config.json").write_text("{")
+
+
+def doubled_key(folder: Path) -> None:
+    config = folder / "config.json"
+    config.write_text(config.read_text().replace("{", '{"model_type": "llava",', 1))
+
+
+def pipe(folder: Path) -> None:
+    os.mkfifo(folder / "merges.txt")
+
+
+def endless_layers(folder: Path) -> None:
+    config = folder / "config.json"
+    config.write_text(re.sub(r'"num_hidden_layers": \d+', '"num_hidden_layers": 1000000000', config.read_text()))
+
+
+def huge_number(folder: Path) -> None:
+    config = folder / "config.json"
+    config.write_text(re.sub(r'"hidden_size": \d+', '"hidden_size": 1' + "0" * 30, config.read_text()))
 
 
 def other_family(folder: Path) -> None:
@@ -188,7 +212,11 @@ def image_beyond_the_vocabulary(folder: Path) -> None:
 
 @pytest.mark.parametrize(("damage", "error", "message"), [
     (no_config, ConfigError, r"backbone/config\.json: no such file; right would be paligemma's"),
-    (damaged_config, ConfigError, r"config\.json: cannot be read: .*right would be paligemma's"),
+    (damaged_config, ModelError, r"config\.json: cannot be read: Expecting property name"),
+    (doubled_key, ModelError, r"config\.json: cannot be read: key 'model_type' is given twice"),
+    (pipe, ModelError, r"merges\.txt: is no regular file"),
+    (endless_layers, ModelError, r"config\.json: num_hidden_layers must be 0 to 512, got 1000000000"),
+    (huge_number, ModelError, r"config\.json: .* is a number of more than 64 bits"),
     (other_family, ConfigError, "describes a llava; right would be paligemma"),
     (image_beyond_the_vocabulary, ModelError, "image_token_id is 640; right would be below the vocabulary of 640"),
     (no_tokenizer, ModelError, "holds no tokenizer"),
@@ -198,7 +226,7 @@ def image_beyond_the_vocabulary(folder: Path) -> None:
     (other_images, ModelError, r"makes pictures of shape \(1, 3, 3, 28, 28\); right for paligemma would be 4 dim"),
 ])  # fmt: skip
 def test_a_backbone_folder_that_does_not_fit_is_refused_by_name(models, tmp_path, damage, error, message):
-    folder = Path(shutil.copytree(models["paligemma"], tmp_path / "model"))
+    folder = Path(shutil.copytree(models["paligemma"], tmp_path / "model", ignore=UNTIED))
     damage(folder / "backbone")
     with pytest.raises(error, match=message):
         load_policy(folder, threads=1)
@@ -210,7 +238,7 @@ def test_tiles_and_towers_that_the_counts_do_not_hold_for_are_refused(models, tm
         ("llava_next", {"vision_feature_select_strategy": "full"}, "leaves only the patches"),
         ("llava_onevision", {"image_grid_pinpoints": [[28, 28]]}, "not the same"),
     ):
-        folder = Path(shutil.copytree(models[family], tmp_path / family))
+        folder = Path(shutil.copytree(models[family], tmp_path / family, ignore=UNTIED))
         edited(folder / "backbone", **values)
         with pytest.raises((ConfigError, ModelError), match=message):
             load_policy(folder, threads=1)
@@ -229,3 +257,66 @@ def test_history_is_read_as_one_prompt_for_each_step(models):
         at_once = policy.model(joined, 3).newest().pose[0]
         one_by_one = [policy._stream.push(prompt) for prompt in prompts][-1].pose[0]
     torch.testing.assert_close(at_once, one_by_one, rtol=1e-4, atol=1e-5)
+
+
+CANARY = """
+from pathlib import Path
+
+Path({mark!r}).touch()
+from transformers import PreTrainedTokenizerFast
+
+
+class Theirs(PreTrainedTokenizerFast):
+    pass
+"""
+
+
+@pytest.mark.parametrize(
+    ("file", "entry"),
+    [
+        ("tokenizer_config.json", {"auto_map": {"AutoTokenizer": ["theirs.Theirs", "theirs.Theirs"]}}),
+        (
+            "tokenizer_config.json",
+            {"auto_map": {"AutoTokenizer": "theirs.Theirs"}, "tokenizer_class": "Theirs"},
+        ),
+        ("config.json", {"auto_map": {"AutoConfig": "theirs.Theirs"}}),
+        ("config.json", {"auto_map": {"AutoConfig": "theirs.Theirs"}, "model_type": "theirs"}),
+        ("config.json", {"text_config": {"auto_map": {"AutoConfig": "somebody/else--theirs.Theirs"}}}),
+        ("preprocessor_config.json", {"auto_map": {"AutoImageProcessor": "theirs.Theirs"}}),
+    ],
+)
+def test_code_that_comes_with_a_backbone_is_refused_by_name_and_never_run(models, tmp_path, file, entry):
+    mark = tmp_path / "mark"
+    folder = Path(shutil.copytree(models["paligemma"], tmp_path / "model", ignore=UNTIED))
+    (folder / "backbone/theirs.py").write_text(CANARY.format(mark=str(mark)))
+    path = folder / "backbone" / file
+    content = json.loads(path.read_text())
+    for key, value in entry.items():
+        content[key] = {**content[key], **value} if key == "text_config" else value
+    path.write_text(json.dumps(content))
+    with pytest.raises(ModelError, match=rf"{file}: auto_map names code that comes with the model, which is never run"):
+        load_policy(folder, threads=1)
+    assert not mark.exists()
+    assert "theirs" not in sys.modules
+
+
+def test_code_that_nothing_names_is_not_run_either(models, tmp_path):
+    mark = tmp_path / "mark"
+    folder = Path(shutil.copytree(models["paligemma"], tmp_path / "model", ignore=UNTIED))
+    for name in ("theirs.py", "tokenization_paligemma.py", "__init__.py"):
+        (folder / "backbone" / name).write_text(CANARY.format(mark=str(mark)))
+    load_policy(folder, threads=1)
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize("named", ["../other", "/etc", "backbone/../../other", "link"])
+def test_a_backbone_outside_of_the_model_folder_is_refused(models, tmp_path, named):
+    folder = Path(shutil.copytree(models["paligemma"], tmp_path / "model", ignore=UNTIED))
+    shutil.copytree(folder / "backbone", tmp_path / "other")
+    (folder / "link").symlink_to(tmp_path / "other")
+    config = folder / "config.yaml"
+    config.write_text(config.read_text().replace("folder: backbone", f"folder: {named}"))
+    with pytest.raises(
+        ModelError, match=rf"config\.yaml: backbone\.folder must lie in the model folder, got '{named}'"
+    ):
+        load_policy(folder, threads=1)

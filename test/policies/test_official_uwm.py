@@ -157,6 +157,10 @@ def broken(tmp_path: Path, normaliser: ModuleType, change) -> Path:
         (lambda w: w.update({"noise_pred_net.pos_embed": torch.ones(1, 3, 32)}), "has shape"),
         (lambda w: w.update({"noise_pred_net.pos_embed": 3}), "model.noise_pred_net.pos_embed is no tensor"),
         (lambda w: w.clear(), "lacks noise_pred_net.registers"),
+        (lambda w: w.update({5: torch.ones(1)}), "the name of a weight is of type int; it must be text"),
+        (lambda w: w.update({"noise_pred_net.registers": torch.ones(1, 70000, 32)}), "registers must be 0 to 65536"),
+        (lambda w: w.update({"noise_pred_net.pos_embed": w["noise_pred_net.pos_embed"].long()}), "holds int64"),
+        (lambda w: w["noise_pred_net.pos_embed"].fill_(3e38), "weights must be at most 1e+18"),
     ],
 )
 def test_wrong_weights_are_refused_and_leave_no_folder(
@@ -187,6 +191,16 @@ def test_a_malicious_checkpoint_leaves_no_trace(tmp_path: Path, capsys) -> None:
     assert convert(tmp_path / "models.pt", "libero", tmp_path / "m") == USER_ERROR
     assert "models.pt: refused: it wants" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["models.pt"]
+
+
+def test_a_step_that_is_no_number_is_not_told(tmp_path: Path, normaliser: ModuleType) -> None:
+    """Written out, this one would fill any disk: a tuple of itself twice, 60 times."""
+    bomb: tuple = ()
+    for _ in range(60):
+        bomb = (bomb, bomb)
+    path = official_file(tmp_path / "models.pt", random_model("libero", 24), normaliser, step=bomb)
+    assert convert(path, "libero", tmp_path / "m") == 0
+    assert load_policy(tmp_path / "m").folder.provenance["step"] is None
 
 
 def test_other_presets_and_an_existing_folder_are_refused(tmp_path: Path, capsys) -> None:

@@ -127,8 +127,14 @@ def test_what_cannot_be_converted_leaves_nothing_behind(tmp_path: Path) -> None:
         convert_kosmos_ph(tmp_path / "kosmos_ph.pt", tmp_path, "calvin", out)
     with pytest.raises(ConfigError, match=r"--preset 'calvn'; did you mean 'calvin'\?"):
         convert_kosmos_ph(tmp_path / "kosmos_ph.pt", good, "calvn", out)
+    torch.save({"state_dict": {**published(source), 7: torch.ones(1)}}, tmp_path / "odd.pt")
+    with pytest.raises(ModelError, match="the name of a weight is of type int; it must be text"):
+        convert_kosmos_ph(tmp_path / "odd.pt", good, "calvin", out)
     assert not list(out.parent.glob("*"))
     convert_kosmos_ph(tmp_path / "kosmos_ph.pt", good, "calvin", out)
     (out / "backbone" / "config.json").unlink()
+    with pytest.raises(ModelError, match=r"backbone/config\.json is missing; manifest\.json names it"):
+        load_policy(out)
+    (out / "manifest.json").unlink()
     with pytest.raises(ConfigError, match=r"config\.json: no such file"):
         load_policy(out)

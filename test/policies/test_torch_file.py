@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
+import resource
 import sys
+import time
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
@@ -102,7 +105,7 @@ def test_a_name_with_dots_finds_nothing_behind_a_known_one(tmp_path: Path) -> No
 
 
 def test_an_array_of_objects_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match="a numpy array of 'O8'; right would be plain numbers"):
+    with pytest.raises(ModelError, match="a numpy array of 'O8'; it must hold plain numbers"):
         read(saved(tmp_path / "a.pt", {"x": np.array([{}, []], dtype=object)}))
 
 
@@ -129,17 +132,35 @@ def stored(shape: tuple, stride: tuple, offset: int = 0, count: int = 4) -> byte
     [
         (stored((5,), (1,)), bytes(16), "reaches beyond its 4 numbers"),
         (stored((2, 2), (1, 1000)), bytes(16), "reaches beyond its 4 numbers"),
-        (stored((2,), (-1,)), bytes(16), "reaches beyond its 4 numbers"),
+        (stored((2,), (-1,)), bytes(16), r"a shape or stride of \(-1,\); it must be whole numbers"),
+        (stored((4,), (0,)), bytes(16), r"a tensor of \(4,\) repeats the 4 numbers of its storage"),
+        (stored((1 << 31,), (0,), count=1), bytes(4), "repeats the 1 numbers"),
+        (stored((1 << 34,), (0,), count=1), bytes(4), "repeats the 1 numbers"),
+        (stored((3, 3), (1, 1), count=5), bytes(20), "repeats the 5 numbers"),
+        (stored((1 << 40, 1 << 40), (0, 0)), bytes(16), "repeats the 4 numbers"),
+        (stored((1 << 61, 1 << 61), (1 << 61, 1)), bytes(16), "reaches beyond its 4 numbers"),
+        (stored((0, 1 << 61), (1, 1)), bytes(16), "an empty tensor of shape"),
+        (stored((2, 2), (1,)), bytes(16), r"a tensor of shape \(2, 2\) with the stride \(1,\)"),
+        (stored("12", (1,)), bytes(16), "a shape or stride of '12'"),
+        (stored(("4",), (1,)), bytes(16), r"a shape or stride of \('4',\)"),
+        (stored((4.0,), (1,)), bytes(16), "a shape or stride of"),
+        (stored((True,), (1,)), bytes(16), "a shape or stride of"),
+        (stored((1,) * 17, (1,) * 17), bytes(16), "a shape or stride of"),
+        (stored((4,), (1,), offset="0"), bytes(16), "a tensor that is no view of a storage"),
+        (stored((4,), (1,), offset=-1), bytes(16), "reaches beyond its 4 numbers"),
+        (stored((4,), (1,), count="4"), bytes(16), "a storage of '4' numbers"),
+        (stored((4,), (1,), count=-4), bytes(16), "a storage of -4 numbers"),
         (stored((4,), (1,), offset=1), bytes(16), "reaches beyond its 4 numbers"),
         (stored((4,), (1,)), bytes(8), "data/0 has 8 bytes; right would be 16"),
         (stored((4,), (1,), count=10**15), bytes(16), "has 16 bytes; right would be 4000000000000000"),
     ],
 )
 def test_a_tensor_beyond_its_numbers_is_refused(tmp_path: Path, claim: bytes, content: bytes, message: str) -> None:
-    with TorchFile(packed(tmp_path / "a.pt", claim, _0=content)) as file:
+    path = packed(tmp_path / "a.pt", claim, _0=content)
+    with pytest.raises(ModelError, match=message) as said, TorchFile(path) as file:
         assert isinstance(file.content["x"], StoredTensor)
-        with pytest.raises(ModelError, match=message):
-            file.tensor(file.content["x"])
+        file.tensor(file.content["x"])
+    assert "\n" not in str(said.value) and len(str(said.value)) < 500
 
 
 def test_a_compressed_record_is_refused_before_it_is_unpacked(tmp_path: Path) -> None:
@@ -177,3 +198,106 @@ def test_a_missing_file_and_two_pickles_are_refused(tmp_path: Path) -> None:
         file.writestr("other/data.pkl", b"")
     with pytest.raises(ModelError, match=r"holds 2 data\.pkl"):
         read(path)
+
+
+def bomb(depth: int = 60):
+    """A small pickle that stands for 2 to the power of `depth` values."""
+    value: tuple = ()
+    for _ in range(depth):
+        value = (value, value)
+    return value
+
+
+def dictionary(key: bytes) -> bytes:
+    """A pickle of {key: None}, with whatever `key` makes on the stack, hashable in no time or not."""
+    return b"\x80\x02}" + key + b"Ns."
+
+
+NEST = b")" + b"2\x86" * 60  # a tuple of the same tuple twice, 60 times
+
+
+@pytest.mark.parametrize(
+    ("program", "message"),
+    [
+        (dictionary(NEST), "a tuple as the key of a dict"),
+        (b"\x80\x02}(" + NEST + b"Nu.", "a tuple as the key of a dict"),
+        (b"(" + NEST + b"Nd.", "a tuple as the key of a dict"),
+        (b"\x80\x02ccollections\nOrderedDict\n](" + NEST + b"N\x86e\x85R.", "a tuple as the key of a dict"),
+        (b"\x80\x02ccollections\nOrderedDict\n(" + NEST + b"N\x86t\x85R.", "a tuple as the key of a dict"),
+        (b"\x80\x04\x8f(" + NEST + b"\x90.", "damaged: KeyError"),
+        (b"\x80\x04(" + NEST + b"\x91.", "damaged: KeyError"),
+        (b"\x80\x02" + NEST + b"Q.", "a storage that is described by"),
+        (b"\x80\x02X\x07\x00\x00\x00storagectorch\nFloatStorage\n" + NEST + b"NK\x01t\x85Q.", "damaged|storage"),
+        (b"\x80\x02cnumpy\ndtype\n" + NEST + b"\x85R.", "a numpy array of"),
+        (b"\x80\x02c_codecs\nencode\n(X\x01\x00\x00\x00a" + NEST + b"tR.", "text in the encoding"),
+        (b"\x80\x02" + NEST + b")R.", "it calls "),
+        (b"\x80\x02]" + b"}" + b"b.", "it fills a list with a dict"),
+        (b"\x80\x02ccollections\nOrderedDict\n}b.", "it fills a "),
+        (b"\x80\x02X\x01\x00\x00\x00a" + b"]a.", "it appends to a str"),
+        (b"\x80\x02]Na}" + b"K\x01s.", "it puts keys into a list"),
+        (b"I" + b"1" * 100_000 + b"\n.", "damaged: ValueError"),
+    ],
+)
+def test_a_small_pickle_that_stands_for_endless_work_is_refused_at_once(
+    tmp_path: Path, program: bytes, message: str
+) -> None:
+    began = time.monotonic()
+    with pytest.raises(ModelError, match=message) as said:
+        read(packed(tmp_path / "a.pt", program))
+    assert time.monotonic() - began < 5
+    assert "\n" not in str(said.value) and len(str(said.value)) < 500
+
+
+def test_a_bomb_as_a_plain_value_is_only_a_value(tmp_path: Path) -> None:
+    assert len(read(packed(tmp_path / "a.pt", pickle.dumps([bomb()], 2)))) == 1
+
+
+def test_what_is_copied_again_and_again_is_counted(tmp_path: Path) -> None:
+    """A million bytes of text, encoded a thousand times by five bytes of pickle each."""
+    text = b"X" + (1 << 20).to_bytes(4, "little") + b"a" * (1 << 20)
+    program = b"\x80\x02c_codecs\nencode\nq\x00" + text + b"X\x06\x00\x00\x00latin1\x86q\x01" + b"h\x00h\x01R" * 1000
+    with pytest.raises(ModelError, match="it has more than 67108864 bytes copied"):
+        read(packed(tmp_path / "a.pt", program + b"."))
+
+
+def test_a_storage_that_many_tensors_share_is_not_copied_without_end(tmp_path: Path) -> None:
+    base, other = torch.arange(1 << 16), torch.arange(1 << 16)
+    with TorchFile(saved(tmp_path / "a.pt", {"a": base, "b": other})) as file:
+        for _ in range(100):  # one storage after itself is read once
+            file.tensor(file.content["a"])
+        with pytest.raises(ModelError, match="share storages more than 4 times over"):
+            for _ in range(10):
+                file.tensor(file.content["a"])
+                file.tensor(file.content["b"])
+
+
+@pytest.mark.parametrize("step", [b"]", b"}", b"(", b"N", b"0"])
+def test_the_longest_pickle_costs_seconds_and_no_gigabyte(tmp_path: Path, step: bytes) -> None:
+    path = packed(tmp_path / "a.pt", step * ((4 << 20) - 2) + b"N.")
+    before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.monotonic()
+    with contextlib.suppress(ModelError):  # most are honest, if odd: the last value is what they hold
+        assert read(path) is None
+    assert time.monotonic() - began < 30  # 2 s on a quiet machine
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 1_000_000  # kB
+
+
+def test_a_longer_pickle_is_not_read(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match=r"data\.pkl is longer than 4194304 bytes"):
+        read(packed(tmp_path / "a.pt", b"N" * (4 << 20) + b"."))
+
+
+def test_an_encrypted_record_is_one_line(tmp_path: Path) -> None:
+    for place, name in enumerate(("data.pkl", "data/0")):
+        path = packed(tmp_path / f"{place}.pt", stored((4,), (1,)), _0=bytes(16))
+        content = bytearray(path.read_bytes())
+        start = content.index(f"archive/{name}".encode(), content.index(b"PK\x01\x02"))
+        content[start - 46 + 8] |= 1  # the flag in the central directory
+        path.write_bytes(content)
+        with pytest.raises(ModelError, match=f"{name} is encrypted"), TorchFile(path) as file:
+            file.tensor(file.content["x"])
+
+
+def test_a_pipe_is_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.pt")
+    with pytest.raises(ModelError, match="no such file"):
+        TorchFile(tmp_path / "a.pt")

@@ -45,7 +45,7 @@ def test_an_rgb_image_is_read_without_a_copy():
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        ({"encoding": "16UC1"}, "encoding '16UC1' is not known; right would be rgb8"),
+        ({"encoding": "16UC1"}, "encoding '16UC1' is not known; known: rgb8"),
         ({"encoding": ""}, "encoding '' is not known"),
         ({"step": 5}, "step is 5; 4 pixels of rgb8 need 12"),
         ({"height": 400}, "holds 36 bytes; 4x400 at step 12 needs 4800"),
@@ -90,12 +90,64 @@ def test_a_broken_compressed_image_is_refused(fault):
     Pillow.new("L", (30_000, 30_000)).save(bomb, "PNG")  # some 100 kB that would become 900 MB
     data = {"noise": b"\x00\x01" * 100, "cut": good[: len(good) // 2], "gif": gif.getvalue(), "bomb": bomb.getvalue(),
             "empty": b""}[fault]  # fmt: skip
-    with pytest.raises(MessageError, match=r"cannot be decoded|right would be at most 16000000 pixels"):
+    with pytest.raises(MessageError, match=r"cannot be decoded|at most 16000000 pixels") as refusal:
         convert.compressed_to_array(CompressedImage(data=array.array("B", data)))
+    assert "object at" not in str(refusal.value)
 
 
 def chunk_of_png(kind: bytes, data: bytes) -> bytes:
     return len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
+
+
+def compressed(picture: Pillow.Image, form: str = "PNG", **options: object) -> CompressedImage:
+    buffer = io.BytesIO()
+    picture.save(buffer, form, **options)
+    return CompressedImage(data=array.array("B", buffer.getvalue()))
+
+
+def png_of_sixteen_bits(colour: int, channels: int) -> CompressedImage:
+    """Black, 8x8, of a colour type of the PNG standard."""
+    header = (8).to_bytes(4, "big") * 2 + bytes([16, colour, 0, 0, 0])
+    rows = bytes(8 * (1 + 8 * channels * 2))
+    chunks = ((b"IHDR", header), (b"IDAT", zlib.compress(rows)), (b"IEND", b""))
+    data = b"\x89PNG\r\n\x1a\n" + b"".join(chunk_of_png(kind, data) for kind, data in chunks)
+    return CompressedImage(data=array.array("B", data))
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA"])
+def test_a_compressed_image_of_every_8_bit_mode_is_the_same_picture(mode):
+    grey = np.array([[0, 255], [255, 0]], dtype=np.uint8).repeat(8, 0).repeat(8, 1)
+    picture = Pillow.fromarray(np.stack([grey] * 3, -1)).convert(mode)
+    assert (convert.compressed_to_array(compressed(picture)) == grey[..., None]).all()
+
+
+@pytest.mark.parametrize(
+    ("message", "name"),
+    [
+        (compressed(Pillow.fromarray(np.full((8, 8), 30_000, np.uint16))), "PNG of mode I;16"),
+        (png_of_sixteen_bits(0, 1), "PNG of mode I;16"), (png_of_sixteen_bits(2, 3), "PNG of mode RGB;16B"),
+        (png_of_sixteen_bits(4, 2), "PNG of mode LA;16B"), (png_of_sixteen_bits(6, 4), "PNG of mode RGBA;16B"),
+        (compressed(Pillow.new("CMYK", (8, 8)), "JPEG"), "JPEG of mode CMYK"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)  # fmt: skip
+def test_what_is_no_8_bit_picture_is_refused_by_format_and_mode(message, name):
+    """Pillow would make it one: a depth picture white, sixteen bits of a dark camera black, inks by a guess."""
+    with pytest.raises(MessageError, match=name) as refusal:
+        convert.compressed_to_array(message)
+    assert "publish 8-bit grey or colour" in str(refusal.value)
+
+
+def test_a_refusal_quotes_no_more_than_a_line_can_hold():
+    """A hundred thousand names made one line of 800 kB, in the log and on /diagnostics."""
+    names = [f"a joint of another robot \x1b[2J {number}" for number in range(100_000)]
+    for refused in (
+        lambda: convert.joint_state_to_array(JointState(name=names, position=[0.0] * len(names)), ("elbow",)),
+        lambda: convert.image_to_array(Image(encoding="x" * 1_000_000, width=1, height=1)),
+    ):
+        with pytest.raises(MessageError) as refusal:
+            refused()
+        assert len(str(refusal.value)) < 1000 and "\x1b" not in str(refusal.value)
 
 
 @pytest.mark.parametrize("chunk", [b"iCCP", b"gAMA", b"tRNS", b"iTXt", b"pHYs"], ids=bytes.decode)
@@ -110,7 +162,7 @@ def test_a_png_with_an_empty_chunk_is_read_or_refused(chunk, behind):
     try:
         assert convert.compressed_to_array(message).shape == (4, 4, 3)
     except MessageError as error:
-        assert "compressed image cannot be decoded" in str(error) and "right would be" in str(error)
+        assert "compressed image cannot be decoded" in str(error) and "send a whole JPEG or PNG" in str(error)
 
 
 def test_joint_states_are_mapped_by_name():

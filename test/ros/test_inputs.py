@@ -84,6 +84,12 @@ def robot(rclpy_context: object):
     found.node.destroy_node()
 
 
+def spin_once(node: Any, timeout_sec: float) -> None:
+    import rclpy
+
+    rclpy.spin_once(node, timeout_sec=timeout_sec)
+
+
 def test_images_that_do_not_fit_are_refused_and_the_next_good_one_is_taken(robot):
     from vla_ros.ros.convert import array_to_image
 
@@ -137,7 +143,7 @@ def test_a_sentence_that_cannot_be_obeyed_ends_the_former_one(robot):
 
     undecodable = serialize_message(String(data="push it")).replace(b"push", b"\xff\xfesh")
     for wrong, reason in (
-        (String(data="x" * 10_000), "10000 characters; right would be at most 512"),
+        (String(data="x" * 10_000), "10000 characters, must be at most 512"),
         (String(data="push\x07 it"), "control characters"),
         (undecodable, "not UTF-8"),
     ):
@@ -147,6 +153,51 @@ def test_a_sentence_that_cannot_be_obeyed_ends_the_former_one(robot):
         assert reason in robot.refused("instruction")
         assert robot.synchroniser.instruction == "" and reason in robot.inputs.instruction_error
     assert robot.sentences == ["push it"] * 3
+
+
+def test_the_same_sentence_again_and_again_changes_nothing(robot):
+    """A page that publishes at 10 Hz what it shows doubled the inferences: each made the next observation due."""
+    from std_msgs.msg import String
+
+    for sentence in ("push it", "push it", "push it", " push\u00a0it ", "lift it"):
+        robot.instruction.publish(String(data=sentence))
+        spin_once(robot.node, timeout_sec=0.05)
+    robot.until(lambda: robot.synchroniser.instruction == "lift it")
+    assert robot.sentences == ["push it", "lift it"]
+
+
+def test_what_is_refused_is_said_where_nothing_is_taken(robot):
+    """Not "nothing received yet" while a hundred came."""
+    from vla_ros.ros.convert import array_to_image, array_to_joint_state
+
+    def reason():
+        robot.synchroniser.observe(robot.now_ns(), repeat=True)
+        return robot.inputs.explained(robot.synchroniser.reason)
+
+    assert reason() == "camera 'front': nothing received yet" and robot.inputs.trouble == ""
+    for _ in range(4):
+        robot.cameras["front"].publish(array_to_image(FRAME[:32], robot.now_ns()))
+        robot.refused("front")
+    assert reason().startswith("camera 'front': 4 refused in a row, the last: the image is uint8 (32, 64, 3)")
+    assert robot.inputs.trouble == reason()
+    assert robot.all_is_well() and robot.inputs.trouble == ""
+    for _ in range(3):
+        robot.states.publish(array_to_joint_state(ROBOT.joint_names[1:], np.zeros(6), robot.now_ns()))
+        robot.refused("joint_states")
+    assert robot.inputs.trouble == (
+        "joint states: 3 refused in a row, the last: lack shoulder_pan_joint; they hold "
+        + ", ".join(ROBOT.joint_names[1:])
+    )
+
+
+def test_another_machine_on_the_joint_topic_is_no_fault(robot):
+    from vla_ros.ros.convert import array_to_joint_state
+
+    robot.states.publish(array_to_joint_state(("rail", "turntable"), np.zeros(2), robot.now_ns()))
+    robot.until(lambda: robot.inputs.foreign == 1)
+    why = robot.inputs.explained("joint states: nothing received yet")
+    assert why == "joint states: none of this robot's yet; 1 are of rail, turntable"
+    assert robot.all_is_well() and robot.inputs.refused["joint_states"] == 0
 
 
 def test_a_wall_clock_that_is_set_back_begins_anew(robot, monkeypatch):

@@ -10,10 +10,9 @@ import pytest
 from accelerate.state import AcceleratorState
 
 from vla_ros.core.types import Observation
-from vla_ros.sim.tabletop import JOINTS
 from vla_ros.sim.tasks import TASKS
 from vla_ros.training.dataset import load_demonstrations
-from vla_ros.training.demonstrations import collect_shard
+from vla_ros.training.demonstrations import collect_shard, joints_meta
 
 
 @pytest.fixture(autouse=True)
@@ -29,7 +28,7 @@ def short_demonstrations(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three episodes of the expert, as `vla-ros demos` writes them."""
     folder = tmp_path_factory.mktemp("demos")
     collect_shard(folder / "shard_000", [0, 1, 2])
-    meta = {"tasks": list(TASKS), "joints": list(JOINTS), "cameras": ["front", "wrist"], "step_ns": 100_000_000}
+    meta = {"tasks": list(TASKS), **joints_meta(), "cameras": ["front", "wrist"], "step_ns": 100_000_000}
     (folder / "meta.json").write_text(json.dumps(meta))
     return folder
 

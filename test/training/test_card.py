@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
+from vla_ros.core.errors import ModelError
 from vla_ros.training.card import write_card
 
 COMMON = {
@@ -58,3 +59,11 @@ def test_what_it_goes_on_from_is_named_once(tmp_path):
     text = (tmp_path / "README.md").read_text()
     assert "goes on from runs/before" in text and "image networks stay as they were" in text
     assert "image networks were trained before" not in text
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"a": 1, "a": 2}', "[" * 100_000])
+def test_figures_that_cannot_be_read_are_one_line(tmp_path, text):
+    (tmp_path / "evaluation.json").write_text(text)
+    with pytest.raises(ModelError, match=r"evaluation\.json: .*; delete it to begin anew"):
+        write_card(tmp_path, {"held_out_wordings": False, "wrong_colour": False})
+    assert (tmp_path / "evaluation.json").read_text() == text

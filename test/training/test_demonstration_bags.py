@@ -14,12 +14,11 @@ from vla_ros.bags.info import missing_topics
 from vla_ros.bags.reader import open_bag
 from vla_ros.core.errors import ConfigError
 from vla_ros.core.robot import load_robot
-from vla_ros.sim.tabletop import JOINTS
 from vla_ros.sim.tasks import TASKS, instruction_to_task
 from vla_ros.training.config import Columns
 from vla_ros.training.dataset import Demonstrations, load_demonstrations
 from vla_ros.training.demonstration_bags import write_bags
-from vla_ros.training.demonstrations import CAMERAS, STEP_NS, collect_shard
+from vla_ros.training.demonstrations import CAMERAS, STEP_NS, collect_shard, joints_meta
 from vla_ros.training.lerobot import load_lerobot
 
 ROBOT = load_robot("ur5e_tabletop")
@@ -29,7 +28,7 @@ ROBOT = load_robot("ur5e_tabletop")
 def shown(tmp_path_factory: pytest.TempPathFactory) -> Demonstrations:
     folder = tmp_path_factory.mktemp("shown")
     collect_shard(folder / "shard_000", [0, 1, 2])
-    meta = {"tasks": list(TASKS), "joints": list(JOINTS), "cameras": list(CAMERAS), "step_ns": STEP_NS, "horizon": 12}
+    meta = {"tasks": list(TASKS), **joints_meta(), "cameras": list(CAMERAS), "step_ns": STEP_NS, "horizon": 12}
     (folder / "meta.json").write_text(json.dumps(meta))
     return load_demonstrations(folder)
 

@@ -100,11 +100,11 @@ def test_a_model_that_is_given_a_reader_answers_as_before(tmp_path: Path, tiny_m
 def test_a_joint_that_hardly_moves_weighs_as_little_as_it_moves(tiny_model: Path):
     statistics = load_policy(tiny_model).statistics
     std = np.tile(np.array([0.1, 0.2, 0.2, 0.2, 0.01, 0.3, 0.5], np.float32), (12, 1))
-    weights = motion_weights(replace(statistics, action_std=std), 0.25)
+    weights = motion_weights(replace(statistics, action_std=std), 0.25, ~statistics.relative)
     assert weights.shape == (12, 7)
     assert weights[:, 4] == pytest.approx((0.01 / 0.05) ** 2)  # a quarter of the median joint's 0.2
     assert (np.delete(weights, 4, axis=1) == 1).all()
-    assert (motion_weights(replace(statistics, action_std=std), 0.0) == 1).all()
+    assert (motion_weights(replace(statistics, action_std=std), 0.0, ~statistics.relative) == 1).all()
 
 
 def test_a_reader_without_a_width_is_refused(tmp_path: Path):

@@ -109,7 +109,7 @@ def test_a_dataset_made_by_others_is_mapped(lossless: Path, tmp_path: Path) -> N
     [
         (Columns({"front": "observation.images.frnt"}), "did you mean 'observation.images.front'"),
         (Columns(state="observation.stat"), "did you mean 'observation.state'"),
-        (Columns(joints=("a", "b")), "has 7 columns; right would be 2"),
+        (Columns(joints=("a", "b")), "has 7 columns, their names are 2"),
     ],
 )
 def test_what_is_not_there_is_said(lossless: Path, columns: Columns, words: str) -> None:

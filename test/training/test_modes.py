@@ -130,7 +130,7 @@ def test_a_model_that_knows_the_answers_is_measured_as_such(held_out, tiny_model
         return answers | {"inverse": right, "forward": answers["reconstruction"]}
 
     monkeypatch.setattr(modes, "answer", oracle)
-    own = modes.measure(policy, windows, FEW)
+    own = modes.measure(policy, windows, ~held_out.is_gripper, FEW)
     assert own.actions["inverse"].max() < 1e-5 < own.actions["policy"].min()
     figures = modes.evidence(own, windows, ["front", "wrist"])
     assert figures["frames"]["forward"] == figures["frames"]["reconstruction"]

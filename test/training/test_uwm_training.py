@@ -24,13 +24,12 @@ from vla_ros.networks.observation import KeypointEncoderConfig
 from vla_ros.networks.uwm import UWMConfig
 from vla_ros.policies.loading import load_policy
 from vla_ros.policies.weights import FILE, save_weights
-from vla_ros.sim.tabletop import JOINTS
 from vla_ros.sim.tasks import TASKS
 from vla_ros.training.batches import BatchMaker
 from vla_ros.training.config import LoopConfig, UWMTraining
 from vla_ros.training.data import load_data
 from vla_ros.training.dataset import Demonstrations
-from vla_ros.training.demonstrations import collect
+from vla_ros.training.demonstrations import collect, joints_meta
 from vla_ros.training.loop import Trainer
 from vla_ros.training.uwm import UWMLoss, initial_weights, known_statistics, pictures, train_uwm, validate
 
@@ -58,7 +57,7 @@ def demonstrations() -> Demonstrations:
         plans=rng.normal(size=(count, 4, HORIZON, 7)).astype(np.float32),
         plan_task=rng.integers(0, len(TASKS), (count, 4)), aux=rng.normal(size=(count, 15)).astype(np.float32),
         episode=np.repeat(np.arange(EPISODES), FRAMES), frame=np.tile(np.arange(FRAMES), EPISODES),
-        task=rng.integers(0, len(TASKS), count), meta={"tasks": list(TASKS), "joints": list(JOINTS)},
+        task=rng.integers(0, len(TASKS), count), meta={"tasks": list(TASKS), **joints_meta()},
     )  # fmt: skip
 
 
@@ -184,7 +183,8 @@ def test_a_policy_alone_is_learned_without_any_latents(prepared: Path) -> None:
     train_uwm(first, resume=False)
     config = replace(first, autoencoder=first.out, joint_rows=0, relabelled=False, out=prepared / "policy")
     config = replace(config, loop=replace(config.loop, run=prepared / "policy_run"))
-    assert load_data(config).plans.shape[1] == 1 and load_data(first).plans.shape[1] == 4
+    for each, plans in ((config, 1), (first, 4)):
+        assert load_data(each, HORIZON, each.relabelled).plans.shape[1] == plans
     figures = train_uwm(config, resume=False)
     assert set(figures) == {"plan_mae", "steps"}
     assert not list(config.loop.run.glob("latents_*"))
@@ -262,7 +262,8 @@ def test_two_processes_learn_as_one(prepared: Path) -> None:
     assert len(list((prepared / "run").glob("latents_*.npy"))) == 1
     checkpoint = torch.load(prepared / "run" / "checkpoint.pt", weights_only=True)
     assert checkpoint["step"] == 2
-    assert {path.name for path in (prepared / "model").iterdir()} == {"config.yaml", FILE, "statistics.json"}
+    written = {path.name for path in (prepared / "model").iterdir()}
+    assert written == {"config.yaml", FILE, "statistics.json", "manifest.json"}
 
 
 @pytest.mark.slow

@@ -22,10 +22,10 @@ from vla_ros.core.paths import share_folder
 from vla_ros.policies.loading import load_policy
 from vla_ros.policies.vla import HeadSizes
 from vla_ros.training.config import LoopConfig
-from vla_ros.training.dataset import load_demonstrations
+from vla_ros.training.data import load_data
 from vla_ros.training.lora import merge
 from vla_ros.training.run import train
-from vla_ros.training.vla_batches import quantile_statistics, shortened
+from vla_ros.training.vla_batches import quantile_statistics
 from vla_ros.training.vla_library import described, load_pretrained, module_of
 from vla_ros.training.vla_library_batches import LibraryBatches, unflat
 from vla_ros.training.vla_library_config import LoRA, Pretrained, VLALibraryTraining
@@ -63,10 +63,10 @@ def run(config: VLALibraryTraining, resume: bool = False) -> dict[str, float]:
 def prepared(config: VLALibraryTraining) -> tuple[Any, LibraryBatches]:
     """Module and batches as the training makes them."""
     torch.manual_seed(config.loop.seed)
-    data = shortened(load_demonstrations(config.data), config.horizon)
+    data = load_data(config, config.horizon)
     backbone = load_pretrained(config.pretrained)
     reader = described(config.pretrained).reader(Path(), backbone)
-    statistics = quantile_statistics(data, np.array([True] * 6 + [False]))
+    statistics = quantile_statistics(data)
     return module_of(config, data, backbone), LibraryBatches(config, data, statistics, reader)
 
 

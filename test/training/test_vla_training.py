@@ -113,7 +113,7 @@ def test_trainings_that_cannot_be_are_refused(data, tmp_path, choices, message):
 def test_windows_begin_anywhere_and_end_with_their_episode(data, tmp_path):
     config = training(data, tmp_path, "policy_head", window=4)
     demos = load_demonstrations(data)
-    statistics = quantile_statistics(demos, np.array([True] * 6 + [False]))
+    statistics = quantile_statistics(demos)
     batches = VLABatches(config, demos, statistics, tabletop_words())
     batch = batches.draw(np.random.default_rng(0))
     assert batch["state"].shape == (3, 4, 7) and batch["actions"].shape == (3, 4, 12, 7)

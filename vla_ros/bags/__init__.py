@@ -1,1 +1,1 @@
-"""Rosbags in and out. Empty until recording and replay arrive."""
+"""Rosbags in and out: reading, recording, repair, replay, and episodes for datasets."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -39,7 +40,9 @@ class Commanded:
         self._outputs = {spec.topic: (columns, StreamBuffer[Vector](kept)) for spec, columns in robot.outputs}
         self._states: StreamBuffer[Vector] = StreamBuffer(kept)
         self._chunk: ActionChunk | None = None
+        self.taken: Counter[str] = Counter()  # by topic
         self.refused = 0
+        self.error = ""  # of the last refusal
         # A state is looked for on both sides of the moment.
         self.patience_ns = round(robot.sync.tolerance_s * NS_PER_S) if source == "state" else 0
 
@@ -53,24 +56,38 @@ class Commanded:
         """The topics that the actions come from, beside the joint states."""
         return {"command": tuple(self._outputs), "chunk": (self._chunk_topic,), "state": ()}[self._source]
 
+    def reason(self) -> str:
+        """Why no action was found for any frame."""
+        wanted = self.topics or (self._robot.joint_states_topic,)
+        if silent := [topic for topic in wanted if not self.taken[topic]]:
+            if self.refused:
+                return f"{self.refused} messages on {', '.join(silent)} were refused: {self.error}"
+            other = {"command": "--actions chunk, or --actions state,", "chunk": "--actions state"}.get(self._source)
+            return f"no {self._source} on {', '.join(silent)}" + (f"; {other} needs none" if other else "")
+        return f"no {self._source} on {', '.join(wanted)} was in force one step after any observation"
+
     def take(self, topic: str, message: Any, now_ns: int) -> None:
         """A message that was received at `now_ns`: commands bear no stamp, they hold from then on."""
         try:
             if topic in self._outputs and self._source == "command":
                 columns, stream = self._outputs[topic]
                 names = [self._robot.joint_names[i] for i in columns]
-                stream.push(now_ns, _finite(command_to_array(message, names)))
+                self.taken[topic] += stream.push(now_ns, _finite(command_to_array(message, names)))
             elif topic == self._chunk_topic and self._source == "chunk":
-                chunk = trajectory_to_chunk(message)
-                if chunk.names == self._robot.joint_names and (
-                    self._chunk is None or chunk.stamp_ns > self._chunk.stamp_ns
-                ):
-                    self._chunk = chunk
-            elif topic == self._robot.joint_states_topic:
+                self.taken[topic] += self._take_chunk(trajectory_to_chunk(message))
+            elif topic == self._robot.joint_states_topic and self._source == "state":
                 positions = joint_state_to_array(message, self._robot.joint_names)
-                self._states.push(to_ns(message.header.stamp), _finite(positions))
-        except MessageError:
-            self.refused += 1
+                self.taken[topic] += self._states.push(to_ns(message.header.stamp), _finite(positions))
+        except MessageError as error:
+            self.refused, self.error = self.refused + 1, str(error)
+
+    def _take_chunk(self, chunk: ActionChunk) -> bool:
+        if chunk.names != self._robot.joint_names:
+            raise MessageError(f"the chunk is for {', '.join(chunk.names)}, which are not the joints of the contract")
+        _finite(chunk.actions)
+        newer = self._chunk is None or chunk.stamp_ns > self._chunk.stamp_ns
+        self._chunk = chunk if newer else self._chunk
+        return newer
 
     def at(self, moment_ns: int) -> Vector | None:
         """(D,) positions commanded at a moment; None where nothing was."""

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from rosbags.interfaces import Nodetype
-from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+from rosbags.typesys import Stores, TypesysError, get_types_from_idl, get_types_from_msg, get_typestore
 
-from vla_ros.bags.reader import BagError
+from vla_ros.bags.errors import BagError
+from vla_ros.core.printable import printable
 
+_SHAPE = re.compile(r"[a-z][a-z0-9_]*/[a-z]+/[A-Z][A-Za-z0-9_]*", re.ASCII)
+_TEXT_MOST = 1_000_000  # characters; the largest message of ROS takes 20 000
+_IDL = "=" * 80 + "\nIDL: "  # by which writers tell the kind of a text
 _TYPES = get_typestore(Stores.ROS2_KILTED)
 
 
@@ -23,10 +28,32 @@ def definition_of(name: str) -> tuple[str, str]:
     return definition, _TYPES.hash_rihs01(name)
 
 
+@cache
+def definition_in_bag(name: str, text: str) -> tuple[str, str]:
+    """(definition, RIHS01 hash) from the text that a bag holds of a type that is not installed here.
+
+    What it says of other types counts for this one alone. BagError where it does not describe the type.
+    """
+    shown = printable(name, 80)
+    if _SHAPE.fullmatch(name) is None or not 0 < len(text) <= _TEXT_MOST:
+        raise BagError(f"the type {shown} is not installed here, and the bag does not say what it is")
+    types = get_typestore(Stores.ROS2_KILTED)
+    try:
+        found = get_types_from_idl(text) if text.startswith(_IDL) else get_types_from_msg(text, name)
+        types.register({key: fields for key, fields in found.items() if key not in types.fielddefs})
+        types.generate_msgdef(name, ros_version=2)
+        return text, types.hash_rihs01(name)
+    except (TypesysError, KeyError, ValueError, TypeError, AssertionError, RecursionError) as error:
+        said = printable(" ".join(str(error).split()), 120)
+        raise BagError(f"the type {shown} is not installed here, and the bag's text of it is wrong: {said}") from error
+
+
 def _learn(name: str) -> None:
     """Make `name`, and what it holds, known to rosbags where they are not part of ROS 2 itself."""
     if name in _TYPES.fielddefs:
         return
+    if _SHAPE.fullmatch(name) is None:  # it names a file below
+        raise BagError(f"{printable(name, 80)!r} is no message type; expected the form 'std_msgs/msg/String'")
     try:
         package, kind, short = name.split("/")
         found = get_types_from_msg((_share(package) / kind / f"{short}.msg").read_text(encoding="utf-8"), name)

@@ -12,14 +12,18 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from vla_ros.bags.commanded import CHUNK_TOPIC, ActionSource, Commanded
+from vla_ros.bags.cuts import Cuts
+from vla_ros.bags.evidence import Evidence
 from vla_ros.bags.marks import Span
+from vla_ros.core.errors import ConfigError
 from vla_ros.core.robot import RobotSpec
 from vla_ros.core.streams import Synchroniser
 from vla_ros.core.ticks import Ticker
 from vla_ros.core.types import NS_PER_S, Observation, Vector
-from vla_ros.ros.ingest import INSTRUCTION, JOINT_STATES, Ingest
+from vla_ros.ros.ingest import INSTRUCTION, JOINT_STATES, Ingest, Source
 
-Split = Literal["marks", "instruction"]
+Split = Literal["marks", "instruction", "none"]
+BRIDGE = 2  # ticks; a lost frame or two is what a camera does, and no other episode
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,10 +32,13 @@ class Options:
 
     step_s: time between frames [s]; the contract's `sync.history_step_s` by default.
     actions: where a frame's action comes from (`bags.commanded`). chunk_topic: where chunks are on the bag.
-    split: where episodes begin: at the recorder's marks (a bag without any is one episode), or also at each sentence.
+    split: where episodes begin: at the recorder's marks (a bag without any is one episode), or also at each sentence;
+        none: nowhere, marks or not.
     only_successes: leave out marked episodes that were not marked as a success.
     min_frames: shorter pieces are left out.
     cameras: the cameras that matter; all of the robot's by default.
+    bridge: up to so many ticks in a row without an observation repeat the one before; more cut the episode.
+    task: the sentence in the place of one that is refused.
     """
 
     step_s: float | None = None
@@ -41,6 +48,14 @@ class Options:
     only_successes: bool = False
     min_frames: int = 2
     cameras: tuple[str, ...] | None = None
+    bridge: int = BRIDGE
+    task: str = ""
+
+    def __post_init__(self) -> None:
+        if self.bridge < 0:
+            raise ConfigError(f"bridge must be >= 0 ticks, got {self.bridge}")
+        if self.min_frames < 1:
+            raise ConfigError(f"min_frames must be >= 1, got {self.min_frames}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,40 +71,69 @@ class Frame:
     success: bool | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class _Break:
+    """A border between frames that wait. why: empty where one was meant to be."""
+
+    at_ns: int = 0
+    why: str = ""
+
+
 class EpisodeReader:
     """Takes messages in the order of their reception, gives frames in order.
 
-    spans: the marked episodes; without any, all is one. left_out: why ticks or pieces are not there, counted.
+    spans: the marked episodes; without any, all is one. start_ns: of the bag, for words. sentence: to begin with.
+    observed, ticks: how often there was an observation, and how many of those count.
+    left_out: why ticks or pieces are not there, counted. bridged: ticks that repeat the observation before them.
+    cuts: episodes that fell into pieces. evidence: what there was of each input.
     """
 
-    def __init__(self, robot: RobotSpec, options: Options, spans: Sequence[Span] = ()) -> None:
+    def __init__(
+        self, robot: RobotSpec, options: Options, spans: Sequence[Span] = (), *, start_ns: int = 0, sentence: str = ""
+    ) -> None:
         cameras = options.cameras or robot.camera_names
         self._options, self._spans = options, spans
         self._synchroniser = Synchroniser(robot, cameras=cameras)
+        self._synchroniser.set_instruction(sentence)
         self.ingest = Ingest(robot, self._synchroniser, cameras)
         self._sources = {source.topic: source for source in self.ingest.sources}
         self._commanded = Commanded(robot, options.actions, options.chunk_topic)
         self._step_ns = round((options.step_s or robot.sync.history_step_s) * NS_PER_S)
-        self._max_hold = int(robot.sync.max_age_s * NS_PER_S // self._step_ns) if robot.sync.align == "hold" else 0
+        max_hold = int(robot.sync.max_age_s * NS_PER_S // self._step_ns) if robot.sync.align == "hold" else 0
+        self._bridgeable = max(max_hold, options.bridge)
         self._ticker = Ticker(self._step_ns)
-        self._waiting: deque[tuple[Observation, Span | None] | None] = deque()  # for their action; None: a cut
+        self._waiting: deque[tuple[Observation, Span | None] | _Break] = deque()  # for their action
         self._last: Observation | None = None
         self._span: Span | None = None
         self._begun: list[Frame] = []  # the frames of a piece that is still too short
+        self._piece: Span | None = None  # what the frames given last, or begun, belong to
         self._episode, self._long_enough = 0, False
         self.left_out: Counter[str] = Counter()
+        self.observed = self.ticks = self.bridged = 0
+        self.cuts = Cuts(start_ns)
+        self.evidence = Evidence(self.ingest.sources, robot.joint_names, robot.sync.max_age_s)
 
     @property
     def topics(self) -> tuple[str, ...]:
         """What must be read of a bag."""
         return tuple(dict.fromkeys((*self._sources, *self._commanded.topics)))
 
+    @property
+    def commanded(self) -> Commanded:
+        """Where the actions come from."""
+        return self._commanded
+
+    @property
+    def not_ready(self) -> str:
+        """Why the last image made no observation."""
+        return self._synchroniser.reason
+
     def take(self, topic: str, message: Any, now_ns: int) -> Iterator[Frame]:
         """Take one message, received at `now_ns`; gives the frames that are complete with it."""
         yield from self._settle(now_ns)  # a command that comes now was not in force before
         source = self._sources.get(topic)
         sentence = self._synchroniser.instruction
-        taken = source is not None and self.ingest.take(source, message, now_ns)
+        taken = source is not None and self._ingest(source, message, now_ns)
         self._commanded.take(topic, message, now_ns)
         if source is None or not taken or source.name == JOINT_STATES:
             return
@@ -98,26 +142,37 @@ class EpisodeReader:
         elif self._options.split == "instruction" and self._synchroniser.instruction != sentence:
             self._cut()
 
-    def close(self) -> Iterator[Frame]:
+    def close(self) -> None:
         """The end of the bag. The last frame has no action any more."""
-        if self._waiting and self._waiting[-1] is not None:
+        if self._waiting and not isinstance(self._waiting[-1], _Break):
             self.left_out["last ticks"] += 1
-        self._finish()
-        yield from ()
+        self._finish(_Break())
+
+    def _ingest(self, source: Source, message: Any, now_ns: int) -> bool:
+        refused = self.ingest.refused.total()
+        taken = self.ingest.take(source, message, now_ns)
+        error = self.ingest.last_error if self.ingest.refused.total() > refused else ""
+        self.evidence.streams[source.topic].take(message, now_ns, taken, error)
+        if error and source.name == INSTRUCTION:
+            self._synchroniser.set_instruction(self._options.task)
+        return taken
 
     def _observe(self, now_ns: int) -> None:
         """As the live policy does on each accepted image."""
         if not self._synchroniser.instruction:
+            self.left_out["images while no instruction was in force"] += 1
             return
         observation = self._synchroniser.observe(now_ns)
         if observation is None:
             return
+        self.observed += 1
         span = next((s for s in self._spans if s.start_ns <= now_ns <= s.end_ns), None)
         if span is not self._span:
             self._cut()
             self._span = span
         if self._spans and (span is None or (self._options.only_successes and not span.success)):
             return
+        self.ticks += 1
         tick = self._ticker.take(observation.stamp_ns)
         if tick is None:
             return
@@ -127,11 +182,13 @@ class EpisodeReader:
         self._waiting.append((observation, span))
 
     def _bridge(self, last: Observation | None, missed: int) -> None:
-        """Ticks without a new observation: the last one is held, where the contract says so; else an episode ends."""
-        if last is None or missed > self._max_hold:
+        """Ticks without a new observation: the last one is held, where they are few; else an episode ends."""
+        if last is None or missed > self._bridgeable:
             self.left_out["ticks without an observation"] += missed
-            self._waiting.append(None)
+            at_ns = last.stamp_ns + self._step_ns if last else 0
+            self._waiting.append(_Break(at_ns, f"more than {self._bridgeable} ticks in a row without an observation"))
             return
+        self.bridged += missed
         for k in range(1, missed + 1):
             self._waiting.append((replace(last, stamp_ns=last.stamp_ns + k * self._step_ns), self._span))
 
@@ -139,8 +196,8 @@ class EpisodeReader:
         """Give the frames that wait their actions, as soon as these are known."""
         while self._waiting:
             waiting = self._waiting[0]
-            if waiting is None:
-                self._finish()
+            if isinstance(waiting, _Break):
+                self._finish(waiting)
                 self._waiting.popleft()
                 continue
             observation, span = waiting
@@ -151,11 +208,14 @@ class EpisodeReader:
             action = self._commanded.at(due_ns)
             if action is None:
                 self.left_out["ticks without a command"] += 1
-                self._finish()
+                self._finish(_Break(observation.stamp_ns, "ticks without a command"))
                 continue
-            yield from self._complete(Frame(self._episode, observation, action, span.success if span else None))
+            success = span.success if span else None
+            yield from self._complete(Frame(self._episode, observation, action, success), span)
 
-    def _complete(self, frame: Frame) -> Iterator[Frame]:
+    def _complete(self, frame: Frame, span: Span | None) -> Iterator[Frame]:
+        self.cuts.goes_on(span)
+        self._piece = span
         if self._long_enough:
             yield frame
             return
@@ -166,13 +226,17 @@ class EpisodeReader:
             self._begun = []
 
     def _cut(self) -> None:
-        self._waiting.append(None)
+        self._waiting.append(_Break())
         self._ticker.reset()
         self._last = None
 
-    def _finish(self) -> None:
+    def _finish(self, end: _Break) -> None:
         """The next frame begins another episode."""
         if self._begun:
             self.left_out["frames of pieces too short"] += len(self._begun)
+        if not end.why:
+            self.cuts.border()
+        elif self._begun or self._long_enough:
+            self.cuts.broke(self._piece, end.why, end.at_ns)
         self._episode += self._long_enough
         self._begun, self._long_enough = [], False

@@ -11,7 +11,8 @@ from PIL import Image, ImageDraw
 
 from vla_ros.bags.commanded import CHUNK_TOPIC
 from vla_ros.bags.comparison import Comparison
-from vla_ros.bags.export import check_inputs, timed
+from vla_ros.bags.contract import by_contract
+from vla_ros.bags.inputs import check_inputs, check_kinds, output_kinds, timed
 from vla_ros.bags.open_loop import Answer, OpenLoop
 from vla_ros.bags.reader import open_bag
 from vla_ros.bags.recorded_plans import read_plans
@@ -42,8 +43,10 @@ def eval_bag(path: Path, robot: RobotSpec, policy: Any, options: EvalOptions) ->
     cameras = tuple(camera.name for camera in policy.contract.cameras)
     sources = Ingest(robot, Synchroniser(robot, cameras=cameras), cameras).sources
     inputs = tuple(source.topic for source in sources)
-    with open_bag(path) as bag:
+    with open_bag(path) as recorded:
+        bag = by_contract(recorded, robot)
         check_inputs(bag, robot, sources)
+        check_kinds(bag, output_kinds(robot, options.chunk_topic))
         said = (options.chunk_topic, TIMING_TOPIC, *(spec.topic for spec, _ in robot.outputs))
         plans = read_plans(timed(bag, said, options.sim_time), robot, options.chunk_topic, TIMING_TOPIC)
         delay_ns = None if options.delay_ms is None else round(options.delay_ms * 1e6)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import struct
+from array import array
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from vla_ros.bags.reader import CDR, Bag, BagError, decode
+from vla_ros.bags.contract import by_contract, contract_topics
+from vla_ros.bags.naming import absolute
+from vla_ros.bags.reader import CDR, Bag, BagError, Recorded, Topic, decode, split_topics
+from vla_ros.core.printable import printable
 from vla_ros.core.robot import RobotSpec
 from vla_ros.core.types import NS_PER_S
 
@@ -28,48 +31,63 @@ class TopicInfo:
 
 def inspect(bag: Bag) -> tuple[TopicInfo, ...]:
     """Every topic of an open bag, read once."""
-    readable = [topic.name for topic in bag.topics if topic.serialization == CDR]
-    received: dict[str, list[int]] = {topic.name: [] for topic in bag.topics}
-    late: dict[str, list[float]] = {topic.name: [] for topic in bag.topics}
-    problems = {
-        topic.name: f"serialized as {topic.serialization}" for topic in bag.topics if topic.serialization != CDR
-    }
-    stamped: dict[str, bool] = {}
-    for recorded in bag.messages(readable):
-        name = recorded.topic
-        received[name].append(recorded.receive_ns)
-        if name not in stamped:
-            stamped[name] = False
+    seen = {(topic.name, topic.type): _Seen(_first_problem(bag, topic)) for topic in bag.topics}
+    for recorded in bag.messages({topic.name for topic in bag.topics} - _unreadable(bag)):
+        seen[recorded.topic, recorded.type].add(recorded)
+    return tuple(seen[topic.name, topic.type].info(topic) for topic in bag.topics)
+
+
+class _Seen:
+    """What was seen of one topic and type."""
+
+    def __init__(self, problem: str) -> None:
+        self._problem = problem
+        self._received, self._late_ms = array("q"), array("d")  # not lists: a bag may hold millions
+        self._stamped: bool | None = None
+
+    def add(self, recorded: Recorded) -> None:
+        """One more message."""
+        self._received.append(recorded.receive_ns)
+        if self._stamped is None:
+            self._stamped = self._has_header(recorded)
+        if self._stamped:
             try:
-                stamped[name] = _has_header(decode(recorded))
-            except BagError as error:
-                problems[name] = str(error).partition(": ")[2]
-        if stamped[name]:
-            late[name].append((recorded.receive_ns - _stamp_ns(recorded.data)) / 1e6)
-    return tuple(
-        _info(topic.name, topic.type, received[topic.name], late[topic.name], problems.get(topic.name, ""))
-        for topic in bag.topics
-    )
+                self._late_ms.append((recorded.receive_ns - _stamp_ns(recorded.data)) / 1e6)
+            except (struct.error, IndexError):
+                self._problem = self._problem or "a message is too short for its header"
+
+    def _has_header(self, recorded: Recorded) -> bool:
+        try:
+            return next(iter(decode(recorded).get_fields_and_field_types()), "") == "header"
+        except BagError as error:
+            self._problem = self._problem or str(error).partition(": ")[2]
+            return False
+
+    def info(self, topic: Topic) -> TopicInfo:
+        """The figures."""
+        gaps = np.diff(np.array(self._received)) / NS_PER_S if len(self._received) > 1 else np.zeros(1)
+        rate = (len(self._received) - 1) / gaps.sum() if gaps.sum() > 0 else 0.0
+        late = tuple(float(np.quantile(self._late_ms, share)) for share in (0.5, 0.99)) if self._late_ms else None
+        return TopicInfo(
+            topic.name, topic.type, len(self._received), float(rate), float(gaps.max()), late, self._problem  # type: ignore[arg-type]
+        )  # fmt: skip
+
+
+def _unreadable(bag: Bag) -> set[str]:
+    return {topic.name for topic in bag.topics if topic.serialization != CDR}
+
+
+def _first_problem(bag: Bag, topic: Topic) -> str:
+    if topic.serialization != CDR:
+        return f"serialized as '{printable(topic.serialization, 40)}'; only '{CDR}' can be read"
+    others = split_topics(bag.topics).get(topic.name, ())
+    return f"the topic has {len(others)} types" if others else ""
 
 
 def missing_topics(bag: Bag, robot: RobotSpec) -> tuple[str, ...]:
     """Topics of the contract that the bag lacks, or holds nothing of."""
-    filled = {topic.name for topic in bag.topics if topic.count}
-    cameras = [f"{camera.topic}/compressed" if camera.compressed else camera.topic for camera in robot.cameras]
-    needed = [*cameras, robot.joint_states_topic, robot.instruction_topic, *(spec.topic for spec, _ in robot.outputs)]
-    absolute = (f"/{topic.lstrip('/')}" for topic in needed)
-    return tuple(topic for topic in absolute if topic not in filled)
-
-
-def _info(name: str, kind: str, received: list[int], late: list[float], problem: str) -> TopicInfo:
-    gaps = np.diff(received) / NS_PER_S if len(received) > 1 else np.zeros(1)
-    rate = (len(received) - 1) / gaps.sum() if gaps.sum() > 0 else 0.0
-    quantiles = (float(np.quantile(late, 0.5)), float(np.quantile(late, 0.99))) if late else None
-    return TopicInfo(name, kind, len(received), float(rate), float(gaps.max()), quantiles, problem)
-
-
-def _has_header(message: Any) -> bool:
-    return next(iter(message.get_fields_and_field_types()), "") == "header"
+    filled = {topic.name for topic in by_contract(bag, robot).topics if topic.count}
+    return tuple(absolute(topic) for topic in contract_topics(robot) if topic not in filled)
 
 
 def _stamp_ns(data: bytes) -> int:

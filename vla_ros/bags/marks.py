@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 from vla_ros.core.errors import MessageError
 
-EPISODE_TOPIC = "/episode"
+EPISODE = "episode"  # as nodes say it: in their namespace
+EPISODE_TOPIC = f"/{EPISODE}"  # as bags are read
+OPEN_NS = 2**62  # the end of an episode that was never ended
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,19 +32,18 @@ def parse_mark(text: str) -> dict[str, object]:
     """`{"event": "start" | "end", "success": true | false | null, "note": "..."}`; other keys are free."""
     try:
         mark = json.loads(text)
-    except ValueError as error:
-        raise MessageError(f"episode mark: not JSON: {error}") from None
+    except (ValueError, RecursionError) as error:
+        raise MessageError(f"episode mark {text[:80]!r} is not JSON: {error}") from None
     if not isinstance(mark, dict) or mark.get("event") not in ("start", "end"):
-        raise MessageError(f'episode mark: {text[:80]!r}; right would be {{"event": "start"}} or "end"')
+        raise MessageError(f'episode mark {text[:80]!r} must be {{"event": "start"}} or {{"event": "end"}}')
     return mark
 
 
-def spans_of(marks: Iterable[tuple[int, str]], end_ns: int) -> list[Span]:
-    """The episodes between marks (time of reception, text); one that was never ended lasts until `end_ns`."""
+def spans_of(marks: Iterable[tuple[int, dict[str, object]]], end_ns: int = OPEN_NS) -> list[Span]:
+    """The episodes between marks (time of reception, mark); one that was never ended lasts until `end_ns`."""
     spans: list[Span] = []
     started: int | None = None
-    for moment_ns, text in marks:
-        mark = parse_mark(text)
+    for moment_ns, mark in marks:
         if started is not None:
             success = mark.get("success") if mark["event"] == "end" else None
             spans.append(Span(started, moment_ns, success if isinstance(success, bool) else None, _note(mark)))

@@ -1,4 +1,4 @@
-"""Reads rosbag2 bags of any origin: folders with or without metadata.yaml, lone .mcap and .db3 files.
+"""Reads rosbag2 bags of any origin: folders with or without metadata.yaml, lone files, packed or not.
 
 What is read is left as it was recorded: bytes, in the order of their receive times. `decode` makes messages of them.
 """
@@ -7,24 +7,28 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import yaml
 from rosbags.interfaces import Connection, ConnectionExtRosbag2, QosDurability, QosReliability
 from rosbags.rosbag2 import Reader
+from rosbags.rosbag2.storage_mcap import McapReader
 
-from vla_ros.core.errors import MessageError, VlaRosError
+from vla_ros.bags.databases import check_database
+from vla_ros.bags.errors import BagError
+from vla_ros.bags.files import EXPECTED, STORAGES, not_regular, plain_file, storage_files, storage_suffix
+from vla_ros.bags.metadata import compression
+from vla_ros.bags.rosbags_limits import check_chunks
+from vla_ros.bags.unpacking import plain_message
+from vla_ros.core.errors import MessageError
+from vla_ros.core.printable import printable
 
-STORAGES = {".mcap": "mcap", ".db3": "sqlite3"}
+__all__ = ["CDR", "Bag", "BagError", "Recorded", "Topic", "decode", "open_bag", "split_topics"]
+
 CDR = "cdr"
-
-
-class BagError(VlaRosError):
-    """A bag, or a message in it, that cannot be read or written."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,19 +59,19 @@ class Recorded:
 class Bag:
     """An open bag; a context manager. Made by `open_bag`."""
 
-    def __init__(self, path: Path, readers: list[Reader]) -> None:
+    def __init__(self, path: Path, files: list[Path]) -> None:
         self.path = path
-        self._readers = readers
+        self._files = files
+        self._readers: list[Reader] = []
         self._stack = ExitStack()
 
     def __enter__(self) -> Bag:
         try:
-            for reader in self._readers:
-                self._stack.enter_context(reader)
+            self._readers = [self._stack.enter_context(_opened(file)) for file in self._files]
+            self.topics = _topics(connection for reader in self._readers for connection in reader.connections)
         except Exception as error:
             self._stack.close()
             raise _unreadable(self.path, error) from error
-        self.topics = _topics(connection for reader in self._readers for connection in reader.connections)
         filled = [reader for reader in self._readers if reader.message_count]
         self.start_ns = min((reader.start_time for reader in filled), default=0)
         self.end_ns = max((reader.end_time for reader in filled), default=0)
@@ -91,7 +95,7 @@ class Bag:
     @property
     def storage(self) -> str:
         """The storage of its files: mcap, sqlite3, or nothing for an empty folder."""
-        return next((STORAGES[file.suffix] for file in _files(self.path) if file.suffix in STORAGES), "")
+        return next((STORAGES[storage_suffix(file)] for file in self._files), "")
 
     def messages(
         self, topics: Iterable[str] | None = None, start_ns: int | None = None, end_ns: int | None = None
@@ -109,10 +113,15 @@ class Bag:
             return  # rosbags would take an empty choice for all of them
         for one in connections:
             if (said := _serialization(one)) != CDR:
-                raise BagError(f"{self.path}: {one.topic} is serialized as '{said}'; only '{CDR}' can be read")
+                raise BagError(
+                    f"{self.path}: {printable(one.topic)} is serialized as '{printable(said, 40)}'; "
+                    f"only '{CDR}' can be read"
+                )
         try:
             for connection, receive_ns, data in reader.messages(connections, start_ns, end_ns):
-                yield Recorded(connection.topic, connection.msgtype, receive_ns, bytes(data))
+                if type(receive_ns) is not int or type(data) is not bytes:
+                    raise BagError(f"{printable(connection.topic)}: a message, or its time, is of another kind")
+                yield Recorded(connection.topic, connection.msgtype, receive_ns, plain_message(data))
         except Exception as error:
             raise _unreadable(self.path, error) from error
 
@@ -120,15 +129,21 @@ class Bag:
 def open_bag(path: Path | str) -> Bag:
     """A bag to read: `with open_bag(path) as bag`. BagError says what is wrong with it."""
     path = Path(path)
-    if not path.exists():
-        raise BagError(f"{path}: there is no such bag")
-    if _compressed(path):
-        return Bag(path, [Reader(path)])
-    # File by file: rosbags trusts metadata.yaml, and finds no messages where it and the files tell the QoS differently.
-    files = _files(path)
-    if not files:
-        raise BagError(f"{path}: no bag; right would be a rosbag2 folder, or a file that ends with .mcap or .db3")
-    return Bag(path, [Reader(file) for file in files])
+    try:
+        if not path.exists():
+            raise BagError(f"{path}: there is no such bag")
+        # File by file: rosbags trusts metadata.yaml, and finds no messages where it and the files differ about QoS.
+        files = storage_files(path)
+        if not files and storage_files(path, deep=True):
+            raise BagError(f"{path}: its recording was never completed; `vla-ros bag repair {path}` does that")
+        if not files:
+            raise BagError(not_regular(path) or f"{path}: no bag; expected {EXPECTED}")
+        mode, form = compression(path)
+    except OSError as error:
+        raise BagError(f"{path}: cannot be read: {error.strerror}") from error
+    if mode == "message" and form not in ("zstd", "lz4"):
+        raise BagError(f"{path}: its messages are compressed with '{printable(form)}'; only zstd and lz4 can be read")
+    return Bag(path, files)
 
 
 def decode(recorded: Recorded) -> Any:
@@ -138,33 +153,39 @@ def decode(recorded: Recorded) -> Any:
     try:
         return deserialize(recorded.data, recorded.type)
     except MessageError as error:
-        raise BagError(f"{recorded.topic}: {error}") from error
+        raise BagError(f"{printable(recorded.topic)}: {error}") from error
 
 
-def _compressed(path: Path) -> bool:
-    """Whether files or messages were compressed by rosbag2 itself, which only metadata.yaml tells."""
-    metadata = path / "metadata.yaml"
-    if not metadata.is_file():
-        return False
-    try:
-        said = yaml.safe_load(metadata.read_text(encoding="utf-8"))["rosbag2_bagfile_information"]
-        return str(said.get("compression_mode") or "none").lower() != "none"
-    except (OSError, ValueError, TypeError, KeyError, AttributeError, yaml.YAMLError) as error:
-        raise _unreadable(metadata, error) from error
+def split_topics(topics: Iterable[Topic]) -> dict[str, tuple[str, ...]]:
+    """The types of every topic that has several, which no live topic can have."""
+    found: dict[str, set[str]] = {}
+    for topic in topics:
+        found.setdefault(topic.name, set()).add(topic.type)
+    return {name: tuple(sorted(types)) for name, types in found.items() if len(types) > 1}
 
 
-def _files(path: Path) -> list[Path]:
-    return sorted(file for file in ([path] if path.is_file() else path.iterdir()) if file.suffix in STORAGES)
+@contextmanager
+def _opened(file: Path) -> Iterator[Reader]:
+    """A reader of one file, which was looked at before."""
+    with plain_file(file) as plain:
+        if plain.suffix == ".db3":
+            check_database(plain)
+        with Reader(plain) as reader:
+            if isinstance(reader.storage, McapReader):
+                check_chunks(reader.storage, plain.stat().st_size)
+            yield reader
 
 
 def _topics(connections: Iterable[Connection]) -> tuple[Topic, ...]:
     """One entry a topic and type, however many files and publishers it came from."""
     found: dict[tuple[str, str], Topic] = {}
     for one in connections:
+        if not (one.topic and isinstance(one.topic, str) and isinstance(one.msgtype, str)):
+            raise BagError("a topic has no name or no type")
         before = found.get((one.topic, one.msgtype))
         count = one.msgcount + (before.count if before else 0)
         found[one.topic, one.msgtype] = Topic(one.topic, one.msgtype, count, _serialization(one), *_offered(one))
-    return tuple(sorted(found.values(), key=lambda topic: topic.name))
+    return tuple(sorted(found.values(), key=lambda topic: (topic.name, topic.type)))
 
 
 def _serialization(connection: Connection) -> str:
@@ -178,5 +199,10 @@ def _offered(connection: Connection) -> tuple[bool, bool]:
 
 
 def _unreadable(path: Path, error: Exception) -> BagError:
-    said = str(error) or type(error).__name__
+    """What other errors say, in one line. A BagError of this bag says it already."""
+    said = printable(str(error) or type(error).__name__, 300)
+    if isinstance(error, BagError) and said.startswith(f"{path}: "):
+        return error
+    if isinstance(error, KeyError):  # rosbags' word for a schema of another system
+        return BagError(f"{path}: its messages are described in {said}; only 'ros2msg' and 'ros2idl' can be read")
     return BagError(f"{path}: cannot be read: {said.rstrip('.')}. `vla-ros bag repair {path}` saves what is left of it")

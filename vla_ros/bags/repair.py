@@ -1,125 +1,177 @@
-"""Brings back what a killed recorder or a damaged disk left of a bag: every message up to the first broken byte."""
+"""Brings back what a killed recorder or a damaged disk left of a bag, and says what it could not.
+
+The damaged bag is only read. The repaired one is written in a folder beside it that takes its place when it is whole;
+where that fails, everything is as it was.
+"""
 
 from __future__ import annotations
 
+import os
 import sqlite3
-from collections.abc import Callable, Iterator
-from contextlib import closing
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from mcap.exceptions import McapError
-from mcap.records import Channel as McapChannel
-from mcap.records import Message, Schema
-from mcap.stream_reader import StreamReader
 from rosbags.interfaces import Qos
-from rosbags.rosbag2.metadata import parse_qos
+from rosbags.rosbag2 import ReaderError, WriterError
 
-from vla_ros.bags.reader import STORAGES, BagError, Recorded
+from vla_ros.bags.errors import BagError
+from vla_ros.bags.files import EXPECTED, PACKED, STORAGES, not_regular, storage_files, storage_suffix
+from vla_ros.bags.metadata import compression
+from vla_ros.bags.reader import CDR
+from vla_ros.bags.rosbags_limits import bounded_qos
+from vla_ros.bags.salvage import Found, Losses, Source
+from vla_ros.bags.salvage_mcap import salvage_mcap
+from vla_ros.bags.salvage_sqlite3 import salvage_sqlite3
+from vla_ros.bags.unpacking import plain_message, unpack_file
 from vla_ros.bags.writer import BagWriter, Channel, Format
+from vla_ros.core.printable import printable
 
 DAMAGED = ".damaged"
-Salvaged = tuple[Recorded, str]  # a message, and the YAML of what its topic's publishers offered
+_FAILURES = (OSError, MemoryError, OverflowError, sqlite3.Error, ReaderError, WriterError)
 
 
 @dataclass(frozen=True, slots=True)
 class Repaired:
-    """path: the whole bag. messages: how many it holds. damaged: where the old one lies now."""
+    """path: the whole bag. messages: how many it holds. damaged: where the old one lies now. lost: what it lacks."""
 
     path: Path
     messages: int
     damaged: Path
+    lost: tuple[str, ...] = ()
 
 
-def repair(path: Path | str) -> Repaired:
-    """Rewrite a bag, a folder or a lone file, from whatever can be read of it. The old one is kept beside it."""
-    path = Path(path)
-    files = _files(path)
+def repair(path: Path | str, keep_doubtful: bool = False) -> Repaired:
+    """Rewrite a bag, a folder or a lone file, from whatever can be read of it. The old one is kept beside it.
+
+    keep_doubtful: also messages in chunks whose checksum is wrong or that break off.
+    """
+    path = Path(os.path.abspath(path))
+    try:
+        return _repair(path, keep_doubtful)
+    except _FAILURES as error:
+        said = printable(str(error) or type(error).__name__, 300)
+        raise BagError(f"{path}: cannot be repaired: {said}; it is as it was") from error
+
+
+def _repair(path: Path, keep_doubtful: bool) -> Repaired:
+    files = storage_files(path, deep=True)
     if not files:
-        raise BagError(
-            f"{path}: nothing to repair; right would be a bag's folder, or a file that ends with .mcap or .db3"
-        )
-    target = path if path.is_dir() else path.with_suffix("")
-    written = target.with_name(f"{target.name}.repaired")
-    storage = "mcap" if files[0].suffix == ".mcap" else "sqlite3"
-    writer, count = BagWriter(written, Format(storage)), 0  # type: ignore[arg-type]
-    for file in files:
-        for recorded, offered in SALVAGE[file.suffix](file):
-            writer.add(Channel(recorded.topic, recorded.type, _profiles(offered)))
-            writer.write(recorded.topic, recorded.receive_ns, recorded.data)
-            count += 1
-    writer.close()
-    damaged = path.with_name(path.name + DAMAGED)
-    if damaged.exists():
-        raise BagError(f"{damaged} exists already; the repaired bag is {written}")
+        raise BagError(not_regular(path) or f"{path}: nothing to repair; expected {EXPECTED}")
+    target, damaged = _target(path), path.with_name(path.name + DAMAGED)
+    for taken in (damaged, *([target] if target != path else [])):
+        if os.path.lexists(taken):
+            raise BagError(f"{taken} exists already; move it away, then repair {path.name} again")
+    mode, form = compression(path)
+    if mode == "message" and form not in ("zstd", "lz4"):
+        raise BagError(f"{path}: its messages are compressed with '{printable(form)}'; only zstd and lz4 can be read")
+    with tempfile.TemporaryDirectory(prefix=f".{target.name[:40]}.repair_", dir=path.parent) as folder:
+        work = Path(folder)
+        rewriting = _Rewriting(work / target.name, STORAGES[storage_suffix(files[0])], keep_doubtful)
+        rewriting.write(files, work)
+        if not rewriting.messages and rewriting.losses.lines:
+            raise BagError(f"{path}: nothing in it can be saved: {'; '.join(rewriting.losses.lines)}; it is as it was")
+        _take_place(path, damaged, work / target.name, target)
+    return Repaired(target, rewriting.messages, damaged, rewriting.losses.lines)
+
+
+def _target(path: Path) -> Path:
+    """Where the repaired bag goes: a folder, also for a lone file."""
+    if path.is_dir():
+        return path
+    return path.with_name(path.name.removesuffix(PACKED)).with_suffix("")
+
+
+def _take_place(path: Path, damaged: Path, written: Path, target: Path) -> None:
     path.rename(damaged)
-    for file in (written / "metadata.yaml", *written.iterdir()):
-        _rename_inside(file, written.name, target.name)
-    written.rename(target)
-    return Repaired(target, count, damaged)
+    try:
+        written.rename(target)
+    except OSError:
+        damaged.rename(path)
+        raise
 
 
-def _rename_inside(file: Path, old: str, new: str) -> None:
-    if file.name == "metadata.yaml":
-        file.write_text(file.read_text(encoding="utf-8").replace(f"{old}_", f"{new}_"), encoding="utf-8")
-    else:
-        file.rename(file.with_name(file.name.replace(old, new)))
+class _Rewriting:
+    """The new bag while it is written, and what it does not take."""
+
+    def __init__(self, path: Path, storage: str, keep_doubtful: bool) -> None:
+        self.losses = Losses(kept_doubtful=keep_doubtful)
+        self.messages = 0
+        self._keep_doubtful = keep_doubtful
+        self._writer = BagWriter(path, Format(storage))  # type: ignore[arg-type]
+        self._refusals: dict[Source, str] = {}
+
+    def write(self, files: list[Path], work: Path) -> None:
+        """Everything, and complete the bag."""
+        try:
+            for file in files:
+                for found in self._salvaged(file, work):
+                    self._take(found)
+            self._writer.close()
+        except BaseException:
+            self._writer.abort()
+            raise
+
+    def _salvaged(self, file: Path, work: Path) -> Iterator[Found]:
+        with _unpacked(file, work, self.losses) as plain:
+            if plain.suffix == ".mcap":
+                yield from salvage_mcap(plain, self.losses, self._keep_doubtful)
+            else:
+                yield from salvage_sqlite3(plain, self.losses, work)
+
+    def _take(self, found: Found) -> None:
+        source = found.source
+        if source not in self._refusals:
+            self._refusals[source] = self._refusal(source)
+        if self._refusals[source]:
+            self.losses.add(self._refusals[source])
+            return
+        try:
+            data = plain_message(found.data)
+        except BagError as error:
+            self.losses.add(f"packed message(s) of {printable(source.topic, 100)} are left out: {error}")
+            return
+        self._writer.write(source.topic, found.receive_ns, data, source.type)
+        self.messages += 1
+
+    def _refusal(self, source: Source) -> str:
+        """Why the messages of a topic are left out; empty where they are taken."""
+        topic = printable(source.topic, 100)
+        if source.serialization != CDR:
+            return (
+                f"message(s) of {topic} are left out: they are serialized as '{printable(source.serialization, 40)}', "
+                f"and only '{CDR}' can be written"
+            )
+        try:
+            self._writer.add(Channel(source.topic, source.type, _profiles(source.qos), definition=source.definition))
+        except BagError as error:
+            return f"message(s) of {topic} are left out: {error}"
+        return ""
 
 
-def _files(path: Path) -> list[Path]:
-    """The storage files, those of parts that were never completed last."""
-    if path.is_file():
-        return [path] if path.suffix in STORAGES else []
-    if not path.is_dir():
-        return []
-    return sorted((file for file in path.rglob("*") if file.suffix in STORAGES), key=lambda f: (len(f.parts), f.name))
+@contextmanager
+def _unpacked(file: Path, work: Path, losses: Losses) -> Iterator[Path]:
+    """A file that rosbag2 packed as a whole, as far as it can be unpacked."""
+    if file.suffix != PACKED:
+        yield file
+        return
+    plain = work / f"plain{storage_suffix(file)}"
+    problem = unpack_file(file, plain, partly=True)
+    if problem:
+        losses.add(f"packed file(s) damaged ({problem})")
+    try:
+        yield plain
+    finally:
+        plain.unlink()
 
 
 @lru_cache
 def _profiles(offered: str) -> tuple[Qos, ...]:
     """A replay needs them: without, an instruction that was latched is heard by nobody who comes later."""
     try:
-        return tuple(parse_qos(offered))
+        return tuple(bounded_qos(offered))
     except Exception:  # damaged, too: the messages are worth more
         return ()
-
-
-def _salvage_mcap(path: Path) -> Iterator[Salvaged]:
-    schemas: dict[int, Schema] = {}
-    channels: dict[int, McapChannel] = {}
-    with path.open("rb") as stream:
-        try:
-            for record in StreamReader(stream).records:
-                if isinstance(record, Schema):
-                    schemas[record.id] = record
-                elif isinstance(record, McapChannel):
-                    channels[record.id] = record
-                elif isinstance(record, Message):
-                    channel = channels[record.channel_id]
-                    recorded = Recorded(channel.topic, schemas[channel.schema_id].name, record.log_time, record.data)
-                    yield recorded, channel.metadata.get("offered_qos_profiles", "")
-        except (McapError, EOFError, KeyError, ValueError, OSError):
-            return  # from here on nothing can be read
-
-
-def _salvage_sqlite3(path: Path) -> Iterator[Salvaged]:
-    query = "SELECT name, type, timestamp, data FROM messages JOIN topics ON topic_id = topics.id ORDER BY messages.id"
-    with closing(sqlite3.connect(path)) as database:  # a journal that was left beside it is rolled back by this
-        offered = _offered(database)
-        try:
-            for topic, kind, receive_ns, data in database.execute(query):
-                yield Recorded(topic, kind, receive_ns, data), offered.get(topic, "")
-        except sqlite3.DatabaseError:
-            return
-
-
-def _offered(database: sqlite3.Connection) -> dict[str, str]:
-    """By topic; nothing where that is damaged, or where the bag is older than the column."""
-    try:
-        return dict(database.execute("SELECT name, offered_qos_profiles FROM topics"))
-    except sqlite3.DatabaseError:
-        return {}
-
-
-SALVAGE: dict[str, Callable[[Path], Iterator[Salvaged]]] = {".mcap": _salvage_mcap, ".db3": _salvage_sqlite3}

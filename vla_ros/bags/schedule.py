@@ -52,6 +52,11 @@ class Player:
             return self._from_ns
         return self._from_ns + round((time.monotonic() - self._began_s) * self._rate * NS_PER_S)
 
+    @property
+    def began(self) -> bool:
+        """Whether time runs."""
+        return self._began_s is not None
+
     def stop(self) -> None:
         """End `play` before its next message."""
         self._stopped.set()

@@ -10,6 +10,7 @@ from vla_ros.core.errors import did_you_mean
 from vla_ros.core.robot import RobotSpec
 
 NODES = ("/policy/timing", "/commander/timing", "/diagnostics", "/action_chunk", EPISODE_TOPIC)
+MOVING = ("std_msgs/msg/Float64MultiArray", "trajectory_msgs/msg/JointTrajectory")
 PREDICTIONS = "/world_model/"
 
 
@@ -21,18 +22,30 @@ def recorded_topics(robot: RobotSpec) -> tuple[str, ...]:
     return tuple(topic if topic.startswith("/") else f"/{topic}" for topic in found)
 
 
+def command_topics(robot: RobotSpec) -> tuple[str, ...]:
+    """What the topics of `robot.outputs` are called on a bag."""
+    return tuple(f"/{spec.topic.lstrip('/')}" for spec, _ in robot.outputs)
+
+
 def replayed_topics(bag: Bag, robot: RobotSpec, asked: Sequence[str], commands: bool) -> frozenset[str]:
     """Of the bag's topics those to publish again. asked: names; none: the robot's inputs; all: everything.
 
-    Commands are left out unless they are wanted in so many words.
+    Commands are left out unless they are wanted in so many words; of 'all' also what looks like those of another robot,
+    which this contract does not know and nobody limits. With them the robot's own joint states are heard, and
+    recorded ones would contradict them.
     """
-    outputs = {f"/{spec.topic.lstrip('/')}" for spec, _ in robot.outputs}
+    states = f"/{robot.joint_states_topic.lstrip('/')}"
+    if commands and states in asked:
+        raise BagError(f"{states} is not replayed beside commands: the robot's own joint states are needed there")
+    outputs = set(command_topics(robot))
     inputs = set(recorded_topics(robot)) - outputs - {*NODES} | {EPISODE_TOPIC}
     found = {topic.name for topic in bag.topics}
     if asked and list(asked) != ["all"]:
         if missing := sorted(set(asked) - found):
             raise BagError(f"{bag.path}: there is no topic {missing[0]}{did_you_mean(missing[0], found)}")
         found &= set(asked)
-    elif not asked:
+    elif asked:
+        found -= {topic.name for topic in bag.topics if topic.type in MOVING and topic.name not in {*outputs, *NODES}}
+    else:
         found &= inputs | (outputs if commands else set())
-    return frozenset(found if commands else found - outputs)
+    return frozenset(found - {states} if commands else found - outputs)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -17,8 +18,8 @@ import yaml
 from rosbags.interfaces import Qos
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 
-from vla_ros.bags.definitions import definition_of
-from vla_ros.bags.reader import BagError
+from vla_ros.bags.definitions import definition_in_bag, definition_of
+from vla_ros.bags.errors import BagError
 
 VERSION: Literal[9] = 9  # of metadata.yaml: ROS 2 Kilted's, which `ros2 bag play` accepts
 Storage = Literal["mcap", "sqlite3"]
@@ -39,19 +40,33 @@ class Format:
 
     def __post_init__(self) -> None:
         if self.storage not in ("mcap", "sqlite3"):
-            raise BagError(f"storage is '{self.storage}'; right would be mcap or sqlite3")
+            raise BagError(f"storage must be mcap or sqlite3, got '{self.storage}'")
         if self.compress and self.storage != "mcap":
-            raise BagError("compress is true, storage sqlite3; right would be storage mcap")
+            raise BagError("compress works with storage mcap only, got sqlite3")
 
 
 @dataclass(frozen=True, slots=True)
 class Channel:
-    """A topic to write. qos: what its publishers offer. type_hash: RIHS01; empty: as it is known here."""
+    """A topic to write.
+
+    qos: what its publishers offer. type_hash: RIHS01; empty: as it is known here. definition: the text of a type that
+    is not installed here.
+    """
 
     topic: str
     type: str
     qos: Sequence[Qos] = ()
     type_hash: str = ""
+    definition: str = ""
+
+    def described(self) -> tuple[str, str]:
+        """(definition, hash) of its type. BagError where nobody knows it."""
+        try:
+            return definition_of(self.type)
+        except BagError:
+            if not self.definition:
+                raise
+            return definition_in_bag(self.type, self.definition)
 
 
 class BagWriter:
@@ -60,27 +75,28 @@ class BagWriter:
     def __init__(self, path: Path | str, form: Format | None = None) -> None:
         self.path, self._form = Path(path), form or Format()
         if self.path.exists():
-            raise BagError(f"{self.path} exists already; right would be a folder that is new")
+            raise BagError(f"{self.path} exists already; name a new folder")
         self.path.mkdir(parents=True)
-        self._channels: dict[str, Channel] = {}
+        self._channels: dict[tuple[str, str], Channel] = {}
         self._parts: list[dict[str, Any]] = []
         self._first_ns: int | None = None
         self._open_part()
 
     def add(self, channel: Channel) -> None:
         """Make a topic known before its first message; again is no harm."""
-        if channel.topic not in self._channels:
+        key = channel.topic, channel.type
+        if key not in self._channels:
             self._connect(channel)
-            self._channels[channel.topic] = channel
+            self._channels[key] = channel
 
-    def write(self, topic: str, receive_ns: int, data: bytes) -> None:
-        """A serialized message of an added topic, as it is."""
+    def write(self, topic: str, receive_ns: int, data: bytes, kind: str = "") -> None:
+        """A serialized message of an added topic, as it is. kind: its type, where the topic has several."""
         if self._full(receive_ns):
             self._close_part()
             self._open_part()
         if self._first_ns is None:
             self._first_ns = receive_ns
-        self._writer.write(self._connections[topic], receive_ns, data)
+        self._writer.write(self._connections[topic, kind], receive_ns, data)
         self._bytes += len(data)
 
     def flush(self) -> None:
@@ -97,6 +113,11 @@ class BagWriter:
         """Complete the bag."""
         self._close_part()
 
+    def abort(self) -> None:
+        """Give up what is open; the bag stays as incomplete as it is."""
+        with suppress(Exception):  # its disk may be full, or gone
+            self._writer.abort()
+
     def _full(self, now_ns: int) -> bool:
         form = self._form
         too_long = form.split_s > 0 and self._first_ns is not None and now_ns - self._first_ns >= form.split_s * 1e9
@@ -109,17 +130,19 @@ class BagWriter:
         if self._form.compress:
             self._writer.set_compression(CompressionMode.STORAGE, CompressionFormat.ZSTD)
         self._writer.open()
-        self._connections: dict[str, Any] = {}
+        self._connections: dict[tuple[str, str], Any] = {}
         self._bytes, self._first_ns = 0, None
         for channel in self._channels.values():
             self._connect(channel)
 
     def _connect(self, channel: Channel) -> None:
-        definition, known_hash = definition_of(channel.type)
-        self._connections[channel.topic] = self._writer.add_connection(
+        definition, known_hash = channel.described()
+        connection = self._writer.add_connection(
             channel.topic, channel.type, msgdef=definition, rihs01=channel.type_hash or known_hash,
             offered_qos_profiles=channel.qos,
         )  # fmt: skip
+        self._connections[channel.topic, channel.type] = connection
+        self._connections.setdefault((channel.topic, ""), connection)
 
     def _close_part(self) -> None:
         self._writer.close()
@@ -138,11 +161,11 @@ def write_metadata(path: Path, parts: Sequence[dict[str, Any]]) -> None:
     filled = [part for part in parts if part["message_count"]] or list(parts[-1:])
     starts = [part["starting_time"]["nanoseconds_since_epoch"] for part in filled]
     ends = [start + part["duration"]["nanoseconds"] for start, part in zip(starts, filled, strict=True)]
-    counts: dict[str, int] = {}
+    counts: dict[tuple[str, str], int] = {}
     for part in parts:
         for topic in part["topics_with_message_count"]:
-            name = topic["topic_metadata"]["name"]
-            counts[name] = counts.get(name, 0) + topic["message_count"]
+            key = _key(topic)
+            counts[key] = counts.get(key, 0) + topic["message_count"]
     merged |= {
         "relative_file_paths": [name for part in parts for name in part["relative_file_paths"]],
         "files": [file for part in parts for file in part["files"]],
@@ -150,14 +173,17 @@ def write_metadata(path: Path, parts: Sequence[dict[str, Any]]) -> None:
         "starting_time": {"nanoseconds_since_epoch": min(starts)},
         "duration": {"nanoseconds": max(ends) - min(starts)},
         "topics_with_message_count": [
-            topic | {"message_count": counts[topic["topic_metadata"]["name"]]}
-            for topic in merged["topics_with_message_count"]
+            topic | {"message_count": counts[_key(topic)]} for topic in merged["topics_with_message_count"]
         ],
     }
     text = yaml.safe_dump({"rosbag2_bagfile_information": merged}, sort_keys=False)
     written = path / "metadata.yaml.new"
     written.write_text(text, encoding="utf-8")
     written.rename(path / "metadata.yaml")
+
+
+def _key(topic: dict[str, Any]) -> tuple[str, str]:
+    return topic["topic_metadata"]["name"], topic["topic_metadata"]["type"]
 
 
 def fresh_path(parent: Path | str) -> Path:

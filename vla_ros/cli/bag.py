@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
+import sys
 from dataclasses import asdict
 from typing import Any
 
@@ -11,8 +13,11 @@ from typing import Any
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("action", choices=("info", "repair"))
-    parser.add_argument("bag", metavar="BAG", help="a rosbag2 folder, or a lone .mcap or .db3 file")
+    parser.add_argument("bag", metavar="BAG", help="a rosbag2 folder, or a lone .mcap or .db3 file, also with .zstd")
     parser.add_argument("--robot", help="info: name the topics of this contract that are missing")
+    parser.add_argument(
+        "--keep-doubtful", action="store_true", help="repair: also messages in chunks whose checksum is wrong"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
@@ -23,6 +28,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _info(args: argparse.Namespace) -> int:
     from vla_ros.bags.info import inspect, missing_topics
+    from vla_ros.bags.listing import listing
+    from vla_ros.bags.metadata import metadata_problem
     from vla_ros.bags.reader import open_bag
     from vla_ros.core.robot import load_robot
 
@@ -32,34 +39,25 @@ def _info(args: argparse.Namespace) -> int:
         found: dict[str, Any] = {
             "bag": str(bag.path), "storage": bag.storage, "seconds": bag.duration_s, "messages": bag.count,
             "topics": [asdict(topic) for topic in topics], "missing": list(missing),
+            "metadata": metadata_problem(bag.path),
         }  # fmt: skip
     if args.json:
         print(json.dumps(found))
     else:
-        _print(found)
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else 0
+        print("\n".join(listing(found, topics, width)))
     return 1 if missing else 0
-
-
-def _print(found: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table("topic", "type", "messages", "Hz", "longest gap s", "stamp to receipt ms, p50 / p99", "note")
-    for topic in found["topics"]:
-        late = "" if topic["late_ms"] is None else "{:.1f} / {:.1f}".format(*topic["late_ms"])
-        table.add_row(topic["name"], topic["type"], str(topic["count"]), f"{topic['rate_hz']:.1f}",
-                      f"{topic['longest_gap_s']:.3f}", late, topic["problem"])  # fmt: skip
-    console = Console()
-    console.print(f"{found['bag']}: {found['storage']}, {found['seconds']:.1f} s, {found['messages']} messages")
-    console.print(table)
-    if found["missing"]:
-        console.print(f"the contract's topics that are missing: {', '.join(found['missing'])}")
 
 
 def _repair(args: argparse.Namespace) -> int:
     from vla_ros.bags.repair import repair
 
-    done = repair(args.bag)
-    words = {"bag": str(done.path), "messages": done.messages, "damaged": str(done.damaged)}
-    print(json.dumps(words) if args.json else f"{done.path}: {done.messages} messages; the old one is {done.damaged}")
+    done = repair(args.bag, args.keep_doubtful)
+    words = {"bag": str(done.path), "messages": done.messages, "damaged": str(done.damaged), "lost": list(done.lost)}
+    if args.json:
+        print(json.dumps(words))
+    else:
+        print(f"{done.path}: {done.messages} messages; the old one is {done.damaged}")
+        for line in done.lost:
+            print(f"  {line}")
     return 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import secrets
 
 
@@ -11,18 +12,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--robot", default="ur5e_tabletop", help="robot contract: a YAML file, or a name")
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on; others than loopback get a token")
     parser.add_argument("--port", type=int, default=8080, help="port to listen on")
-    parser.add_argument("--token", default="", help="what a browser must give; drawn where --host needs one")
+    parser.add_argument("--token-file", default="", help="file whose first line is the token to log in with")
+    parser.add_argument(
+        "--token", default="", help="the token itself; others on this machine can see it: prefer --token-file, or "
+        "the environment variable VLA_ROS_DASHBOARD_TOKEN; drawn and printed where --host needs one",
+    )  # fmt: skip
 
 
 def run(args: argparse.Namespace) -> int:
     """Serve until interrupted."""
     import sys
 
-    from vla_ros.monitor.dashboard import is_local
-    from vla_ros.nodes.dashboard import main
+    from vla_ros.monitor.dashboard_gate import is_local
+    from vla_ros.nodes.dashboard import TOKEN_VARIABLE, main
 
-    token = args.token or ("" if is_local(args.host) else secrets.token_urlsafe(16))
-    words = {"robot": args.robot, "host": args.host, "port": args.port} | ({"token": token} if token else {})
+    known = args.token or args.token_file or os.environ.get(TOKEN_VARIABLE)
+    drawn = "" if known or is_local(args.host) else secrets.token_urlsafe(16)
+    if args.token or drawn:
+        os.environ[TOKEN_VARIABLE] = args.token or drawn
+    words = {"robot": args.robot, "host": args.host, "port": args.port}
+    if args.token_file:
+        words["token_file"] = args.token_file
     sys.argv = ["dashboard", "--ros-args", *(w for k, v in words.items() for w in ("-p", f"{k}:={v}"))]
-    main()
+    main(show_token=bool(drawn))
     return 0

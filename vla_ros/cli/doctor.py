@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -16,12 +16,21 @@ from rich.console import Console
 
 from vla_ros.core.errors import VlaRosError
 from vla_ros.core.paths import share_folder
+from vla_ros.ros.environment import ADVICE
 
 PROFILE = "FASTDDS_DEFAULT_PROFILES_FILE"
 # Each runs in a python of its own: a broken driver may end the process instead of raising.
 ROS_SCRIPT = """
-import rclpy, time
-rclpy.init(domain_id=100)
+import os, sys
+from vla_ros.core.errors import VlaRosError
+from vla_ros.ros.environment import check_environment
+try:
+    check_environment(os.environ)  # before rclpy is imported, which may end the process
+    import rclpy
+    from vla_ros.ros.starting import start_ros
+    start_ros(domain_id=100)
+except VlaRosError as error:
+    sys.exit(str(error))
 node = rclpy.create_node('vla_ros_doctor')
 from rclpy.utilities import get_rmw_implementation_identifier
 print(get_rmw_implementation_identifier())
@@ -87,7 +96,9 @@ def _python() -> Finding:
 
 
 def _ros() -> Finding:
-    return _script("ros", ROS_SCRIPT, "make setup, or source /opt/ros/DISTRO/setup.bash")
+    found = _script("ros", ROS_SCRIPT, "make setup, or source /opt/ros/DISTRO/setup.bash")
+    advice = next((advice for named, advice in ADVICE.items() if named in found.detail), found.advice)
+    return replace(found, advice=advice)
 
 
 def _dds() -> Finding:

@@ -8,7 +8,14 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from vla_ros.bags.episodes import Options
+    from vla_ros.bags.export import Report
+    from vla_ros.bags.frames import Reading
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,16 +25,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="the dataset's folder, which must not be there yet")
     parser.add_argument("--robot", default="ur5e_tabletop", help="robot contract: a YAML file, or a name")
     parser.add_argument("--cameras", nargs="+", metavar="NAME", help="the cameras that matter; all by default")
-    parser.add_argument("--step", type=float, metavar="S", help="time between frames; sync.history_step_s by default")
+    rate = parser.add_mutually_exclusive_group()
+    rate.add_argument("--fps", type=float, metavar="N", help="frames a second; by sync.history_step_s by default")
+    rate.add_argument("--step", type=float, metavar="S", help="the same as the time between frames, such as 0.033")
     parser.add_argument(
         "--actions", default="command", choices=["command", "chunk", "state"],
         help="where actions come from: the commands sent (default), the policy's chunks, or how the joints moved",
     )  # fmt: skip
     parser.add_argument("--chunk-topic", default="/action_chunk")
     parser.add_argument(
-        "--split", default="marks", choices=["marks", "instruction"], help="also begin an episode at each new sentence"
-    )
+        "--split", default="marks", choices=["marks", "instruction", "none"],
+        help="instruction: also begin an episode at each new sentence; none: a bag is one episode, whatever is marked",
+    )  # fmt: skip
     parser.add_argument("--only-successes", action="store_true", help="leave out what was not marked a success")
+    parser.add_argument(
+        "--bridge", type=int, metavar="N",
+        help="ticks in a row that may lack an observation and repeat the one before (2); more cut the episode",
+    )  # fmt: skip
+    task = parser.add_mutually_exclusive_group()
+    task.add_argument("--task", default="", metavar="SENTENCE", help="the instruction of bags that hold none")
+    task.add_argument("--task-from-name", action="store_true", help="the same, from each bag's name")
+    parser.add_argument(
+        "--remap", nargs="+", default=[], metavar="TOPIC:=ON_BAG",
+        help="what a topic of the contract is called on the bags; of its own recorder's bags vla-ros knows it",
+    )  # fmt: skip
+    parser.add_argument("--strict", action="store_true", help="end at the first message that cannot be read")
     parser.add_argument("--lossless", action="store_true", help="pictures as PNG inside the tables, not as video")
     parser.add_argument("--sim-time", action="store_true", help="the nodes lived by /clock, which is on the bag")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -35,28 +57,72 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Export, and say what came of it."""
-    from vla_ros.bags.episodes import Options
-    from vla_ros.bags.export import export
+    from vla_ros.bags.export import Ended, export
     from vla_ros.core.robot import load_robot
+    from vla_ros.core.signals import asked_to_end
 
-    options = Options(
-        step_s=args.step, actions=args.actions, chunk_topic=args.chunk_topic, split=args.split,
-        only_successes=args.only_successes, cameras=tuple(args.cameras) if args.cameras else None,
-    )  # fmt: skip
-    figures, report = export(
-        args.bags, load_robot(args.robot), options, args.format, args.out, lossless=args.lossless,
-        sim_time=args.sim_time,
-    )  # fmt: skip
-    speed = report.bag_s / report.work_s
-    told = {
-        **figures, "bag_s": round(report.bag_s, 3), "work_s": round(report.work_s, 3),
-        "times_real_time": round(speed, 2), "left_out": dict(report.left_out),
-    }  # fmt: skip
+    with asked_to_end() as asked:
+        try:
+            figures, report = export(
+                args.bags, load_robot(args.robot), _options(args), args.format, args.out, lossless=args.lossless,
+                reading=_reading(args), asked=asked,
+            )  # fmt: skip
+        except Ended as ended:
+            print(f"vla-ros: {ended}", file=sys.stderr)
+            return 128 + ended.number
     if args.json:
-        print(json.dumps(told))
-        return 0
-    print(f"{args.out}: {figures['episodes']} episodes, {figures['frames']} frames, {figures['tasks']} sentences; "
-          f"{report.bag_s:.1f} s of bags in {report.work_s:.1f} s ({speed:.1f} times real time)")  # fmt: skip
+        print(json.dumps(figures | _plain(report)))
+    else:
+        _print(args.out, figures, report)
+    return 0
+
+
+def _options(args: argparse.Namespace) -> Options:
+    from vla_ros.bags.episodes import BRIDGE, Options
+    from vla_ros.bags.rate import fps_of
+
+    return Options(
+        step_s=args.step if args.fps is None else 1 / fps_of(args.fps), actions=args.actions,
+        chunk_topic=args.chunk_topic, split=args.split, only_successes=args.only_successes,
+        cameras=tuple(args.cameras) if args.cameras else None, bridge=BRIDGE if args.bridge is None else args.bridge,
+        task=args.task,
+    )  # fmt: skip
+
+
+def _reading(args: argparse.Namespace) -> Reading:
+    from vla_ros.bags.frames import Reading
+    from vla_ros.bags.naming import parse_remaps
+
+    return Reading(args.sim_time, args.strict, parse_remaps(args.remap), args.task_from_name)
+
+
+def _plain(report: Report) -> dict[str, object]:
+    """For --json."""
+    bags = [
+        {"bag": str(bag.path), "episodes": bag.episodes, "frames": bag.frames, "bridged": bag.bridged,
+         "reason": bag.reason, "cuts": dict(bag.cuts), "left_out": dict(bag.left_out)}
+        for bag in report.bags
+    ]  # fmt: skip
+    return {
+        "bag_s": round(report.bag_s, 3), "work_s": round(report.work_s, 3),
+        "times_real_time": round(report.bag_s / report.work_s, 2), "left_out": dict(report.left_out),
+        "cuts": dict(report.cuts), "bags": bags,
+    }  # fmt: skip
+
+
+def _print(out: Path, figures: dict[str, object], report: Report) -> None:
+    """For people: first what did not come."""
+    for bag in report.bags:
+        if bag.reason:
+            print(f"{bag.path}: no episode: {bag.reason}")
+        for told in bag.told:
+            print(f"{bag.path}: {told}")
+    print(f"{out}: {figures['episodes']} episodes, {figures['frames']} frames, {figures['tasks']} sentences; "
+          f"{report.bag_s:.1f} s of bags in {report.work_s:.1f} s "
+          f"({report.bag_s / report.work_s:.1f} times real time)")  # fmt: skip
+    for why, count in report.cuts.items():
+        print(f"  cut within an episode: {count} times, by {why}")
+    if bridged := sum(bag.bridged for bag in report.bags):
+        print(f"  bridged: {bridged} ticks repeat the observation before them")
     for why, count in report.left_out.items():
         print(f"  left out: {count} {why}")
-    return 0

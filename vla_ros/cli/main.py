@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from types import ModuleType
 
 from vla_ros.core.errors import VlaRosError, did_you_mean
+from vla_ros.core.printable import printable
 
 COMMANDS = {
     "demo": "run the tabletop demo and print its table",
@@ -44,7 +45,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _run(words[0], words[1:])
     except VlaRosError as error:
-        print(f"vla-ros: error: {error}", file=sys.stderr)
+        lines = [printable(line) for line in str(error).splitlines()]  # it may quote what a stranger wrote
+        print("vla-ros: error: " + "\n".join(lines), file=sys.stderr)
         return USER_ERROR
     except KeyboardInterrupt:
         print("vla-ros: interrupted", file=sys.stderr)

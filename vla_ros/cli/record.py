@@ -20,6 +20,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--split-s", type=float, default=0.0, help="a new file after that many seconds")
     parser.add_argument("--min-free-mb", type=float, default=1000.0, help="end where the disk has less left")
     parser.add_argument("--topics", nargs="*", default=[], help="more topics")
+    parser.add_argument(
+        "--namespace", default="", help="of the robot's nodes; the contract's relative topics are in it"
+    )
     parser.add_argument("--network", action="store_true", help="the robot's drivers may run on other machines")
 
 
@@ -27,5 +30,6 @@ def run(args: argparse.Namespace) -> int:
     """Record until interrupted."""
     flags = {"compress": str(args.compress).lower(), "local": str(not args.network).lower()}
     given = vars(args) | flags | {"topics": " ".join(args.topics)}
-    names = ("robot", "out", "bag", "storage", "compress", "split_mb", "split_s", "min_free_mb", "topics", "local")
+    names = ("robot", "out", "bag", "storage", "compress", "split_mb", "split_s", "min_free_mb", "topics", "local",
+             "namespace")  # fmt: skip
     return launch("record.launch.yaml", [f"{name}:={given[name]}" for name in names if given[name] != ""])

@@ -1,4 +1,8 @@
-"""Publish a bag again when it is due. Without --topics: the robot's inputs; commands only with --commands."""
+"""Publish a bag again when it is due. Without --topics: the robot's inputs.
+
+With --commands the robot repeats what was commanded: checked as a whole first, then within the limits of its contract,
+from where the recording begins, and only where nothing else commands it. Its own joint states are heard meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ import json
 import tempfile
 from pathlib import Path
 
+from vla_ros.core.errors import ConfigError
 from vla_ros.launcher.running import launch
 
 
@@ -18,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--start", dest="start_s", type=float, default=0.0, help="where in the bag to begin [s]")
     parser.add_argument("--loop", action="store_true", help="begin again at the end")
     parser.add_argument("--topics", nargs="*", default=[], help="these topics alone; 'all': everything but commands")
-    parser.add_argument("--commands", action="store_true", help="the recorded commands too: who listens will move")
+    parser.add_argument("--commands", action="store_true", help="let the robot repeat the recorded commands, too")
     parser.add_argument("--no-clock", dest="clock", action="store_false", help="leave /clock to somebody else")
     parser.add_argument("--graph", action="store_true", help="beside a policy and a commander in dry-run")
     parser.add_argument("--model", default="uwm_tabletop", help="that policy's model folder")
@@ -33,6 +38,9 @@ def run(args: argparse.Namespace) -> int:
     """Replay to the end, or until interrupted."""
     from vla_ros.bags.reader import open_bag
 
+    if args.commands and (args.graph or args.loop):
+        other = "--graph, whose commander would command, too" if args.graph else "--loop, which jumps at its end"
+        raise ConfigError(f"--commands cannot be used with {other}")
     with open_bag(args.bag):  # what is wrong with it is said here, in one line
         pass
     with tempfile.TemporaryDirectory() as folder:

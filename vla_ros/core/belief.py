@@ -89,7 +89,7 @@ class Belief:
             reading = self._turning.unwrapped(reading, run.newest)
         doubt = self._limits.unreal(reading)
         if doubt is not None:
-            return self._disbelieve(f"joint states: {doubt}", stamp_ns, None)
+            return self._disbelieve(doubt, stamp_ns, None)
         if run is None:
             self._run = _Run(reading, stamp_ns, stamp_ns)
             return None

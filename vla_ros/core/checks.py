@@ -32,3 +32,12 @@ def topic(name: str) -> None:
         raise ConfigError(
             f"topic '{name}' is not a ROS name; right would be letters, digits, '_' and '/', as in /a/b_1"
         )
+
+
+def camera_name(name: str) -> None:
+    """Refuse a camera's name that is not one word of ASCII: it becomes a folder, a dataset's key and a topic."""
+    if not re.fullmatch(r"[A-Za-z_]\w{0,63}", name, re.ASCII):
+        raise ConfigError(
+            f"camera name {name[:80]!r} must be 1 to 64 letters, digits and '_', and not begin with a digit; "
+            "it names a folder, a dataset's key and a topic"
+        )

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import entry_points
 from typing import Protocol
 
 import numpy as np
 
-from vla_ros.core.errors import ConfigError, VlaRosError, did_you_mean
+from vla_ros.core.errors import ConfigError, VlaRosError
 from vla_ros.core.robot import RobotSpec
+from vla_ros.core.text import name_of
 from vla_ros.core.types import ActionChunk, Observation, Prediction
 
 
@@ -48,21 +49,30 @@ def limits(candidate: Candidate) -> float:
     return max(found)
 
 
+GROUP = "vla_ros.scorers"  # of entry points: name = "package.module:function", a `Scorer`
 SCORERS: dict[str, Scorer] = {"spread": spread, "limits": limits}
 
 
 def scorer_of(name: str) -> Scorer:
-    """One of ours by its name, or anyone's as `package.module:function`."""
+    """One of ours by its name, or one that an installed package offers in its entry points of the group `GROUP`.
+
+    Nothing else: whoever may set a parameter must not choose what code runs.
+    """
     if name in SCORERS:
         return SCORERS[name]
-    module, colon, function = name.partition(":")
-    if not colon:
-        raise ConfigError(f"scorer '{name}' is not known{did_you_mean(name, SCORERS)}; right would be one of "
-                          f"{', '.join(SCORERS)}, or package.module:function")  # fmt: skip
+    installed = {point.name: point for point in entry_points(group=GROUP)}
+    if name not in installed:
+        there = ", ".join(sorted({*SCORERS, *installed}))
+        raise ConfigError(
+            f"scorer '{name_of(name)}' is not installed; installed: {there}. Packages offer others as entry points of "
+            f"the group {GROUP}"
+        )
     try:
-        found: Scorer = getattr(importlib.import_module(module), function)
-    except (ImportError, AttributeError) as error:
-        raise ConfigError(f"scorer '{name}': {error}; right would be package.module:function") from None
+        found: Scorer = installed[name].load()
+    except Exception as error:  # a stranger's code runs at import, and may raise anything
+        raise ConfigError(f"scorer '{name}' of {installed[name].value} cannot be loaded: {error!r}") from None
+    if not callable(found):
+        raise ConfigError(f"scorer '{name}': {installed[name].value} is no function")
     return found
 
 

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 import yaml
 
 from vla_ros.core.errors import ConfigError, did_you_mean
+from vla_ros.core.files import read_small
 
 T = TypeVar("T")
 _MAY_BE_INFINITE = "may be infinite"
@@ -24,11 +25,55 @@ _short = reprlib.Repr()
 _short.maxlevel, _short.maxstring = 2, 80
 
 MAX_BYTES = 1_000_000
+MAX_VALUES = 100_000  # of a file, with what its aliases stand for
+MAX_DIGITS = 64  # of a number; longer ones cost time that grows with the square of their length
 _SCALARS = {str: "text", bool: "true or false", int: "a whole number", float: "a finite number", Path: "a path"}
 
 
 class _StrictLoader(yaml.SafeLoader):
-    """safe_load that refuses duplicate keys and reads `1e-3` as a number, as YAML 1.2 does."""
+    """safe_load that refuses duplicate keys and reads `1e-3` as a number, as YAML 1.2 does.
+
+    Aliases may not multiply: what they stand for counts as often as they are used.
+    """
+
+    _composed = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        """Compose one node, and stop at a file of too many before its end is read."""
+        self._composed += 1
+        if self._composed > MAX_VALUES:
+            raise ConfigError(f"holds more than {MAX_VALUES} values; a configuration is a small file")
+        node: yaml.Node | None = super().compose_node(parent, index)
+        return node
+
+    def get_single_node(self) -> yaml.Node | None:
+        """Return the file's one document, not yet built; ConfigError where it holds too much."""
+        node: yaml.Node | None = super().get_single_node()
+        if node is not None and (count := _values(node, {})) > MAX_VALUES:
+            several = "more than 10^9" if count > 10**9 else str(count)
+            raise ConfigError(f"holds {several} values with its aliases expanded; the limit is {MAX_VALUES}")
+        return node
+
+
+def _values(node: yaml.Node, known: dict[int, int]) -> int:
+    """How many values a node stands for, with its aliases expanded; ConfigError for one that holds itself."""
+    count = known.get(id(node))
+    if count is None:
+        known[id(node)] = 0  # of a node that we are in
+        children = node.value if isinstance(node, yaml.CollectionNode) else ()
+        count = 1 + sum(_values(c, known) for child in children for c in (child if type(child) is tuple else (child,)))
+        known[id(node)] = count
+    if count == 0:
+        raise ConfigError(f"line {node.start_mark.line + 1}: an alias stands for a block that it lies in")
+    return count
+
+
+def _number(loader: _StrictLoader, node: yaml.ScalarNode) -> int | float:
+    if len(node.value) > MAX_DIGITS:
+        raise ConfigError(f"line {node.start_mark.line + 1}: a number of {len(node.value)} characters")
+    whole = node.tag.endswith(":int")
+    found: int | float = loader.construct_yaml_int(node) if whole else loader.construct_yaml_float(node)
+    return found
 
 
 def _mapping(loader: _StrictLoader, node: yaml.MappingNode) -> dict[Any, Any]:
@@ -43,6 +88,8 @@ def _mapping(loader: _StrictLoader, node: yaml.MappingNode) -> dict[Any, Any]:
 
 
 _StrictLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+_StrictLoader.add_constructor("tag:yaml.org,2002:int", _number)
+_StrictLoader.add_constructor("tag:yaml.org,2002:float", _number)
 _StrictLoader.add_implicit_resolver(
     "tag:yaml.org,2002:float", re.compile(r"^[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]+$"), list("-+0123456789")
 )
@@ -52,17 +99,22 @@ def load_yaml(path: Path | str) -> Any:
     """The plain content of a YAML file: dicts, lists, scalars. Tags that build objects are refused."""
     path = Path(path)
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise ConfigError(f"{path}: larger than {MAX_BYTES} bytes; a configuration is a small file")
-        return yaml.load(path.read_text(encoding="utf-8"), Loader=_StrictLoader)
-    except ConfigError as error:
-        raise error if str(path) in str(error) else ConfigError(f"{path}: {error}") from None
+        text = read_small(path, MAX_BYTES)
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such file") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise ConfigError(f"{path}: cannot be read: {error}") from None
-    except (yaml.YAMLError, TypeError, ValueError, RecursionError) as error:
-        raise ConfigError(f"{path}: not valid YAML: {' '.join(str(error).split())}") from None
+    return parse_yaml(text, str(path))
+
+
+def parse_yaml(text: str, where: str) -> Any:
+    """Return the plain content of a YAML text, as strictly as `load_yaml`; `where` opens every message."""
+    try:
+        return yaml.load(text, Loader=_StrictLoader)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from None
+    except (yaml.YAMLError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
+        raise ConfigError(f"{where}: not valid YAML: {' '.join(str(error).split())[:500]}") from None
 
 
 def read_yaml(path: Path | str, kind: type[T]) -> T:
@@ -199,5 +251,5 @@ def _dataclass(data: Any, kind: Any, where: str, key: str) -> Any:
     values = {n: _build(v, hints[n], where, f"{key}.{n}" if key else n) for n, v in given.items()}
     try:
         return kind(**values)
-    except ConfigError as error:
+    except (ConfigError, ValueError) as error:  # networks know no errors of ours
         raise _fail(where, key, str(error)) from None

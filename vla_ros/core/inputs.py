@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -9,7 +11,8 @@ from vla_ros.core.errors import MessageError
 from vla_ros.core.robot import CameraSpec, RobotSpec
 from vla_ros.core.types import NS_PER_S, Vector
 
-MAX_INSTRUCTION = 512
+MAX_INSTRUCTION = 512  # characters; of a question as well
+REFUSED = ("Cc", "Cs", "Zl", "Zp")  # Unicode categories: control, half a character, line and paragraph separator
 
 
 def check_image(camera: CameraSpec, image: NDArray[np.uint8]) -> None:
@@ -32,15 +35,28 @@ def check_state(robot: RobotSpec, positions: ArrayLike) -> Vector:
     return state
 
 
-def check_instruction(sentence: str) -> str:
-    """One line of at most 512 characters, without control characters; surrounding blanks are cut off."""
+def check_instruction(sentence: str, what: str = "the instruction") -> str:
+    """One line of at most 512 characters, blanks as plain ones and none around it; empty where none was given.
+
+    People copy sentences from everywhere: every kind of Unicode space becomes a blank, and what joins or directs
+    characters without being one (Cf: emoji, Arabic, Hindi) stays. Control characters, line ends within the sentence and
+    halves of characters are refused with MessageError.
+    """
     sentence = sentence.strip()
     if len(sentence) > MAX_INSTRUCTION:
-        raise MessageError(f"the instruction has {len(sentence)} characters; right would be at most {MAX_INSTRUCTION}")
+        raise MessageError(f"{what} has {len(sentence)} characters, must be at most {MAX_INSTRUCTION}")
     if "\ufffd" in sentence:  # what rclpy puts in the place of bytes that it cannot decode
-        raise MessageError("the instruction is not UTF-8; right would be one line of plain text")
-    if not sentence.isprintable():
-        raise MessageError("the instruction holds control characters; right would be one line of plain text")
+        raise MessageError(f"{what} is not UTF-8; send one line of plain text")
+    kinds = [unicodedata.category(character) for character in sentence]
+    if wrong := [f"U+{ord(character):04X}" for character, kind in zip(sentence, kinds, strict=True) if kind in REFUSED]:
+        raise MessageError(f"{what} holds control characters ({wrong[0]}); send one line of plain text")
+    return "".join(" " if kind == "Zs" else character for character, kind in zip(sentence, kinds, strict=True))
+
+
+def check_order(sentence: str) -> str:
+    """An instruction as above that is not empty: something that a policy could obey."""
+    if not (sentence := check_instruction(sentence)):
+        raise MessageError("the instruction is empty; say what to do, for example 'push the red block to the left'")
     return sentence
 
 

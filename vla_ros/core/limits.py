@@ -58,13 +58,14 @@ class Limits:
             return None
         broken = self.not_finite(reading)
         if broken is not None:
-            return broken
+            return f"joint states are {broken}"
         excess = np.maximum(self._hard[0] - reading, reading - self._hard[1])
         if (excess <= self._tolerance).all():
-            return f"{self.names[int(np.abs(reading).argmax())]} reads {np.abs(reading).max():.3g}: no joint gets there"
+            most = int(np.abs(reading).argmax())
+            return f"joint states: {self.names[most]} reads {reading[most]:.3g}: no joint gets there"
         worst = int(excess.argmax())
         return (
-            f"{self.names[worst]} reads {reading[worst]:.3f}, {excess[worst]:.3f} outside its limits "
+            f"joint states: {self.names[worst]} reads {reading[worst]:.3f}, {excess[worst]:.3f} outside its limits "
             f"(tolerance {self._tolerance})"
         )
 

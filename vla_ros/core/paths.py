@@ -45,3 +45,15 @@ def find_config(name: Path | str, folder: str) -> Path:
         known = [file.stem for file in home.glob("*.yaml")]
         raise ConfigError(f"{home}: nothing is called '{name}'{did_you_mean(str(name), known)}")
     return found
+
+
+def inside(folder: Path, relative: str) -> Path:
+    """The file `relative` of a folder that a stranger made; ConfigError where it lies outside, also by a link."""
+    path = folder / relative
+    try:
+        real, home = path.resolve(), folder.resolve()
+    except (OSError, RuntimeError, ValueError):
+        raise ConfigError(f"{folder}: {relative[:80]!r} is no path") from None
+    if not real.is_relative_to(home):
+        raise ConfigError(f"{folder}: {relative[:80]!r} leads out of it, to {real}")
+    return path

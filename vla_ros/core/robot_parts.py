@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from vla_ros.core.checks import positive, topic
+from vla_ros.core.checks import camera_name, positive, topic
 from vla_ros.core.config import Unbounded
 from vla_ros.core.errors import ConfigError
 
@@ -18,6 +18,7 @@ JointKind = Literal["revolute", "continuous", "prismatic", "gripper"]
 class CameraSpec:
     """One camera: the name that policies know it by, its topic, and what an image on it must be.
 
+    name: letters, digits and '_'; it names a folder and a key in datasets, and the world model's topics.
     compressed: subscribe to `<topic>/compressed` (sensor_msgs/CompressedImage) in place of the raw image.
     rate_hz: the rate to expect; frames within half a period of each other may replace one another.
     """
@@ -34,6 +35,7 @@ class CameraSpec:
         if not (0 < self.width <= 4096 and 0 < self.height <= 4096):
             raise ConfigError(f"camera size {self.width} x {self.height}; right would be 1 to 4096 pixels a side")
         positive("rate_hz", self.rate_hz)
+        camera_name(self.name)
         topic(self.topic)
 
 

@@ -21,6 +21,7 @@ __all__ = ["StreamBuffer", "Synchroniser"]
 
 Image = NDArray[np.uint8]
 T = TypeVar("T")
+NOTHING = "nothing received yet"
 _STATE_GAP_NS = 2_000_000
 
 
@@ -75,11 +76,12 @@ class Synchroniser:
         self._check_stamp("joint states", stamp_ns, now_ns)
         return self._states.push(stamp_ns, state)
 
-    def set_instruction(self, sentence: str) -> None:
-        """The sentence in force from now on; MessageError leaves the former one in force."""
+    def set_instruction(self, sentence: str) -> bool:
+        """The sentence in force from now on, and whether it is another; MessageError leaves the former one in force."""
         checked = check_instruction(sentence)
         with self._lock:
-            self._instruction = checked
+            before, self._instruction = self._instruction, checked
+        return checked != before
 
     @property
     def instruction(self) -> str:
@@ -128,7 +130,7 @@ class Synchroniser:
         stamps: list[int] = []
         for what, stamp in newest.items():
             if stamp is None:
-                raise _NotReady(f"{what}: nothing received yet")
+                raise _NotReady(f"{what}: {NOTHING}")
             if now_ns - stamp > self.sync.max_age_s * NS_PER_S:
                 age_s = (now_ns - stamp) / NS_PER_S
                 raise _NotReady(f"{what}: stale, {age_s:.2f} s old (limit {self.sync.max_age_s} s)")
@@ -153,7 +155,7 @@ class Synchroniser:
     def _held(self, what: str, stream: StreamBuffer[T], wanted_ns: int, anchor_ns: int) -> T:
         before = stream.at_or_before(wanted_ns)
         if before is None:
-            raise _NotReady(f"{what}: nothing received yet")
+            raise _NotReady(f"{what}: {NOTHING}")
         if wanted_ns - before[0] > self.sync.max_age_s * NS_PER_S:
             raise _NotReady(f"{what}: {(wanted_ns - before[0]) / NS_PER_S:.2f} s old (limit {self.sync.max_age_s} s)")
         if wanted_ns == anchor_ns and before[0] - wanted_ns > self._tolerance_ns:

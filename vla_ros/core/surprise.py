@@ -19,10 +19,13 @@ import numpy as np
 
 from vla_ros.core.config import parse
 from vla_ros.core.errors import ConfigError
+from vla_ros.core.files import write_whole
 from vla_ros.core.signs import Reading, Vector, beyond_appearance
+from vla_ros.core.strict_json import load_json
 from vla_ros.core.types import NS_PER_S
 
 FILE = "surprise.json"
+PIECE = 1 << 20  # bytes of weights that are read at once
 FOLDS = 5
 # Less than this is nothing, whatever the runs were like: latents squared, and rad of the arm or share of the gripper.
 LEAST = {
@@ -75,7 +78,10 @@ class Calibration:
         """Write into the model folder, whose weights they are from then on."""
         path = folder / FILE
         plain = asdict(replace(self, weights=fingerprint(folder)))
-        path.write_text(json.dumps(plain) + "\n", encoding="utf-8")
+        try:
+            write_whole(path, json.dumps(plain) + "\n")
+        except OSError as error:
+            raise ConfigError(f"{path}: cannot be written: {error}") from None
         return path
 
 
@@ -134,7 +140,9 @@ def fingerprint(folder: Path) -> str:
     """A name for the weights of a model folder."""
     found = hashlib.sha256()
     for path in sorted(folder.glob("*.safetensors")):
-        found.update(path.read_bytes())
+        with path.open("rb") as file:
+            while piece := file.read(PIECE):
+                found.update(piece)
     return found.hexdigest()[:12]
 
 
@@ -144,13 +152,24 @@ def load_calibration(folder: Path) -> Calibration | None:
     if not path.is_file():
         return None
     try:
-        plain = json.loads(path.read_text(encoding="utf-8"))
-        found = parse({"signs": 0, **plain} if isinstance(plain, dict) else plain, Calibration, str(path))
-    except json.JSONDecodeError as error:
-        raise ConfigError(f"{path}: {error}; right would be what `vla-ros calibrate surprise` writes") from None
+        plain = load_json(path)
+    except (ValueError, OSError) as error:
+        raise ConfigError(f"{path}: {error}; run `vla-ros calibrate surprise` to write it anew") from None
+    found = parse({"signs": 0, **plain} if isinstance(plain, dict) else plain, Calibration, str(path))
+    _check_positive(found, path)
     if found.signs != VERSION:
         raise ConfigError(f"{path}: made for signs that are no longer read; run `vla-ros calibrate surprise` again")
     return found if found.weights == fingerprint(folder) else None
+
+
+def _check_positive(found: Calibration, path: Path) -> None:
+    """ConfigError for a limit that a sign would be divided by, and that is not above 0."""
+    limits = {name: values for name, values in found.usual.items() if not name.endswith(SEEN)}
+    for name, values in {**limits, **{f"{name} (spread)": (value,) for name, value in found.spread.items()}}.items():
+        if min(values, default=0.0) <= 0:
+            raise ConfigError(f"{path}: {name} must be > 0; run `vla-ros calibrate surprise` to write it anew")
+    if set(found.usual) != set(found.spread):
+        raise ConfigError(f"{path}: usual and spread name different signs; run `vla-ros calibrate surprise` again")
 
 
 def calibrate_apart(episodes: Sequence[Sequence[Reading]], warn_rate: float, error_rate: float) -> Calibration:

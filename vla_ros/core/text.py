@@ -1,4 +1,4 @@
-"""Text of others within our messages: never longer than a person reads."""
+"""Text of others within our messages: never longer than a person reads, and without what would steer a terminal."""
 
 from __future__ import annotations
 
@@ -12,8 +12,18 @@ def shorten(text: str, longest: int = LONGEST) -> str:
     return text if len(text) <= longest else text[: longest - 1] + "…"
 
 
+def name_of(foreign: str) -> str:
+    """A name out of a message: shortened, its control characters written out."""
+    cut = foreign[: NAME_LONGEST + 1]
+    return shorten(cut if cut.isprintable() else "".join(map(_written, cut)), NAME_LONGEST)
+
+
 def listed(names: Sequence[str], most: int = NAMES) -> str:
     """`a, b, c`, each shortened; `a, b and 7 more` where there are many; `none`."""
-    shown = ", ".join(shorten(name, NAME_LONGEST) for name in names[:most])
+    shown = ", ".join(name_of(name) for name in names[:most])
     more = f" and {len(names) - most} more" if len(names) > most else ""
     return shown + more or "none"
+
+
+def _written(character: str) -> str:
+    return character if character.isprintable() else ascii(character)[1:-1]

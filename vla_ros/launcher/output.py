@@ -7,6 +7,8 @@ import sys
 import threading
 from typing import TextIO
 
+from vla_ros.core.printable import printable_line
+
 COLOURS = (36, 33, 32, 35, 34, 96, 93, 92)
 _ERASE = "\r\x1b[K"
 
@@ -80,4 +82,5 @@ class LineSplitter:
 
 
 def _text(data: bytes) -> str:
-    return data.decode("utf-8", errors="replace").replace("\x1b[K", "")
+    """What a terminal obeys is spelled out, but for colours: a node logs names that came from others."""
+    return printable_line(data.decode("utf-8", errors="replace").replace("\x1b[K", ""))

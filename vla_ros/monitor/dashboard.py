@@ -7,31 +7,34 @@ queue grows for it. A picture, or the state, is made once for all who ask, at mo
 from __future__ import annotations
 
 import asyncio
-import hmac
-import io
 import json
+import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from ipaddress import ip_address
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from aiohttp import web
 from numpy.typing import NDArray
-from PIL import Image
 
 from vla_ros.core.errors import ConfigError
+from vla_ros.monitor.dashboard_door import ACCEPTED_AT_ONCE, Door, lengthen_queue, room_for_connections
+from vla_ros.monitor.dashboard_gate import HEADERS, Gate
+from vla_ros.monitor.dashboard_safety import Answer, Brakes, Safety
+from vla_ros.monitor.dashboard_shared import Shared, jpeg
 
-PAGE = Path(__file__).parent / "page" / "index.html"
-REFRESH_HZ, QUALITY = 10.0, 80
+PAGE = Path(__file__).parent / "page"
 MAX_REQUEST_BYTES = 4096
-MARK = "X-Vla-Ros"  # a foreign page in the same browser cannot set it: no cross-site request moves the robot
+BODY_S = 5.0  # for a client to send the rest of its request
+END_S = 0.5  # for what is under way when the server ends
+COMPLAIN_S = 5.0  # no more than one line in the log for as long
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-class Robot(Protocol):
-    """What the dashboard needs of a robot. Calls may block; they are made outside the server's loop."""
+class Robot(Brakes, Protocol):
+    """What the dashboard needs of a robot. Calls may block, but for those of `Brakes` that say otherwise."""
 
     def state(self) -> Mapping[str, Any]:
         """What the page shows, as plain data without NaN."""
@@ -42,60 +45,13 @@ class Robot(Protocol):
     def instruct(self, sentence: str) -> str:
         """Give an instruction; a complaint, or nothing."""
 
-    def arm(self) -> tuple[bool, str]:
-        """Whether the robot is armed now, and why not."""
 
-    def stop(self) -> tuple[bool, str]:
-        """Whether the robot was stopped."""
-
-
-class Shared:
-    """What `make` gives for a name, made once for all who ask, and at most `REFRESH_HZ` times a second."""
-
-    def __init__(self, make: Callable[[str], bytes | None]) -> None:
-        self._make = make
-        self._made: dict[str, tuple[float, asyncio.Future[bytes | None]]] = {}
-
-    async def get(self, name: str) -> bytes | None:
-        """What is at most 1 / REFRESH_HZ old; whoever asks while it is being made waits for the same."""
-        now_s = time.monotonic()
-        if name not in self._made or self._old(name, now_s):
-            for known in [known for known in self._made if self._old(known, now_s)]:
-                del self._made[known]  # names that nobody asks for any more must not pile up
-            self._made[name] = now_s, asyncio.ensure_future(asyncio.to_thread(self._make, name))
-        return await asyncio.shield(self._made[name][1])  # one who leaves takes nothing from the others
-
-    def _old(self, name: str, now_s: float) -> bool:
-        began_s, making = self._made[name]
-        return making.done() and now_s - began_s >= 1 / REFRESH_HZ
-
-
-def jpeg(frame: NDArray[np.uint8] | None) -> bytes | None:
-    """(H, W, 3) RGB, encoded."""
-    if frame is None:
-        return None
-    buffer = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(frame)).save(buffer, "JPEG", quality=QUALITY)
-    return buffer.getvalue()
-
-
-def is_local(host: str) -> bool:
-    """Whether an address can be reached from this machine only."""
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def application(robot: Robot, host: str = "127.0.0.1", token: str = "") -> web.Application:
-    """The server; ConfigError where it would be open to the network without a token."""
-    if not is_local(host) and len(token) < 8:
-        raise ConfigError(f"host {host} can be reached from elsewhere; right would be a token of 8 characters or more")
+def application(robot: Robot, safety: Safety, gate: Gate, door: Door) -> web.Application:
+    """The server's answers."""
     pictures = Shared(lambda name: jpeg(robot.frame(name)))
-    states = Shared(lambda _: json.dumps(robot.state()).encode())
-
-    async def page(_: web.Request) -> web.StreamResponse:
-        return web.FileResponse(PAGE, headers={"Cache-Control": "no-store"})
+    states = Shared(
+        lambda _: json.dumps({**robot.state(), "locked_out": safety.locked_out, "watched": safety.watched}).encode()
+    )
 
     async def state(_: web.Request) -> web.StreamResponse:
         return web.Response(body=await states.get(""), content_type="application/json")
@@ -104,61 +60,152 @@ def application(robot: Robot, host: str = "127.0.0.1", token: str = "") -> web.A
         data = await pictures.get(request.match_info["name"])
         if data is None:
             raise web.HTTPNotFound(text="no picture of that name has come yet")
-        return web.Response(body=data, content_type="image/jpeg", headers={"Cache-Control": "no-store"})
+        return web.Response(body=data, content_type="image/jpeg")
 
     async def instruct(request: web.Request) -> web.StreamResponse:
-        try:
-            sentence = (await request.json())["instruction"]
-        except (json.JSONDecodeError, UnicodeDecodeError, KeyError, TypeError):
-            sentence = None
-        if not isinstance(sentence, str):
-            raise web.HTTPBadRequest(text='right would be {"instruction": "push the red block"}')
-        complaint = await asyncio.to_thread(robot.instruct, sentence)
-        return web.json_response({"done": not complaint, "message": complaint})
+        complaint = await asyncio.to_thread(robot.instruct, await _sentence(request))
+        return _answer(Answer(not complaint, complaint))
 
-    async def arm(_: web.Request) -> web.StreamResponse:
-        done, message = await asyncio.to_thread(robot.arm)
-        return web.json_response({"done": done, "message": message})
+    async def login(_: web.Request) -> web.StreamResponse:
+        return web.json_response({"done": True, "message": "", "session": gate.session})
 
-    async def stop(_: web.Request) -> web.StreamResponse:
-        done, message = await asyncio.to_thread(robot.stop)
-        return web.json_response({"done": done, "message": message})
+    async def alive(_: web.Request) -> web.StreamResponse:
+        safety.beat()
+        return _answer(Answer(True))
 
-    app = web.Application(middlewares=[_gate(host, token)], client_max_size=MAX_REQUEST_BYTES)
-    app.router.add_get("/", page)
+    app = web.Application(middlewares=[_answers(door), _passes(gate)], client_max_size=MAX_REQUEST_BYTES)
+    app.on_response_prepare.append(_protect)
+    for path, file, kind in (("/", "index.html", "text/html"), ("/page.css", "page.css", "text/css"),
+                             ("/page.js", "page.js", "text/javascript")):  # fmt: skip
+        app.router.add_get(path, partial(_static, (PAGE / file).read_text(encoding="utf-8"), kind))
     app.router.add_get("/state", state)
     app.router.add_get("/frame/{name}", frame)
-    for path, handler in (("/instruct", instruct), ("/arm", arm), ("/stop", stop)):
+    for path, handler in (("/instruct", instruct), ("/login", login), ("/alive", alive)):
         app.router.add_post(path, handler)
+    for path, act in (("/arm", safety.arm), ("/stop", safety.stop), ("/release", safety.release)):
+        app.router.add_post(path, partial(_act, act))
     return app
 
 
-async def serve(robot: Robot, host: str, port: int, token: str, going: Callable[[], bool]) -> None:
-    """Serve while `going()`; the address is printed once it can be opened."""
-    runner = web.AppRunner(application(robot, host, token), access_log=None)
+async def serve(
+    robot: Robot, host: str, port: int, token: str, going: Callable[[], bool], show_token: bool = False
+) -> None:
+    """Serve while `going()`; the address is printed once it can be opened. ConfigError where it cannot be, or would be
+    open to the network without a token.
+
+    show_token: print it as part of the address, in the fragment, which a browser tells no server.
+    """
+    gate, safety = Gate(host, token), Safety(robot)
+    most = room_for_connections()
+    door = Door(most, min(most * 3 // 4, 128))
+    runner = web.AppRunner(application(robot, safety, gate, door), access_log=None, logger=_log(),
+                           shutdown_timeout=END_S, lingering_time=END_S)  # fmt: skip
     await runner.setup()
+    assert runner.server is not None
+    keeping = asyncio.ensure_future(safety.keep())
+    server = None
     try:
-        await web.TCPSite(runner, host, port).start()
-        print(f"dashboard: http://{host}:{port}/{f'?token={token}' if token else ''}", flush=True)
+        server = await _listen(door.guard(runner.server), host, port)
+        place = f"[{host}]" if ":" in host else host
+        print(f"dashboard: http://{place}:{port}/{f'#token={token}' if show_token else ''}", flush=True)
         while going():
+            door.sweep()
+            if keeping.done():
+                keeping.result()  # its error ends the server
             await asyncio.sleep(0.1)
-    except OSError as error:
-        raise ConfigError(f"{host}:{port} cannot be opened: {error.strerror}; right would be a free port") from None
     finally:
+        if server is not None:
+            server.close()
+        keeping.cancel()
+        safety.close()
         await runner.cleanup()
 
 
-def _gate(host: str, token: str) -> Any:
+async def _listen(make: Callable[[], asyncio.Protocol], host: str, port: int) -> asyncio.Server:
+    try:
+        server = await asyncio.get_running_loop().create_server(make, host, port, backlog=ACCEPTED_AT_ONCE)
+    except OSError as error:
+        raise ConfigError(f"{host}:{port} cannot be opened: {error.strerror}; give a free port with `port`") from None
+    lengthen_queue(server.sockets)
+    return server
+
+
+def _answer(answer: Answer) -> web.StreamResponse:
+    words = {"done": answer.done, "message": answer.message}
+    return web.json_response(words, status=409 if answer.refused else 200)
+
+
+async def _act(act: Callable[[], Awaitable[Answer]], _: web.Request) -> web.StreamResponse:
+    return _answer(await act())
+
+
+async def _static(text: str, kind: str, _: web.Request) -> web.StreamResponse:
+    return web.Response(text=text, content_type=kind)
+
+
+async def _sentence(request: web.Request) -> str:
+    try:
+        async with asyncio.timeout(BODY_S):
+            sentence = json.loads(await request.read())["instruction"]
+    except TimeoutError:
+        raise web.HTTPRequestTimeout(text=f"the request did not come whole within {BODY_S:g} s") from None
+    except (ValueError, KeyError, TypeError, RecursionError):  # no UTF-8, no JSON, or JSON of something else
+        sentence = None
+    if not isinstance(sentence, str):
+        raise web.HTTPBadRequest(text='the request must be like {"instruction": "push the red block"}')
+    return sentence
+
+
+async def _protect(_: web.Request, response: web.StreamResponse) -> None:
+    response.headers.update(HEADERS)
+
+
+def _passes(gate: Gate) -> Any:
     @web.middleware
-    async def gate(request: web.Request, handler: Handler) -> web.StreamResponse:
-        name = (request.url.host or "").strip("[]")
-        if not token and is_local(host) and not is_local(name):
-            raise web.HTTPForbidden(text=f"asked for as {name}; right would be 127.0.0.1")  # DNS rebinding
-        given = request.query.get("token", "") or request.headers.get("Authorization", "").removeprefix("Bearer ")
-        if token and not hmac.compare_digest(given.encode(), token.encode()):
-            raise web.HTTPUnauthorized(text="token is missing or wrong; right would be ?token=... as it was printed")
-        if request.method == "POST" and MARK not in request.headers:
-            raise web.HTTPForbidden(text=f"header {MARK} is missing")
+    async def passes(request: web.Request, handler: Handler) -> web.StreamResponse:
+        gate.check(request)
         return await handler(request)
 
-    return gate
+    return passes
+
+
+def _answers(door: Door) -> Any:
+    """Every request is answered in one line, whatever is wrong with it or with us."""
+
+    @web.middleware
+    async def answers(request: web.Request, handler: Handler) -> web.StreamResponse:
+        with door.working(request.transport):
+            try:
+                return await handler(request)
+            except (web.HTTPException, asyncio.CancelledError):
+                raise
+            except Exception as error:
+                request.protocol.logger.error("%s %.100s: %r", request.method, request.path, error)
+                raise web.HTTPInternalServerError(text=f"{type(error).__name__} within the dashboard") from None
+
+    return answers
+
+
+class _Short(logging.Filter):
+    """One line for what happens, without a traceback, and not more than one every `COMPLAIN_S`."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._next_s = 0.0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if time.monotonic() < self._next_s:
+            return False
+        self._next_s = time.monotonic() + COMPLAIN_S
+        cause = record.exc_info[1] if record.exc_info else None
+        words = record.getMessage() + (f": {cause!r}" if cause is not None else "")
+        record.msg, record.args = f"dashboard: {' '.join(words.split())[:300]}", ()
+        record.exc_info = record.exc_text = None
+        return True
+
+
+def _log() -> logging.Logger:
+    log = logging.getLogger("vla_ros.dashboard")
+    log.propagate = False
+    log.filters, log.handlers = [_Short()], [logging.StreamHandler()]
+    return log

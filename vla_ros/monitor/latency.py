@@ -53,6 +53,9 @@ class ChunkLatency:
         }
 
 
+TIMES = frozenset(field.name for field in fields(ChunkLatency)) - {"stamp_ns"}
+
+
 @dataclass(frozen=True, slots=True)
 class Percentiles:
     """p50 and p99 [ms] over `count` values; None where there were none."""
@@ -97,7 +100,7 @@ class TimingLog:
     def _add(self, half: dict[int, Mapping[str, float]], values: Mapping[str, str]) -> None:
         try:
             stamp_ns = int(values["stamp_ns"])
-            half[stamp_ns] = {key: float(value) for key, value in values.items() if key.endswith("_ms")}
+            half[stamp_ns] = {key: float(value) for key, value in values.items() if key in TIMES}
         except (KeyError, ValueError):
             return  # a timing of another make is no reason to end the demo
         while len(half) > self._limit:

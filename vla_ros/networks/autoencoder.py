@@ -8,6 +8,8 @@ import torch
 from diffusers import AutoencoderKL
 from torch import Tensor, nn
 
+from vla_ros.networks.sizes import check_sizes
+
 
 @dataclass(frozen=True, slots=True)
 class AutoencoderConfig:
@@ -21,6 +23,15 @@ class AutoencoderConfig:
     layers_per_block: int = 1
     norm_groups: int = 8
     attention: bool = False
+
+    def __post_init__(self) -> None:
+        check_sizes(
+            self, channels=(1, 8192), latent_channels=(1, 1024), layers_per_block=(1, 16), norm_groups=(1, 1024)
+        )
+        if not 1 <= len(self.channels) <= 8:
+            raise ValueError(f"channels must have 1 to 8 entries, got {len(self.channels)}")
+        if odd := [width for width in self.channels if width % self.norm_groups]:
+            raise ValueError(f"channels must be multiples of norm_groups, {self.norm_groups}, got {odd[0]}")
 
     @property
     def downsampling(self) -> int:

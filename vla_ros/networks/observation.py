@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from vla_ros.networks.autoencoder import AutoencoderConfig, LatentAutoencoder
 from vla_ros.networks.resnet import ResNet18
+from vla_ros.networks.sizes import MOST_TOKENS, MOST_UNITS, MOST_WORDS, check_sizes
 from vla_ros.networks.text import TextEncoder
 from vla_ros.networks.vision import KeypointResNet, resize_and_crop
 
@@ -34,6 +35,12 @@ class KeypointEncoderConfig:
     text_length: int = 256
     text_dim: int = 64
     kind: Literal["keypoints"] = "keypoints"
+
+    def __post_init__(self) -> None:
+        check_sizes(
+            self, state_dim=(0, 256), widths=(1, 4096), image_features=(1, MOST_UNITS), obs_features=(1, MOST_UNITS),
+            text_buckets=(1, MOST_WORDS), text_length=(1, MOST_TOKENS), text_dim=(1, MOST_UNITS),
+        )  # fmt: skip
 
     @property
     def frames(self) -> int:
@@ -60,6 +67,11 @@ class ResNetEncoderConfig:
     state_dim: int = 0
     language: bool = False
     kind: Literal["resnet18"] = "resnet18"
+
+    def __post_init__(self) -> None:
+        check_sizes(
+            self, image_features=(1, MOST_UNITS), frames=(1, 64), resize=(1, 8192), crop=(1, 8192), state_dim=(0, 256)
+        )  # fmt: skip
 
     def features(self, views: int) -> int:
         """Length of the observation vector."""

@@ -16,6 +16,8 @@ import torch
 from torch import Tensor, nn
 from transformers import GPT2Config, GPT2Model
 
+from vla_ros.networks.sizes import MOST_HEADS, MOST_LAYERS, MOST_UNITS, check_sizes
+
 HeadKind = Literal["lstm", "gpt2", "fc"]
 # What the library calls keys and values; the old name warns from 5.24 on and goes with 5.40.
 STATE = "cache" if "cache" in signature(GPT2Model.forward).parameters else "past_key_values"
@@ -40,10 +42,10 @@ class HeadConfig:
     heads: int = 8
 
     def __post_init__(self) -> None:
-        smallest = {"action_dim": 2, "chunk": 1, "window": 1, "in_features": 2, "hidden_size": 1, "num_layers": 1}
-        for name, least in smallest.items():
-            if getattr(self, name) < least:
-                raise ValueError(f"head.{name} is {getattr(self, name)}; right would be {least} or more")
+        check_sizes(
+            self, "head.", in_features=(2, MOST_UNITS * 1024), action_dim=(2, 256), chunk=(1, 1024), window=(1, 4096),
+            hidden_size=(1, MOST_UNITS), num_layers=(1, MOST_LAYERS), heads=(1, MOST_HEADS),
+        )  # fmt: skip
         if self.kind == "gpt2" and self.hidden_size % self.heads:
             raise ValueError(f"head.hidden_size is {self.hidden_size}; right would be a multiple of {self.heads} heads")
 

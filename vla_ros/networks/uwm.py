@@ -28,6 +28,7 @@ from vla_ros.networks.frame_reader import FrameReader
 from vla_ros.networks.guidance import Prefix, guided
 from vla_ros.networks.layers import AdaLNBlock, AdaLNHead, TimestepEmbedding
 from vla_ros.networks.observation import EncoderConfig, KeypointEncoderConfig, ResNetEncoderConfig, observation_encoder
+from vla_ros.networks.sizes import MOST_HEADS, MOST_LAYERS, MOST_TOKENS, MOST_UNITS, check_sizes
 
 Modality = Literal["action", "next_obs"]
 Solver = Literal["ddim", "dpmsolver++"]
@@ -70,7 +71,21 @@ class UWMConfig:
     reader_width: int = 0
 
     def __post_init__(self) -> None:
-        if self.reader_width < 0 or (self.reader_width and not self.condition_on_current):
+        check_sizes(
+            self, views=(1, 16), action_dim=(1, 256), action_len=(1, 1024), dim=(1, MOST_UNITS), depth=(1, MOST_LAYERS),
+            heads=(1, MOST_HEADS), mlp_ratio=(0.1, 64), timestep_dim=(2, MOST_UNITS), registers=(0, MOST_TOKENS),
+            latent_size=(1, 1024), future_frames=(1, 256), patch=(1, 256), train_timesteps=(1, 100_000),
+            ignored_timestep=(0, self.train_timesteps - 1), reader_width=(0, MOST_UNITS),
+        )  # fmt: skip
+        t, h, w = self.patch
+        if self.future_frames % t or self.latent_size % h or self.latent_size % w:
+            sizes = (self.future_frames, self.latent_size, self.latent_size)
+            raise ValueError(f"patch {self.patch} must divide future_frames and latent_size, {sizes}")
+        if self.dim % self.heads:
+            raise ValueError(f"dim must be a multiple of heads, got {self.dim} and {self.heads}")
+        if self.future_tokens > MOST_TOKENS:
+            raise ValueError(f"the future has {self.future_tokens} tokens; the limit is {MOST_TOKENS}")
+        if self.reader_width and not self.condition_on_current:
             raise ValueError(
                 f"reader_width is {self.reader_width}; right would be 0, or more with condition_on_current: "
                 "the reader is shown the present frame beside the future ones"

@@ -24,7 +24,7 @@ from vla_ros.monitor.latency import TimingLog
 from vla_ros.monitor.top import StageLog
 from vla_ros.ros.clients import ServiceCaller
 from vla_ros.ros.convert import array_to_image, array_to_joint_state
-from vla_ros.ros.diagnostics import ERROR
+from vla_ros.ros.diagnostics import ERROR, node_of
 from vla_ros.ros.lifecycle import spin
 from vla_ros.ros.parameters import declare, parameter
 from vla_ros.ros.qos import COMMAND, EVENTS, LATCHED, SENSOR
@@ -100,9 +100,10 @@ class BenchNode(Node):
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
-            self._says[status.name] = status.message
-            if status.name == "commander":
-                self._hear_commander(status)
+            if (name := node_of(status, self.get_namespace())) is not None:
+                self._says[name] = status.message
+                if name == "commander":
+                    self._hear_commander(status)
 
     def _hear_commander(self, status: DiagnosticStatus) -> None:
         self._faults += status.level == ERROR

@@ -97,10 +97,11 @@ class CommanderNode(ManagedNode):
         self._extra_s, self._auto_armed_s, self._stops = -math.inf, -math.inf, 0
         self._told = (self._commander.guard.mode, False)
         self._foreign, self._foreign_names = 0, ""
+        self._unheard = 0  # joint states refused since the last good ones
         self._refused, self._last_refusal = 0, {"joint_states": "", "chunk": ""}  # apart: either may hide the other
         self._outputs = Outputs(self, self._robot, self.parameters.dry_run)
         self._timing = self.create_publisher(DiagnosticStatus, "~/timing", EVENTS)
-        self._diagnostics = Diagnostics(self, self._report)
+        self._diagnostics = Diagnostics(self, self._report, self._robot.name)
         threshold = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True)
         self._jumps = self.get_clock().create_jump_callback(threshold, post_callback=lambda _: self._jumped())
         self._clock_watch = ClockWatch(self, lambda: self._come_to_rest("the clock stands still"),
@@ -270,6 +271,7 @@ class CommanderNode(ManagedNode):
             refusal = self._commander.on_state(to_ns(message.header.stamp), positions, now_ns)
         if refusal is None:
             self._meters["joint_states"].tick(now_ns)
+            self._unheard = 0
         else:
             self._refuse("joint_states", refusal)
 
@@ -342,9 +344,17 @@ class CommanderNode(ManagedNode):
         return self._rivals.refusal() or self._dead_man.overdue()
 
     def _explained(self, refusal: str | None) -> str | None:
-        if refusal is None or self._meters["joint_states"].count or not self._foreign:
+        """A refusal that names joint states, and why none are taken: they may well have come."""
+        if refusal is None or "joint states" not in refusal:
+            return refusal
+        if self._unheard:
+            return f"{refusal}; {self._unheard_text()}"
+        if self._meters["joint_states"].count or not self._foreign:
             return refusal
         return f"{refusal}; what came on {self._robot.joint_states_topic} names other joints: {self._foreign_names}"
+
+    def _unheard_text(self) -> str:
+        return f"{self._unheard} joint states refused in a row, the last: {self._last_refusal['joint_states']}"
 
     def _tell(self) -> None:
         if self._diagnostics is not None:
@@ -357,6 +367,7 @@ class CommanderNode(ManagedNode):
 
     def _refuse(self, what: str, why: str) -> None:
         self._refused += 1
+        self._unheard += what == "joint_states"
         self._last_refusal[what] = shorten(why)
         self.get_logger().warning(shorten(why), throttle_duration_sec=5.0)
 
@@ -380,6 +391,7 @@ class CommanderNode(ManagedNode):
             values |= {f"{name} rate_hz": meter.rate_hz(now_ns), f"{name} age_s": meter.age_s(now_ns)}
         for name, stats in self._latency.items():
             values |= {f"{name} p50": stats.quantile_ms(0.5), f"{name} p99": stats.quantile_ms(0.99)}
+        reason = "; ".join(filter(None, (reason, self._unheard_text() if self._unheard > 2 else "")))
         return Report(level, f"{guard.mode.value}: {shorten(reason)}" if reason else guard.mode.value, values)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import signal
 import sys
 import time
 from collections import deque
@@ -21,17 +22,18 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Bool, String
 from std_srvs.srv import Trigger
 
-from vla_ros.bags.marks import EPISODE_TOPIC, mark_text
+from vla_ros.bags.marks import EPISODE, mark_text
 from vla_ros.core.errors import MessageError, VlaRosError
 from vla_ros.monitor import report
 from vla_ros.monitor.latency import ChunkLatency, TimingLog
 from vla_ros.monitor.series import Settings, conduct, plan
 from vla_ros.ros.clients import ServiceCaller
 from vla_ros.ros.convert import image_to_array, to_ns
+from vla_ros.ros.diagnostics import node_of
 from vla_ros.ros.parameters import declare, parameter
 from vla_ros.ros.qos import EVENTS, LATCHED, SENSOR
-from vla_ros.ros.signals import signals_interrupt
 from vla_ros.ros.spinning import spinning
+from vla_ros.ros.starting import start_ros
 from vla_ros.ros.timing import listen_timing
 from vla_ros.sim.tasks import TASKS, instruction_to_task, wordings
 
@@ -71,7 +73,7 @@ class DemoNode(Node):
         self._task = ""
         self._reset_s, self._instructed_ns, self._armed_ns = 0.0, 0, 0
         self._instruction = self.create_publisher(String, "instruction", LATCHED)
-        self._marks, self._under_way = self.create_publisher(String, EPISODE_TOPIC, LATCHED), False
+        self._marks, self._under_way = self.create_publisher(String, EPISODE, LATCHED), False
         self.create_subscription(Bool, "sim/success", self._on_success, 10)
         listen_timing(self, self._timing)
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, EVENTS)
@@ -165,7 +167,8 @@ class DemoNode(Node):
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
         for status in message.status:
             fresh = to_ns(message.header.stamp) > self._armed_ns
-            if fresh and status.name == "commander" and status.level == DiagnosticStatus.ERROR:
+            who = node_of(status, self.get_namespace())
+            if fresh and who == "commander" and status.level == DiagnosticStatus.ERROR:
                 self._fault = status.message.removeprefix("fault: ")
 
 
@@ -181,10 +184,10 @@ def run(node: DemoNode) -> None:
 
 def main() -> None:
     """Entry point; exit code 0 when every episode ran, whether the robot succeeded or not."""
-    signals_interrupt()  # each of them leaves time to stop the commander
-    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # both signals leave time to stop the commander
     code = 0
     try:
+        start_ros(signal_handler_options=SignalHandlerOptions.NO)
         node = DemoNode()
         with spinning(node):
             run(node)

@@ -11,8 +11,10 @@ from functools import partial
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 
+from vla_ros.ros.diagnostics import node_of
 from vla_ros.ros.qos import EVENTS
 from vla_ros.ros.spinning import spinning
+from vla_ros.ros.starting import start_ros
 
 Figures = dict[tuple[str, str], list[float]]  # by node and name, one each time that it was told
 
@@ -22,7 +24,7 @@ def listening() -> Iterator[Figures]:
     """While inside, the figures grow; in a thread and a context of its own."""
     figures: Figures = defaultdict(list)
     context = rclpy.Context()
-    rclpy.init(context=context)
+    start_ros(context=context)
     node = rclpy.create_node("vla_ros_figures", context=context)
     node.create_subscription(DiagnosticArray, "/diagnostics", partial(_add, figures), EVENTS)
     try:
@@ -34,9 +36,9 @@ def listening() -> Iterator[Figures]:
 
 def _add(figures: Figures, message: DiagnosticArray) -> None:
     for status in message.status:
-        if status.hardware_id != "vla_ros":
+        if (name := node_of(status)) is None:
             continue
         for pair in status.values:
             with contextlib.suppress(ValueError):
                 if math.isfinite(value := float(pair.value)):
-                    figures[status.name, pair.key].append(value)
+                    figures[name, pair.key].append(value)

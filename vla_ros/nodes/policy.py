@@ -27,7 +27,8 @@ from vla_ros.core.types import NS_PER_S, ActionChunk, Observation
 from vla_ros.policies.contract import PolicyContract
 from vla_ros.policies.loading import check_contract, load_policy
 from vla_ros.ros.convert import chunk_to_trajectory
-from vla_ros.ros.diagnostics import ERROR, OK, WARN, Diagnostics, Report, status
+from vla_ros.ros.diagnostics import ERROR, OK, WARN, Diagnostics, Report, status, waiting
+from vla_ros.ros.hearing import Heard
 from vla_ros.ros.inputs import Inputs
 from vla_ros.ros.lifecycle import ManagedNode, spin
 from vla_ros.ros.parameters import ModelParameters, declare, parameter
@@ -48,7 +49,7 @@ class Parameters(ModelParameters):
     )
     candidates: int = parameter(1, "with a scorer: chunks to draw and imagine before one is sent", low=1, high=64)
     samples: int = parameter(2, "with a scorer: imagined futures of each candidate", low=2, high=64)
-    scorer: str = parameter("", "chooses among candidates: spread, limits, or package.module:function; empty: off")
+    scorer: str = parameter("", "chooses among candidates: spread, limits, or the name of an installed one; empty: off")
     veto_above: float = parameter(1e9, "with a scorer: a score above this may not be sent")
 
 
@@ -97,14 +98,14 @@ class PolicyNode(ManagedNode):
         self._synchroniser = Synchroniser(
             self._robot, cameras=self._cameras, history=contract.history, history_step_s=contract.step_s
         )
-        self._instruction, self._problem = "", ""
+        self._instruction, self._problem, self._heard = "", "", Heard()
         self._failures: deque[float] = deque(maxlen=FAILURES)  # by the steady clock [s]
         self._inference, self._sent = LatencyStats(), RateMeter()
         self._turns = Leader(turns_file(self.context.get_domain_id(), self.get_namespace()))
         if self._chunks is None:
             self._chunks = self.create_publisher(JointTrajectory, "action_chunk", COMMAND)
             self._timing = self.create_publisher(DiagnosticStatus, "~/timing", EVENTS)
-            self._diagnostics = Diagnostics(self, self._report)
+            self._diagnostics = Diagnostics(self, self._report, self._robot.name)
             self.create_timer(0.2, self._watch_failures)
             threshold = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True)
             self._jumps = self.get_clock().create_jump_callback(threshold, post_callback=lambda _: self._restart())
@@ -146,7 +147,7 @@ class PolicyNode(ManagedNode):
         self._worker = self._last_worker = Worker(self._infer, self._failed, "inference")
         self._inputs = Inputs(
             self, self._robot, self._synchroniser, self._cameras, self._on_image, lambda _: self._replan.reset(),
-            self._restart,
+            self._restart, self._heard,
         )  # fmt: skip
 
     def deactivate(self) -> None:
@@ -277,10 +278,11 @@ class PolicyNode(ManagedNode):
         if problem := self._inputs.instruction_error or self._problem:
             return Report(ERROR, problem, values)
         if not self._synchroniser.instruction:
-            return Report(OK, "waiting for an instruction", values)
+            return waiting("waiting for an instruction", self._inputs.trouble, values)
         if self._sent.age_s(now_ns) > 1.0:
             self._synchroniser.observe(now_ns, repeat=True)
-            return Report(WARN, self._synchroniser.reason or self._inputs.last_error or "no chunk yet", values)
+            reason = self._inputs.explained(self._synchroniser.reason)
+            return Report(WARN, reason or self._inputs.last_error or "no chunk yet", values)
         return Report(OK, "planning", values)
 
 

@@ -9,18 +9,19 @@ from typing import Any
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
-from vla_ros.bags.marks import EPISODE_TOPIC, mark_text
+from vla_ros.bags.contract import CLOCK_TOPIC, IN_NAMESPACE, PREDICTIONS, contract_topics
+from vla_ros.bags.marks import EPISODE, mark_text
+from vla_ros.bags.naming import CONTRACT_TOPICS, STRING, absolute, names_text
 from vla_ros.bags.qos import qos_of
 from vla_ros.bags.reader import BagError
 from vla_ros.bags.recording import Figures, Recording
-from vla_ros.bags.topics import PREDICTIONS, recorded_topics
 from vla_ros.bags.writer import Channel, Format, fresh_path
-from vla_ros.core.errors import MessageError
-from vla_ros.core.robot import load_robot
-from vla_ros.ros.convert import message_class
-from vla_ros.ros.diagnostics import ERROR, OK, Diagnostics, Report
-from vla_ros.ros.graph import listening, offered
+from vla_ros.core.robot import RobotSpec, load_robot
+from vla_ros.ros.convert import serialize
+from vla_ros.ros.diagnostics import ERROR, OK, WARN, Diagnostics, Report
+from vla_ros.ros.graph import Offered
 from vla_ros.ros.lifecycle import ManagedNode, spin
+from vla_ros.ros.overheard import Overheard, Wanted
 from vla_ros.ros.parameters import declare, parameter
 from vla_ros.ros.qos import LATCHED
 
@@ -52,17 +53,18 @@ class RecorderNode(ManagedNode):
         self.parameters = declare(self, Parameters)
         self._recording: Recording | None = None
         self._last: Figures | None = None
-        self._heard: dict[str, Any] = {}
+        self._missing = ""  # what the last recording lacks
+        self._heard: Overheard | None = None
+        self._other_names: dict[str, str] = {}
         self._served: list[Any] = []
         self._timer: Any = None
-        self._unknown: set[str] = set()
 
     def configure(self) -> None:
         """Read the contract; make the services."""
         said = self.parameters
-        self._wanted = (*recorded_topics(load_robot(said.robot)), *said.topics.split())
+        self._wanted = _wanted(load_robot(said.robot), said.topics.split())
         self._form = Format(said.storage, said.compress, said.split_mb, said.split_s)  # type: ignore[arg-type]
-        self._marks = self.create_publisher(String, EPISODE_TOPIC, LATCHED)
+        self._marks = self.create_publisher(String, EPISODE, LATCHED)
         self._diagnostics = Diagnostics(self, self._report)
         serve = self.create_service
         self._served = [
@@ -96,18 +98,32 @@ class RecorderNode(ManagedNode):
 
     def _begin(self) -> Path:
         path = Path(self.parameters.bag) if self.parameters.bag else fresh_path(self.parameters.out)
-        self._recording = Recording(path, self._form, self.parameters.min_free_mb, self._ended)
+        recording = self._recording = Recording(path, self._form, self.parameters.min_free_mb, self._ended)
+        self._missing = ""
+        self._heard = Overheard(
+            self, self._wanted, PREDICTIONS, lambda name, known: self._found(recording, name, known),
+            lambda name, data: recording.write(name, self._now_ns(), data),
+        )  # fmt: skip
+        names = {absolute(topic): name for topic, name in self._heard.names().items() if not topic.startswith("~")}
+        self._other_names = {topic: name for topic, name in names.items() if topic != name}
         self._look()
         self.get_logger().info(f"recording to {path}")
         return path
 
     def _end(self) -> Figures | None:
         recording, self._recording = self._recording, None
-        for subscription in self._heard.values():
-            self.destroy_subscription(subscription)
-        self._heard.clear()
+        heard, self._heard = self._heard, None
+        if heard is not None:
+            heard.close()
         if recording is not None:
-            self._last = recording.close()
+            figures = self._last = recording.close()
+            unheard = heard.unheard() if heard is not None else []
+            self._missing = f"; no message on {', '.join(unheard)}" if unheard else ""
+            said = f"recorded {figures.path}: {figures.messages} messages in {figures.seconds:.1f} s{self._missing}"
+            if unheard:
+                self.get_logger().warning(said)
+            else:
+                self.get_logger().info(said)
         return self._last
 
     def _ended(self, problem: str) -> None:
@@ -116,27 +132,16 @@ class RecorderNode(ManagedNode):
 
     def _look(self) -> None:
         """Subscribe to what is wanted as soon as somebody publishes it, as it is published."""
-        if self._recording is None:
-            return
-        names = {name for name, _ in self.get_topic_names_and_types()}
-        for topic in (*self._wanted, *(name for name in names if name.startswith(PREDICTIONS))):
-            if topic in names and topic not in self._heard and topic not in self._unknown:
-                self._listen(self._recording, topic)
+        if self._heard is not None:
+            self._heard.look()
 
-    def _listen(self, recording: Recording, topic: str) -> None:
-        found = offered(self, topic)
-        if found is None:
-            return
-        try:
-            kind = message_class(found.type)
-        except MessageError:
-            self._unknown.add(topic)
-            self.get_logger().warning(f"{topic} is not recorded: its type {found.type} is not installed here")
-            return
-        recording.add(Channel(topic, found.type, tuple(map(qos_of, found.qos)), found.type_hash))
-        self._heard[topic] = self.create_subscription(
-            kind, topic, lambda data: recording.write(topic, self._now_ns(), data), listening(found), raw=True
-        )
+    def _found(self, recording: Recording, name: str, known: Offered) -> None:
+        """Before a topic's first message; before that of all, which topic is which of the contract."""
+        if self._other_names:
+            recording.add(Channel(CONTRACT_TOPICS, STRING))
+            recording.write(CONTRACT_TOPICS, self._now_ns(), serialize(String(data=names_text(self._other_names))))
+            self._other_names = {}
+        recording.add(Channel(name, known.type, tuple(map(qos_of, known.qos)), known.type_hash))
 
     def _now_ns(self) -> int:
         return int(self.get_clock().now().nanoseconds)
@@ -154,7 +159,8 @@ class RecorderNode(ManagedNode):
     def _on_stop(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         figures = self._end() if self._recording is not None else None
         response.success = figures is not None
-        response.message = f"{figures.path}: {figures.messages} messages" if figures else "not recording"
+        said = f"{figures.path}: {figures.messages} messages{self._missing}" if figures else "not recording"
+        response.message = said
         return response
 
     def _marks_episode(self, event: str, success: bool | None) -> Any:
@@ -166,8 +172,9 @@ class RecorderNode(ManagedNode):
         return on_mark
 
     def _report(self) -> Report:
-        if self._recording is None:
-            return Report(OK, "not recording" if self._last is None else f"recorded {self._last.path}")
+        if self._recording is None or self._heard is None:
+            level = WARN if self._missing else OK
+            return Report(level, f"recorded {self._last.path}{self._missing}" if self._last else "not recording")
         figures = self._recording.figures()
         values: dict[str, object] = {
             "messages": figures.messages, "dropped": figures.dropped, "MB": figures.megabytes,
@@ -175,7 +182,21 @@ class RecorderNode(ManagedNode):
         }  # fmt: skip
         if figures.problem:
             return Report(ERROR, f"recording ended: {figures.problem}", values)
-        return Report(OK, f"recording {figures.path}", values)
+        troubles = self._heard.troubles()
+        if figures.dropped:
+            troubles.append(f"{figures.dropped} messages dropped: the disk is too slow")
+        return Report(WARN if troubles else OK, "; ".join([f"recording {figures.path}", *troubles]), values)
+
+
+def _wanted(robot: RobotSpec, more: list[str]) -> list[Wanted]:
+    """The contract's topics, those of the nodes, and those that were asked for."""
+    steady = {*contract_topics(robot)} - {robot.instruction_topic} - {spec.topic for spec, _ in robot.outputs}
+    found = [
+        Wanted(topic, kind, needed=True, steady=topic in steady, rare=topic == robot.instruction_topic)
+        for topic, kind in contract_topics(robot).items()
+    ]
+    found += [Wanted(EPISODE, STRING, rare=True), Wanted(CLOCK_TOPIC), *map(Wanted, IN_NAMESPACE)]
+    return found + [Wanted(topic, needed=True) for topic in more]
 
 
 def main() -> None:

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
-from vla_ros.core.errors import ConfigError
+from vla_ros.bags.marks import EPISODE
+from vla_ros.core.errors import ConfigError, MessageError
+from vla_ros.core.inputs import check_instruction
 from vla_ros.core.robot import load_robot
 from vla_ros.core.streams import Synchroniser
 from vla_ros.core.timing import LatencyStats
 from vla_ros.core.types import Observation
 from vla_ros.policies.loading import check_contract, load_model
-from vla_ros.ros.diagnostics import ERROR, OK, WARN, Diagnostics, Report
+from vla_ros.ros.diagnostics import ERROR, WARN, Diagnostics, Report, waiting
+from vla_ros.ros.hearing import Heard, hear_everyone
 from vla_ros.ros.inputs import Inputs
 from vla_ros.ros.lifecycle import ManagedNode, spin
 from vla_ros.ros.parameters import ModelParameters, declare, parameter
 from vla_ros.ros.qos import EVENTS
+from vla_ros.ros.scenes import hear_new_scenes
 from vla_ros.ros.worker import Worker
-
-MAX_QUESTION = 512  # characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,7 @@ class SceneQuestionNode(ManagedNode):
         self._inputs: Inputs | None = None
         self._worker: Worker[tuple[str, Observation, Observation | None]] | None = None
         self._before: Observation | None = None
+        self._new_since_ns: int | None = None  # a new scene, of which nothing is remembered yet
         self._answers: Any = None
 
     def configure(self) -> None:
@@ -58,31 +62,54 @@ class SceneQuestionNode(ManagedNode):
             robot, cameras=cameras, history=contract.history, history_step_s=contract.step_s
         )
         self._robot, self._cameras = robot, cameras
-        self._problem, self._took = "", LatencyStats()
+        self._problem, self._took, self._heard = "", LatencyStats(), Heard()
         if self._answers is None:
             self._answers = self.create_publisher(String, "~/answer", EVENTS)
-            self.create_subscription(String, "~/question", lambda asked: self._ask(asked.data, None), EVENTS)
-            self.create_subscription(String, "~/change_question", self._on_change_question, EVENTS)
+            ask = partial(hear_everyone, self, String, latched=False, depth=EVENTS.depth)
+            ask(topic="~/question", callback=lambda asked: self._ask(asked.data, None))
+            ask(topic="~/change_question", callback=self._on_change_question)
             self.create_service(Trigger, "~/remember", self._on_remember)
-            self._diagnostics = Diagnostics(self, self._report)
+            self._diagnostics = Diagnostics(self, self._report, self._robot.name)
 
     def activate(self) -> None:
         """Listen."""
         self._problem = ""
         self._worker = Worker(self._answer, self._failed, "answer")
         self._inputs = Inputs(
-            self, self._robot, self._synchroniser, self._cameras, lambda: None, lambda _: self._remember(),
-            self._synchroniser.reset,
+            self, self._robot, self._synchroniser, self._cameras, self._on_image, lambda _: self._on_instruction(),
+            self._synchroniser.reset, self._heard,
         )  # fmt: skip
+        self._scenes = hear_new_scenes(self, EPISODE, self._on_new_scene)
 
     def deactivate(self) -> None:
         """Cease to listen."""
         if self._inputs is not None:
             self._inputs.close()
             self._inputs = None
+            for subscription in self._scenes:
+                self.destroy_subscription(subscription)
         if self._worker is not None:
             self._worker.close()
             self._worker = None
+
+    def _on_instruction(self) -> None:
+        """What changes is told against this moment, or the first one that is seen after it."""
+        self._remember()
+        if self._before is None:
+            self._new_since_ns = self._now_ns()
+
+    def _on_new_scene(self) -> None:
+        """There is nothing to compare this scene with but its own first moment."""
+        self._before, self._new_since_ns = None, self._now_ns()
+
+    def _on_image(self) -> None:
+        if self._new_since_ns is None or not self._synchroniser.instruction:
+            return
+        self._remember()
+        if self._before is not None and self._before.stamp_ns >= self._new_since_ns:
+            self._new_since_ns = None
+        else:
+            self._before = None
 
     def _on_change_question(self, message: String) -> None:
         if self._before is None:
@@ -94,12 +121,20 @@ class SceneQuestionNode(ManagedNode):
         if self._worker is None:
             return
         observation = self._synchroniser.observe(self._now_ns(), repeat=True)
+        try:
+            question = check_instruction(question, "the question")
+        except MessageError as error:
+            self._refuse(str(error))
+            return
         if observation is None:
-            self._refuse(self._synchroniser.reason)
-        elif len(question) > MAX_QUESTION:
-            self._refuse(f"the question has {len(question)} characters; right would be 1 to {MAX_QUESTION}")
+            self._refuse(self._why())
         else:
             self._worker.submit((question, observation, before))
+
+    def _why(self) -> str:
+        """Why nothing is observed."""
+        reason = self._synchroniser.reason
+        return self._inputs.explained(reason) if self._inputs is not None else reason
 
     def _remember(self) -> None:
         """Keep the present moment; none where nothing fresh is seen, for an older one would be the wrong one."""
@@ -109,7 +144,7 @@ class SceneQuestionNode(ManagedNode):
     def _on_remember(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._remember()
         response.success = self._before is not None
-        response.message = "remembered" if response.success else f"no moment: {self._synchroniser.reason or 'inactive'}"
+        response.message = "remembered" if response.success else f"no moment: {self._why() or 'inactive'}"
         return response
 
     def _answer(self, job: tuple[str, Observation, Observation | None]) -> None:
@@ -137,7 +172,9 @@ class SceneQuestionNode(ManagedNode):
         if self._inputs is None:
             return Report(ERROR if self._problem else WARN, self._problem or "inactive", values)
         values |= self._inputs.figures(self._now_ns())
-        return Report(WARN, self._problem, values) if self._problem else Report(OK, "waiting for a question", values)
+        if self._problem:
+            return Report(WARN, self._problem, values)
+        return waiting("waiting for a question", self._inputs.trouble, values)
 
 
 def main() -> None:

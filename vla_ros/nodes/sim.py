@@ -18,7 +18,7 @@ from rclpy.node import Node
 from rclpy.parameter import Parameter
 from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import CompressedImage, Image, JointState
-from std_msgs.msg import Bool
+from std_msgs.msg import Bool, Empty
 from std_srvs.srv import Trigger
 
 from vla_ros.core.errors import MessageError, VlaRosError, did_you_mean
@@ -35,7 +35,8 @@ from vla_ros.ros.convert import (
 from vla_ros.ros.diagnostics import OK, WARN, Diagnostics, Report
 from vla_ros.ros.lifecycle import spin
 from vla_ros.ros.parameters import declare, parameter
-from vla_ros.ros.qos import COMMAND, LATCHED, SENSOR
+from vla_ros.ros.qos import COMMAND, EVENTS, LATCHED, SENSOR
+from vla_ros.ros.scenes import NEW_SCENE
 from vla_ros.sim.tabletop import JOINTS, Tabletop
 from vla_ros.sim.tasks import TASKS, wordings
 
@@ -79,7 +80,7 @@ class SimNode(Node):
         self._make_topics(self._robot)
         self.add_on_set_parameters_callback(self._check_parameters)
         self.create_service(Trigger, "~/reset", self._on_reset)
-        self._diagnostics = Diagnostics(self, self._report)
+        self._diagnostics = Diagnostics(self, self._report, self._robot.name)
         for name, width, height, _, _ in self._cameras:
             # The first picture of a size takes longer than a guard waits for joint states: not when a viewer comes.
             self._tabletop.render(name, width, height)
@@ -102,6 +103,7 @@ class SimNode(Node):
         ]  # fmt: skip
         self._joint_states = self.create_publisher(JointState, robot.joint_states_topic, SENSOR)
         self._success = self.create_publisher(Bool, "~/success", LATCHED)
+        self._new_scene = self.create_publisher(Empty, NEW_SCENE, EVENTS)
         self._clock_topic = self.create_publisher(Clock, "/clock", 10) if self.parameters.publish_clock else None
         for spec, columns in robot.outputs:
             callback = partial(self._on_command, tuple(columns))
@@ -163,6 +165,7 @@ class SimNode(Node):
         response.success = True
         response.message = json.dumps({"task": task, "seed": seed, "instruction": sentence})
         self._success.publish(Bool(data=False))
+        self._new_scene.publish(Empty())
         return response
 
     def _wanted(self) -> tuple[int, str]:

@@ -10,11 +10,15 @@ from diagnostic_msgs.msg import DiagnosticArray
 from rclpy.executors import ExternalShutdownException
 from rclpy.node import Node
 
+from vla_ros.core.text import shorten
 from vla_ros.monitor.latency import Percentiles, TimingLog
 from vla_ros.monitor.top import StageLog
+from vla_ros.ros.diagnostics import node_of
 from vla_ros.ros.qos import EVENTS
+from vla_ros.ros.starting import start_ros
 from vla_ros.ros.timing import listen_timing
 
+MAX_NODES = 64  # anybody may publish on /diagnostics
 Seen = tuple[dict[str, Percentiles], dict[str, str]]
 
 
@@ -34,12 +38,15 @@ class TopNode(Node):
         return self.stages.stages(), self.says
 
     def _on_diagnostics(self, message: DiagnosticArray) -> None:
-        self.says |= {status.name: status.message for status in message.status if status.hardware_id == "vla_ros"}
+        for status in message.status:
+            name = node_of(status)
+            if name is not None and (name in self.says or len(self.says) < MAX_NODES):
+                self.says[name] = shorten(status.message)
 
 
 def watch(every_s: float) -> Iterator[Seen]:
     """What is seen, every `every_s` seconds, until the process is interrupted."""
-    rclpy.init()
+    start_ros()
     node = TopNode()
     try:
         while rclpy.ok():

@@ -22,6 +22,7 @@ from sensor_msgs.msg import Image
 from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import JointTrajectory
 
+from vla_ros.bags.marks import EPISODE
 from vla_ros.core.errors import ConfigError, ContractError, MessageError, VlaRosError
 from vla_ros.core.expectation import Expectation
 from vla_ros.core.imagination import FORWARD, MODES, Imagination
@@ -36,11 +37,13 @@ from vla_ros.monitor.prediction_files import PredictionFiles
 from vla_ros.policies.loading import check_contract, find_model, load_policy
 from vla_ros.ros.alarm import Alarm
 from vla_ros.ros.convert import COMMAND_TYPES, array_to_image, command_to_array, trajectory_to_chunk
-from vla_ros.ros.diagnostics import ERROR, OK, WARN, Diagnostics, Report
+from vla_ros.ros.diagnostics import ERROR, OK, WARN, Diagnostics, Report, waiting
+from vla_ros.ros.hearing import Heard
 from vla_ros.ros.inputs import Inputs
 from vla_ros.ros.lifecycle import ManagedNode, spin
 from vla_ros.ros.parameters import ModelParameters, declare, parameter
 from vla_ros.ros.qos import COMMAND
+from vla_ros.ros.scenes import hear_new_scenes
 from vla_ros.ros.scheduling import stand_back
 from vla_ros.ros.turns import Follower, turns_file
 from vla_ros.ros.worker import Worker
@@ -99,6 +102,7 @@ class WorldModelNode(ManagedNode):
         self._witness = Witness(self._model, self._robot, contract.step_ns)
         self._imagination = Imagination()
         self._paused, self._asked, self._problem, self._started_s = False, False, "", -1e9
+        self._heard_before, self._scene_ns = Heard(), 0
         self._took, self._waited, self._rate = LatencyStats(), LatencyStats(), RateMeter()
         calibration = load_calibration(find_model(self.parameters.model))
         self._alarm = Alarm(self, calibration, self.parameters.stop_on_error)
@@ -114,7 +118,7 @@ class WorldModelNode(ManagedNode):
             serve(Trigger, "~/save", partial(self._on_save, files.picture)),
             serve(Trigger, "~/save_video", partial(self._on_save, files.video)),
         ]  # fmt: skip
-        diagnostics = self._diagnostics = Diagnostics(self, self._report)
+        diagnostics = self._diagnostics = Diagnostics(self, self._report, self._robot.name)
         threshold = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True)
         jumps = self.get_clock().create_jump_callback(threshold, post_callback=lambda _: self._restart())
         self._made = [diagnostics.close, jumps.unregister, self._alarm.close, self._turns.close]
@@ -132,9 +136,10 @@ class WorldModelNode(ManagedNode):
         self._last_workers = self._worker, self._looker
         self._inputs = Inputs(
             self, self._robot, self._synchroniser, self._cameras, self._on_image,
-            lambda _: self._imagination.plan(None), self._restart,
+            lambda _: self._imagination.plan(None), self._restart, self._heard_before,
         )  # fmt: skip
         self._heard = [self.create_subscription(JointTrajectory, "action_chunk", self._on_chunk, COMMAND)]
+        self._heard += hear_new_scenes(self, EPISODE, self._on_new_scene)
         for spec, columns in self._robot.outputs:
             if spec.interface == "position":
                 kind, hear = COMMAND_TYPES[spec.type], partial(self._on_command, columns)
@@ -163,8 +168,14 @@ class WorldModelNode(ManagedNode):
     def _now_ns(self) -> int:
         return int(self.get_clock().now().nanoseconds)
 
+    def _on_new_scene(self) -> None:
+        """What was imagined of the former scene is no measure of this one, nor are its last pictures on their way."""
+        self._restart()
+        self._scene_ns = self._now_ns()
+
     def _restart(self) -> None:
         self._era += 1
+        self._scene_ns = 0
         self._synchroniser.reset()
         self._witness.reset()
         self._imagination.plan(None)
@@ -172,7 +183,9 @@ class WorldModelNode(ManagedNode):
 
     def _on_image(self) -> None:
         observation = self._synchroniser.observe(self._now_ns())
-        if observation is not None and self._worker is not None and self._looker is not None:
+        if observation is None or observation.stamp_ns < self._scene_ns:
+            return
+        if self._worker is not None and self._looker is not None:
             self._witness.see(observation)
             self._looker.submit(observation)
             self._worker.submit(True)
@@ -250,7 +263,8 @@ class WorldModelNode(ManagedNode):
 
     def _on_predict(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         if self._worker is None or self._witness.recent.newest is None:
-            response.message = "not active" if self._worker is None else self._synchroniser.reason or "no images yet"
+            reason = "not active" if self._inputs is None else self._inputs.explained(self._synchroniser.reason)
+            response.message = reason or "no images yet"
             return response
         self._asked = True
         self._worker.submit(True)
@@ -285,11 +299,12 @@ class WorldModelNode(ManagedNode):
         if self._paused:
             return Report(OK, "paused", values)
         if not self._synchroniser.instruction:
-            return Report(OK, "waiting for an instruction", values)
+            return waiting("waiting for an instruction", self._inputs.trouble, values)
         if self._alarm.level != OK:
             return Report(self._alarm.level, f"surprised: {self._alarm.reason}", values)
         if self._rate.age_s(now_ns) > 3.0:
-            return Report(WARN, self._synchroniser.reason or "waiting for a chunk", values)
+            reason = self._inputs.explained(self._synchroniser.reason)
+            return Report(WARN, reason or "waiting for a chunk", values)
         calibrated = "" if self._alarm.calibrated else "; surprise is not calibrated for this model"
         return Report(OK, f"predicting{calibrated}", values)
 

@@ -12,8 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vla_ros.core.errors import ConfigError
+from vla_ros.core.errors import ConfigError, ModelError
 from vla_ros.networks.action_tokens import BINS, RESERVED, ActionTokens
+from vla_ros.networks.sizes import MOST_HEADS, MOST_LAYERS, MOST_UNITS, MOST_WORDS, check_sizes
 from vla_ros.networks.vlm import Backbone, KeypointTower, Prompt, tiny_config, tiny_model
 from vla_ros.policies.kosmos import KosmosBackbone
 from vla_ros.policies.library_backbones import LibraryBackbone
@@ -29,6 +30,9 @@ class KeypointTowerConfig:
     views: int = 2
     widths: tuple[int, int, int] = (24, 48, 48)
     features: int = 128
+
+    def __post_init__(self) -> None:
+        check_sizes(self, views=(1, 16), widths=(1, 4096), features=(1, MOST_UNITS))
 
 
 class Reader(Protocol):
@@ -79,6 +83,10 @@ class TinyBackbone:
     kind: Literal["tiny"] = "tiny"
 
     def __post_init__(self) -> None:
+        check_sizes(
+            self, vocabulary=(1, MOST_WORDS), image_size=(1, 8192), patch=(1, 8192), dim=(1, MOST_UNITS),
+            depth=(1, MOST_LAYERS), heads=(1, MOST_HEADS), mlp_ratio=(1, 64),
+        )  # fmt: skip
         if self.room < 1:
             raise ConfigError(f"backbone.vocabulary is {self.vocabulary}; right would be above {BINS + RESERVED + 1}")
         if self.image_size % self.patch or self.dim % self.heads:
@@ -125,6 +133,13 @@ class TinyBackbone:
 
 
 BackboneConfig = TinyBackbone | KosmosBackbone | LibraryBackbone
+
+
+def check_inside(folder: Path, backbone: BackboneConfig) -> None:
+    """ModelError where a model folder's config names a backbone outside of it, by `..`, from the root or by a link."""
+    named = getattr(backbone, "folder", "")
+    if Path(named).is_absolute() or not (folder / named).resolve().is_relative_to(folder.resolve()):
+        raise ModelError(f"{folder / 'config.yaml'}: backbone.folder must lie in the model folder, got '{named}'")
 
 
 def pixels(frames: NDArray[np.uint8]) -> Tensor:

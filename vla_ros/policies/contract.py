@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
+from vla_ros.core.columns import are_grippers
 from vla_ros.core.errors import ConfigError, ContractError
 from vla_ros.core.robot import RobotSpec
+from vla_ros.core.robot_parts import JointKind
 from vla_ros.core.types import NS_PER_S, Observation
+from vla_ros.networks.sizes import check_sizes
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,12 +23,17 @@ class CameraContract:
     width: int
     height: int
 
+    def __post_init__(self) -> None:
+        check_sizes(self, width=(1, 8192), height=(1, 8192))
+
 
 @dataclass(frozen=True, slots=True)
 class PolicyContract:
     """Cameras, joints and time base of a trained model.
 
     joints: the columns of states and actions, in this order.
+    kinds: what each of them is; empty in folders that were written before it was kept.
+    state: the columns of states where they are others than those of actions; empty where they are the joints.
     history: T, the frames an observation must hold.
     horizon: H, the actions of a chunk; step_s: time between them [s].
     execute_steps: how many actions to execute before the next chunk is wanted.
@@ -34,17 +45,35 @@ class PolicyContract:
     horizon: int
     execute_steps: int
     history: int = 1
+    kinds: tuple[JointKind, ...] = ()
+    state: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        if self.step_s <= 0:
-            raise ConfigError(f"step_s is {self.step_s}; right would be > 0")
-        if not 1 <= self.execute_steps <= self.horizon:
-            raise ConfigError(f"execute_steps is {self.execute_steps}; right would be 1 to the horizon, {self.horizon}")
+        check_sizes(self, step_s=(0.001, 60), horizon=(1, 1024), execute_steps=(1, self.horizon), history=(1, 64))
+        for name, most in (("cameras", 16), ("joints", 256)):
+            count = len(getattr(self, name))
+            if not 1 <= count <= most:
+                raise ConfigError(f"{name} must have 1 to {most} entries, got {count}")
+        for what, names in (("cameras", [camera.name for camera in self.cameras]), ("joints", list(self.joints))):
+            if twice := sorted({name for name in names if names.count(name) > 1}):
+                raise ConfigError(f"{what} must have names of their own, got '{twice[0]}' twice")
+        if self.kinds and len(self.kinds) != len(self.joints):
+            raise ConfigError(f"kinds must name the kind of each of {len(self.joints)} joints, got {len(self.kinds)}")
 
     @property
     def step_ns(self) -> int:
         """Time between two actions [ns]."""
         return round(self.step_s * NS_PER_S)
+
+    @property
+    def state_names(self) -> tuple[str, ...]:
+        """The columns of states."""
+        return self.state or self.joints
+
+    @property
+    def is_gripper(self) -> NDArray[np.bool_] | None:
+        """(A,) which joints are grippers; None where the folder does not say."""
+        return are_grippers(self.kinds) if self.kinds else None
 
 
 def check_contract(contract: PolicyContract, robot: RobotSpec) -> None:
@@ -67,6 +96,20 @@ def check_contract(contract: PolicyContract, robot: RobotSpec) -> None:
             f"the model moves the joints {', '.join(contract.joints)}; "
             f"robot '{robot.name}' has {', '.join(joints)} (names and order must be equal)"
         )
+    if contract.state_names != joints:
+        raise ContractError(
+            f"the model reads states of {', '.join(contract.state)}; robot '{robot.name}' has {', '.join(joints)}"
+        )
+    _check_kinds(contract, robot)
+
+
+def _check_kinds(contract: PolicyContract, robot: RobotSpec) -> None:
+    """Targets of a gripper are absolute, those of other joints are not: both must mean the same columns."""
+    for joint, kind in zip(robot.joints, contract.kinds, strict=False):  # an older folder has none
+        if (joint.kind == "gripper") != (kind == "gripper"):
+            raise ContractError(
+                f"joint '{joint.name}': kind is {kind} for the model, {joint.kind} for robot '{robot.name}'"
+            )
 
 
 def check_observation(contract: PolicyContract, observation: Observation) -> None:
@@ -80,7 +123,8 @@ def check_observation(contract: PolicyContract, observation: Observation) -> Non
                 f"camera '{camera.name}': frames have shape {shape}; "
                 f"right would be ({contract.history}, {camera.height}, {camera.width}, 3)"
             )
-    if observation.state.shape[1] != len(contract.joints):
+    wanted = len(contract.state_names)
+    if observation.state.shape[1] != wanted:
         raise ContractError(
-            f"the observation's state has {observation.state.shape[1]} joints, the model wants {len(contract.joints)}"
+            f"the observation's state has {observation.state.shape[1]} joints, the model wants {wanted}"
         )

@@ -14,11 +14,11 @@ from torch import Tensor
 from transformers import Kosmos2Config, Kosmos2ForConditionalGeneration
 
 from vla_ros.core.errors import ModelError
+from vla_ros.core.inputs import check_order
 from vla_ros.networks.action_tokens import ActionTokens
 from vla_ros.networks.vision import resize_and_crop
 from vla_ros.networks.vlm import Backbone, Prompt
 from vla_ros.policies.backbone_folder import read_config, read_tokenizer
-from vla_ros.policies.words import obeyable
 
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
@@ -68,7 +68,7 @@ class KosmosReader:
 
     def prompt(self, frames: Sequence[NDArray[np.uint8]], sentence: str) -> Prompt:
         """One row."""
-        told = f"<grounding>An image of a robot {obeyable(sentence)}"
+        told = f"<grounding>An image of a robot {check_order(sentence)}"
         text = self.tokenizer(told, add_special_tokens=False)["input_ids"]
         begin, places = self.tokenizer.bos_token_id, len(frames) * self.latents
         row = torch.tensor([[begin, *[begin] * places, *text]])

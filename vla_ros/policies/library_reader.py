@@ -16,9 +16,9 @@ import torch
 from numpy.typing import NDArray
 
 from vla_ros.core.errors import MessageError, ModelError
+from vla_ros.core.inputs import check_order
 from vla_ros.networks.any_resolution import Size, image_tokens, layout_of, several_image_tokens
 from vla_ros.networks.vlm import Family, Prompt
-from vla_ros.policies.words import obeyable
 
 IMAGES, SENTENCE, BEGIN = "{images}", "{sentence}", "{begin}"
 VICUNA = "USER: {images}{sentence} ASSISTANT:"
@@ -120,7 +120,7 @@ class LibraryReader:
 
     def _checked(self, sentence: str) -> str:
         """The sentence; a token with a meaning of its own would be read as an image, or as the end of what is said."""
-        told = obeyable(sentence)
+        told = check_order(sentence)
         for token in self.tokenizer.all_special_tokens:
             if token in told:
                 raise MessageError(f"the instruction holds '{token}', which is no word to this model; leave it out")

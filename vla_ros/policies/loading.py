@@ -9,22 +9,13 @@ from typing import Any
 import torch
 
 from vla_ros.core.config import load_yaml
-from vla_ros.core.errors import ConfigError, ModelError, did_you_mean
-from vla_ros.core.paths import share_folder
+from vla_ros.core.errors import ConfigError, did_you_mean
 from vla_ros.policies.contract import check_contract
+from vla_ros.policies.model_folder import ModelFolder, find_model
 
 __all__ = ["KINDS", "check_contract", "find_model", "load_model", "load_policy"]
 
 KINDS = {"uwm": "vla_ros.policies.uwm", "vla": "vla_ros.policies.vla", "vlm": "vla_ros.policies.vlm"}
-
-
-def find_model(name: Path | str) -> Path:
-    """A model folder by its path, or by its bare name in the package's `models/`."""
-    for folder in (Path(name), share_folder() / name, share_folder() / "models" / name):
-        if (folder / "config.yaml").is_file():
-            return folder
-    known = [config.parent.name for config in (share_folder() / "models").glob("*/config.yaml")]
-    raise ModelError(f"{name}: no model folder (a folder with config.yaml){did_you_mean(Path(name).name, known)}")
 
 
 def load_policy(folder: Path | str, *, threads: int | None = None, device: str = "cpu") -> Any:
@@ -43,11 +34,12 @@ def load_model(folder: Path | str, *, threads: int | None = None, device: str = 
     """
     if threads:
         torch.set_num_threads(threads)
-    folder = find_model(folder)
+    folder = ModelFolder.read(folder).path
     config = load_yaml(folder / "config.yaml")
     kind = config.get("kind") if isinstance(config, dict) else None
-    if kind not in KINDS:
-        raise ConfigError(f"{folder / 'config.yaml'}: kind is {kind!r}{did_you_mean(str(kind), KINDS)}")
+    if not isinstance(kind, str) or kind not in KINDS:
+        hint = did_you_mean(kind if isinstance(kind, str) else "", KINDS)
+        raise ConfigError(f"{folder / 'config.yaml'}: kind is {repr(kind)[:80]}{hint}")
     try:
         torch.device(device)
     except RuntimeError:

@@ -12,19 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vla_ros.core.config import to_plain
 from vla_ros.core.errors import ConfigError, ModelError, did_you_mean
 from vla_ros.networks.uwm import PRESETS, UnifiedWorldModel, UWMConfig
 from vla_ros.policies.contract import CameraContract, PolicyContract
+from vla_ros.policies.model_folder import ModelFolder, write_files
 from vla_ros.policies.statistics import Statistics
 from vla_ros.policies.torch_file import Attributes, DictAttributes, PickledArray, StoredTensor, TorchFile
 from vla_ros.policies.uwm import UWMFolder
-from vla_ros.policies.weights import FILE, check_weights, save_weights
-from vla_ros.policies.whole_folder import whole_folder
+from vla_ros.policies.weights import check_weights
 
 NORMALISERS: dict[str, type] = {
     "datasets.utils.normalizer.LinearNormalizer": Attributes,
@@ -78,7 +76,7 @@ def convert_uwm(checkpoint: Path, preset: str, out: Path) -> UWMFolder:
         weights = _weights(file, file.content["model"])
         network = _network(checkpoint, preset, weights)
         statistics = _statistics(checkpoint, preset, network, file.content.get("action_normalizer"))
-        step = file.content.get("step")
+        step = _step(file.content.get("step"))
     model = UnifiedWorldModel(network)
     _in_our_scale(weights)
     check_weights(model, weights, checkpoint)
@@ -88,10 +86,17 @@ def convert_uwm(checkpoint: Path, preset: str, out: Path) -> UWMFolder:
     return folder
 
 
+def _step(said: Any) -> int | None:
+    """The training step, where the file says a plausible one."""
+    return said if type(said) is int and 0 <= said < 1 << 62 else None
+
+
 def _weights(file: TorchFile, stored: Mapping[str, Any]) -> dict[str, Tensor]:
     """The weights by name, without the `module.` of a model that was saved inside its data parallel wrapper."""
+    if wrong := [name for name in stored if not isinstance(name, str)]:
+        raise ModelError(f"{file.path}: the name of a weight is of type {type(wrong[0]).__name__}; it must be text")
     if wrong := [name for name, value in stored.items() if not isinstance(value, StoredTensor)]:
-        raise ModelError(f"{file.path}: model.{wrong[0]} is no tensor")
+        raise ModelError(f"{file.path}: model.{wrong[0][:80]} is no tensor")
     wrapped = all(name.startswith("module.") for name in stored)
     return {name.removeprefix("module.") if wrapped else name: file.tensor(value) for name, value in stored.items()}
 
@@ -101,7 +106,10 @@ def _network(checkpoint: Path, preset: str, weights: dict[str, Tensor]) -> UWMCo
     registers = weights.get("noise_pred_net.registers")
     if registers is None or registers.ndim != 3:
         raise ModelError(f"{checkpoint}: lacks noise_pred_net.registers; right would be a Unified World Model")
-    return replace(PRESETS[preset], registers=registers.shape[1])
+    try:
+        return replace(PRESETS[preset], registers=registers.shape[1])
+    except ValueError as error:
+        raise ModelError(f"{checkpoint}: {error}") from None
 
 
 def _in_our_scale(weights: dict[str, Tensor]) -> None:
@@ -144,11 +152,8 @@ def _folder(preset: str, network: UWMConfig, provenance: dict[str, Any]) -> UWMF
 
 def _write(out: Path, folder: UWMFolder, model: UnifiedWorldModel, statistics: Statistics) -> None:
     """All of the folder, or none of it."""
-    with whole_folder(out) as part:
-        (part / "config.yaml").write_text(yaml.safe_dump(to_plain(folder), sort_keys=False))
-        save_weights(model, part / FILE)
-        statistics.save(part)
-        (part / "README.md").write_text(_card(out.name, folder))
+    with ModelFolder.writing(out) as part:
+        write_files(part, folder, model, statistics, card=_card(out.name, folder))
 
 
 def _card(name: str, folder: UWMFolder) -> str:

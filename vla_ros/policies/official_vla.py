@@ -7,20 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import yaml
 from torch import Tensor
 
-from vla_ros.core.config import to_plain
 from vla_ros.core.errors import ConfigError, ModelError, did_you_mean
 from vla_ros.networks.vla import ContinuousVLA
 from vla_ros.policies.backbone_folder import copy_backbone
 from vla_ros.policies.contract import CameraContract, PolicyContract
 from vla_ros.policies.kosmos import KosmosBackbone
+from vla_ros.policies.model_folder import ModelFolder, write_files
 from vla_ros.policies.statistics import Statistics
 from vla_ros.policies.torch_file import StoredTensor, TorchFile
 from vla_ros.policies.vla import HeadSizes, VLAFolder
-from vla_ros.policies.weights import FILE, check_weights, save_weights
-from vla_ros.policies.whole_folder import whole_folder
+from vla_ros.policies.weights import check_weights
 
 HOLDERS = ("state_dict", "model_state_dict")
 NAMES = {
@@ -84,11 +82,15 @@ def read_kosmos_ph(checkpoint: Path) -> dict[str, Tensor]:
             )
         weights = {}
         for name, value in stored.items():
-            ours = our_name(str(name))
+            if not isinstance(name, str):
+                raise ModelError(
+                    f"{checkpoint}: the name of a weight is of type {type(name).__name__}; it must be text"
+                )
+            ours = our_name(name)
             if ours is None:
                 continue
             if not isinstance(value, StoredTensor):
-                raise ModelError(f"{checkpoint}: {name} is no tensor")
+                raise ModelError(f"{checkpoint}: {name[:80]} is no tensor")
             weights[ours] = file.tensor(value)
     for name, twin in (TIED, TIED[::-1]):
         if name not in weights and twin in weights:
@@ -115,16 +117,14 @@ def convert_kosmos_ph(checkpoint: Path, backbone: Path, preset: str, out: Path) 
         raise ConfigError(f"{out}: is there already; right would be the name of a folder to make")
     weights = read_kosmos_ph(checkpoint)
     folder = _folder(checkpoint, preset, weights)
-    with whole_folder(out) as part:
+    with ModelFolder.writing(out) as part:
         copy_backbone(backbone, part / BACKBONE, "a folder of microsoft/kosmos-2-patch14-224")
         model = folder.build(part)
         check_weights(model, weights, checkpoint)
         model.load_state_dict(weights)
         folder.backbone.reader(part, model.backbone)  # refuses another model's tokenizer
-        (part / "config.yaml").write_text(yaml.safe_dump(to_plain(folder), sort_keys=False))
-        save_weights(model, part / FILE)
-        EMBODIMENTS[preset].statistics(folder.contract.horizon).save(part)
-        (part / "README.md").write_text(_card(out.name, folder))
+        statistics = EMBODIMENTS[preset].statistics(folder.contract.horizon)
+        write_files(part, folder, model, statistics, card=_card(out.name, folder))
     return folder
 
 

@@ -5,11 +5,16 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vla_ros.core.errors import ModelError
+from vla_ros.core.config import parse
+from vla_ros.core.errors import ConfigError, ModelError
+from vla_ros.core.files import write_whole
+from vla_ros.core.strict_json import load_json
+from vla_ros.policies.contract import PolicyContract
 
 FILE = "statistics.json"
 
@@ -18,9 +23,10 @@ FILE = "statistics.json"
 class Statistics:
     """Means and standard deviations of states and actions.
 
-    joints: the D joints that the columns belong to.
-    relative: (D,) bool; where True, actions are differences from the current position, elsewhere absolute.
-    state_mean, state_std: (D,). action_mean, action_std: (H, D), one row for each step of the chunk.
+    joints: the A joints that the actions' columns belong to.
+    relative: (A,) bool; where True, actions are differences from the current position, elsewhere absolute.
+    state_mean, state_std: (D,). action_mean, action_std: (H, A), one row for each step of the chunk. D = A unless the
+    states' columns are others than the joints; then no column is relative.
     """
 
     joints: tuple[str, ...]
@@ -44,6 +50,8 @@ class Statistics:
         return restored
 
     def _origin(self, state: NDArray[np.float32]) -> NDArray[np.float32]:
+        if state.shape[-1] != len(self.relative):
+            return np.zeros((1, len(self.relative)), np.float32)  # of other columns: nothing is relative to them
         return np.where(self.relative, state, np.float32(0))[..., None, :]
 
     def save(self, folder: Path) -> None:
@@ -54,33 +62,81 @@ class Statistics:
             "state": {"mean": self.state_mean.tolist(), "std": self.state_std.tolist()},
             "action": {"mean": self.action_mean.tolist(), "std": self.action_std.tolist()},
         }
-        (folder / FILE).write_text(json.dumps(content, indent=1) + "\n")
+        write_whole(folder / FILE, json.dumps(content, indent=1) + "\n")
 
 
-def load_statistics(folder: Path, joints: tuple[str, ...], horizon: int) -> Statistics:
-    """Read and check a model folder's statistics; ModelError says what does not fit."""
+@dataclass(frozen=True, slots=True)
+class _Columns:
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Steps:
+    mean: tuple[tuple[float, ...], ...]
+    std: tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """The file as it is: read as strictly as YAML, so that no text or number is taken for true."""
+
+    joints: tuple[str, ...]
+    relative: tuple[bool, ...]
+    state: _Columns
+    action: _Steps
+
+
+def _numbers(values: Any) -> NDArray[np.float32]:
+    with np.errstate(over="ignore"):  # what does not fit is found to be infinite
+        return np.asarray(values, dtype=np.float32)
+
+
+def _table(path: Path, name: str, rows: tuple[tuple[float, ...], ...]) -> NDArray[np.float32]:
+    if len({len(row) for row in rows}) > 1:
+        raise ModelError(f"{path}: action.{name} has rows of different lengths")
+    return _numbers(rows)
+
+
+def load_statistics(
+    folder: Path, joints: tuple[str, ...], horizon: int, states: int | None = None
+) -> Statistics:  # fmt: skip
+    """Read and check a model folder's statistics; ModelError says what does not fit.
+
+    states: D, where the states' columns are others than the joints.
+    """
     path = folder / FILE
     if not path.is_file():
         raise ModelError(f"{path}: no such file; a model folder without its normalisation statistics cannot be used")
     try:
-        data = json.loads(path.read_text())
-        names = tuple(data["joints"])
-        relative = np.asarray(data["relative"], dtype=np.bool_)
-        parts = {
-            f"{group} {key}": np.asarray(data[group][key], dtype=np.float32)
-            for group in ("state", "action")
-            for key in ("mean", "std")
-        }
-    except (ValueError, KeyError, TypeError) as error:
-        raise ModelError(f"{path}: damaged or incomplete: {error!r}") from None
+        held = parse(load_json(path), _Held, str(path))
+    except (ValueError, OSError, ConfigError) as error:
+        said = str(error).removeprefix(f"{path}: ")
+        raise ModelError(f"{path}: damaged or incomplete: {said}") from None
+    names, relative = held.joints, np.asarray(held.relative, dtype=np.bool_)
+    parts = {
+        "state mean": _numbers(held.state.mean), "state std": _numbers(held.state.std),
+        "action mean": _table(path, "mean", held.action.mean), "action std": _table(path, "std", held.action.std),
+    }  # fmt: skip
     if names != joints:
         raise ModelError(f"{path}: statistics are for the joints {', '.join(names)}; the model has {', '.join(joints)}")
     for name, values in parts.items():
-        shape = (horizon, len(joints)) if name.startswith("action") else (len(joints),)
+        shape = (horizon, len(joints)) if name.startswith("action") else (states or len(joints),)
         if values.shape != shape:
             raise ModelError(f"{path}: {name} has shape {values.shape}; right would be {shape}")
         if not np.isfinite(values).all() or (name.endswith("std") and (values <= 0).any()):
             raise ModelError(f"{path}: {name} holds values that are not finite, or a deviation that is not positive")
     if relative.shape != (len(joints),):
         raise ModelError(f"{path}: relative has {relative.size} entries; right would be {len(joints)}")
+    if relative.any() and states not in (None, len(joints)):
+        raise ModelError(f"{path}: relative must be all false where the states' columns are not the joints")
     return Statistics(names, relative, *(parts[f"{g} {k}"] for g in ("state", "action") for k in ("mean", "std")))
+
+
+def statistics_for(folder: Path, contract: PolicyContract) -> Statistics:
+    """Those of a model folder with this contract; ModelError says what does not fit."""
+    found = load_statistics(folder, contract.joints, contract.horizon, len(contract.state_names))
+    grippers = contract.is_gripper
+    if grippers is not None and (wrong := np.flatnonzero(found.relative & grippers)).size:
+        raise ModelError(f"{folder / FILE}: '{contract.joints[wrong[0]]}' is a gripper; relative must be false for it")
+    return found

@@ -2,132 +2,29 @@
 
 A pickle is a program. This reader lets it build containers, numbers, text and inert descriptions of tensors and numpy
 arrays, and refuses every other name in it before it is looked up. Nothing is imported on the file's behalf. The numbers
-of a tensor are read when they are asked for, so what nobody asks for (an optimizer's state) costs nothing.
+of a tensor are read when they are asked for, so what nobody asks for (an optimizer's state) costs nothing; a tensor has
+no more numbers than its storage, so that a small file cannot fill the memory.
 """
 
 from __future__ import annotations
 
-import pickle
+import math
 import zipfile
-from collections import OrderedDict
+import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from vla_ros.core.errors import ModelError
+from vla_ros.policies.torch_pickle import Attributes, DictAttributes, PickledArray, StoredTensor, read_pickle
 
-MAX_PICKLE = 64 << 20  # bytes; the tensors lie beside it
-STORAGES = {
-    "FloatStorage": torch.float32, "DoubleStorage": torch.float64, "HalfStorage": torch.float16,
-    "BFloat16Storage": torch.bfloat16, "LongStorage": torch.int64, "IntStorage": torch.int32,
-    "ShortStorage": torch.int16, "CharStorage": torch.int8, "ByteStorage": torch.uint8, "BoolStorage": torch.bool,
-}  # fmt: skip
-NUMPY_DTYPES = ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1")
+__all__ = ["Attributes", "DictAttributes", "PickledArray", "StoredTensor", "TorchFile"]
 
-
-@dataclass(frozen=True, slots=True)
-class Storage:
-    """A record of the file that holds `count` numbers."""
-
-    key: str
-    dtype: torch.dtype
-    count: int
-
-
-@dataclass(frozen=True, slots=True)
-class StoredTensor:
-    """A view of a storage; `TorchFile.tensor` reads it."""
-
-    storage: Storage
-    offset: int
-    shape: tuple[int, ...]
-    stride: tuple[int, ...]
-
-
-class PickledDtype:
-    """Stands for `numpy.dtype`: the kinds of numbers, and nothing that could hold an object."""
-
-    def __init__(self, name: str, *_: object) -> None:
-        if name not in NUMPY_DTYPES:
-            raise ModelError(f"a numpy array of '{name}'; right would be plain numbers")
-        self.name, self.order = name, "="
-
-    def __setstate__(self, state: tuple[Any, ...]) -> None:
-        self.order = "=" if state[1] == "|" else state[1]
-
-
-class PickledArray:
-    """Stands for `numpy.ndarray`; `value` is the array."""
-
-    value: NDArray[Any]
-
-    def __init__(self, *_: object) -> None:
-        self.value = np.empty(0)
-
-    def __setstate__(self, state: tuple[Any, ...]) -> None:
-        _, shape, dtype, fortran, content = state
-        if not isinstance(dtype, PickledDtype) or not isinstance(content, bytes):
-            raise ModelError("a numpy array that does not hold plain numbers")
-        flat = np.frombuffer(content, np.dtype(dtype.order + dtype.name))
-        self.value = flat.reshape(shape, order="F" if fortran else "C").copy()
-
-
-class Attributes:
-    """Stands for an object of a known class; `__dict__` holds its attributes."""
-
-
-class DictAttributes(dict[Any, Any]):
-    """The same for a class that is a dict."""
-
-
-def _tensor(storage: Storage, offset: int, shape: tuple[int, ...], stride: tuple[int, ...], *_: object) -> StoredTensor:
-    return StoredTensor(storage, offset, tuple(shape), tuple(stride))
-
-
-def _latin1(text: str, encoding: str) -> bytes:
-    """How protocol 2 writes the bytes of a numpy array: as text of one character a byte."""
-    if encoding != "latin1":
-        raise ModelError(f"text in the encoding '{encoding}'; right would be latin1")
-    return text.encode("latin1")
-
-
-KNOWN: dict[str, Any] = {
-    "collections.OrderedDict": OrderedDict,
-    "torch._utils._rebuild_tensor_v2": _tensor,
-    "torch._utils._rebuild_parameter": lambda tensor, *_: tensor,
-    "numpy.core.multiarray._reconstruct": PickledArray,
-    "numpy._core.multiarray._reconstruct": PickledArray,
-    "numpy.ndarray": PickledArray,
-    "numpy.dtype": PickledDtype,
-    "_codecs.encode": _latin1,
-    **{f"torch.{name}": dtype for name, dtype in STORAGES.items()},
-}
-
-
-class _Reader(pickle.Unpickler):
-    """Every name in the pickle goes through `find_class`, and none is looked up outside `known`."""
-
-    def __init__(self, file: Any, known: dict[str, Any]) -> None:
-        super().__init__(file)
-        self._known = known
-
-    def find_class(self, module: str, name: str) -> Any:
-        wanted = f"{module}.{name}"
-        if wanted not in self._known:
-            raise ModelError(f"it wants '{wanted}', which a file of weights has no need of; nothing of it was run")
-        return self._known[wanted]
-
-    def persistent_load(self, pid: Any) -> Storage:
-        kind, dtype, key, _, count = pid
-        if kind != "storage" or not isinstance(dtype, torch.dtype):
-            raise ModelError("a storage that is not of plain numbers")
-        return Storage(str(key), dtype, int(count))
+MAX_PICKLE = 4 << 20  # bytes; the tensors lie beside it
+MAX_READ = 4  # times the file's size; tied weights share storages, but not without end
 
 
 class TorchFile:
@@ -146,10 +43,12 @@ class TorchFile:
             raise ModelError(f"{path}: no such file")
         try:
             self._zip = zipfile.ZipFile(path)
-        except (zipfile.BadZipFile, OSError) as error:
+        except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError) as error:
             raise ModelError(f"{path}: truncated, or not a file of torch.save: {error}") from None
+        self._left = MAX_READ * path.stat().st_size
+        self._last: tuple[str, bytes] = ("", b"")
         try:
-            self.content = self._read({**KNOWN, **(classes or {})})
+            self.content = self._read(classes or {})
         except BaseException:
             self._zip.close()
             raise
@@ -163,17 +62,36 @@ class TorchFile:
     def tensor(self, stored: StoredTensor) -> Tensor:
         """The numbers of a tensor; ModelError where the file does not hold them."""
         storage = stored.storage
-        held = self._record(f"data/{storage.key}", storage.count * storage.dtype.itemsize)
-        last = stored.offset + sum((size - 1) * step for size, step in zip(stored.shape, stored.stride, strict=True))
-        empty = 0 in stored.shape
-        if min((stored.offset, *stored.shape, *stored.stride)) < 0 or (not empty and last >= storage.count):
-            raise ModelError(f"{self.path}: a tensor of {stored.shape} reaches beyond its {storage.count} numbers")
-        if empty:
+        self._check(stored)
+        if 0 in stored.shape:
             return torch.empty(stored.shape, dtype=storage.dtype)
+        held = self._numbers(f"data/{storage.key}", storage.count * storage.dtype.itemsize)
         flat = torch.frombuffer(bytearray(held), dtype=storage.dtype)
         return flat.as_strided(stored.shape, stored.stride, stored.offset).clone()
 
-    def _read(self, known: dict[str, Any]) -> Any:
+    def _check(self, stored: StoredTensor) -> None:
+        """ModelError unless a tensor lies within its storage and has no more numbers than that."""
+        shape, stride, count, numbers = stored.shape, stored.stride, stored.storage.count, math.prod(stored.shape)
+        if len(shape) != len(stride):
+            raise ModelError(f"{self.path}: a tensor of shape {shape} with the stride {stride}")
+        if numbers == 0:
+            if math.prod(max(1, size) for size in shape) >= 1 << 40:
+                raise ModelError(f"{self.path}: an empty tensor of shape {shape}")
+            return
+        last = stored.offset + sum((size - 1) * step for size, step in zip(shape, stride, strict=True))
+        if stored.offset < 0 or last >= count:
+            raise ModelError(f"{self.path}: a tensor of {shape} reaches beyond its {count} numbers")
+        repeats = any(size > 1 and step == 0 for size, step in zip(shape, stride, strict=True))
+        if repeats or numbers > count:
+            raise ModelError(f"{self.path}: a tensor of {shape} repeats the {count} numbers of its storage")
+
+    def _numbers(self, name: str, size: int) -> bytes:
+        """A storage's bytes; those of the last one are kept, for several weights may be views of it."""
+        if name != self._last[0]:
+            self._last = (name, self._record(name, size))
+        return self._last[1]
+
+    def _read(self, known: dict[str, type]) -> Any:
         names = [name for name in self._zip.namelist() if name.endswith("/data.pkl")]
         if len(names) != 1:
             raise ModelError(f"{self.path}: holds {len(names)} data.pkl; right would be one, as torch.save writes it")
@@ -182,8 +100,8 @@ class TorchFile:
             raise ModelError(f"{self.path}: was written on a big-endian machine; right would be little")
         if self._zip.getinfo(names[0]).file_size > MAX_PICKLE:
             raise ModelError(f"{self.path}: its data.pkl is longer than {MAX_PICKLE} bytes; tensors belong beside it")
-        with self._zip.open(names[0]) as file:
-            return self._refusing(lambda: _Reader(file, known).load())
+        content = self._bytes(self._zip.getinfo(names[0]))
+        return self._refusing(lambda: read_pickle(content, known))
 
     def _record(self, name: str, size: int | None = None) -> bytes:
         try:
@@ -192,8 +110,20 @@ class TorchFile:
                 raise ModelError(f"{self.path}: {name} is compressed; torch.save never does that")
             if size is not None and info.file_size != size:
                 raise ModelError(f"{self.path}: {name} has {info.file_size} bytes; right would be {size}")
+        except KeyError as error:
+            raise ModelError(f"{self.path}: {name} is damaged or missing: {error}") from None
+        self._left -= info.file_size
+        if self._left < 0:
+            raise ModelError(f"{self.path}: its tensors share storages more than {MAX_READ} times over")
+        return self._bytes(info)
+
+    def _bytes(self, info: zipfile.ZipInfo) -> bytes:
+        name = info.filename.removeprefix(self._folder)[:120]
+        if info.flag_bits & 1:
+            raise ModelError(f"{self.path}: {name} is encrypted; torch.save never does that")
+        try:
             return self._zip.read(info)
-        except (KeyError, zipfile.BadZipFile, EOFError, OSError) as error:
+        except (zipfile.BadZipFile, EOFError, OSError, RuntimeError, ValueError, zlib.error) as error:
             raise ModelError(f"{self.path}: {name} is damaged or missing: {error}") from None
 
     def _refusing(self, load: Callable[[], Any]) -> Any:
@@ -203,4 +133,4 @@ class TorchFile:
         except ModelError as error:
             raise ModelError(f"{self.path}: refused: {error}") from None
         except (MemoryError, RecursionError, Exception) as error:
-            raise ModelError(f"{self.path}: damaged: {type(error).__name__}: {error}") from None
+            raise ModelError(f"{self.path}: damaged: {type(error).__name__}: {str(error)[:200]}") from None

@@ -19,13 +19,14 @@ from vla_ros.core.knots import Knots
 from vla_ros.core.types import ActionChunk, Observation, Prediction
 from vla_ros.networks.guidance import Prefix, soft_mask
 from vla_ros.networks.observation import KeypointEncoderConfig, ResNetEncoderConfig
+from vla_ros.networks.sizes import check_sizes
 from vla_ros.networks.text import tokenize, words_of
 from vla_ros.networks.uwm import Modality, UnifiedWorldModel, UWMConfig
 from vla_ros.networks.uwm_fast import FastSampler
 from vla_ros.policies.contract import PolicyContract, check_observation
-from vla_ros.policies.statistics import Statistics, load_statistics
+from vla_ros.policies.statistics import Statistics, statistics_for
 from vla_ros.policies.weights import FILE as WEIGHTS
-from vla_ros.policies.weights import load_weights
+from vla_ros.policies.weights import build_to_hold, load_weights
 
 MAX_INSTRUCTION = 512  # characters
 NOISE_SEED = 0
@@ -52,12 +53,14 @@ class UWMFolder:
     provenance: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        check_sizes(self, sampling_steps=(1, min(1000, self.network.train_timesteps)))
+        check_sizes(self, future_steps=(1, 4096))
         network, contract, encoder = self.network, self.contract, self.network.encoder
         agreements = (
             ("network.views", network.views, "contract.cameras", len(contract.cameras)),
             ("network.action_dim", network.action_dim, "contract.joints", len(contract.joints)),
-            ("network.encoder.state_dim", encoder.state_dim or len(contract.joints), "contract.joints",
-             len(contract.joints)),
+            ("network.encoder.state_dim", encoder.state_dim or len(contract.state_names), "contract.state or joints",
+             len(contract.state_names)),
             ("network.encoder.frames", encoder.frames, "contract.history", contract.history),
             ("network.action_len", network.action_len, "contract.horizon", contract.horizon),
             ("network.future_frames", network.future_frames, "future_steps", len(self.future_steps)),
@@ -284,7 +287,7 @@ def read_instruction(instruction: str) -> list[str]:
 def load(folder: Path, device: str) -> UWMPolicy:
     """Read a model folder of kind `uwm`; ConfigError or ModelError says what is wrong with it."""
     config = read_yaml(folder / "config.yaml", UWMFolder)
-    model = UnifiedWorldModel(config.network)
-    load_weights(model, folder / WEIGHTS)
-    statistics = load_statistics(folder, config.contract.joints, config.contract.horizon)
+    model = build_to_hold(folder / WEIGHTS, lambda: UnifiedWorldModel(config.network))
+    load_weights(model, folder / WEIGHTS, DTYPES[config.precision])
+    statistics = statistics_for(folder, config.contract)
     return UWMPolicy(config, model.to(device), statistics)

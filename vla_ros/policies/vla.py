@@ -16,13 +16,13 @@ from vla_ros.core.types import ActionChunk, Observation
 from vla_ros.networks.policy_head import Actions, HeadConfig, HeadKind
 from vla_ros.networks.vla import ContinuousVLA, DiscreteVLA, VLAStream
 from vla_ros.networks.vlm import Backbone, Prompt
-from vla_ros.policies.backbones import BackboneConfig, Reader, TinyBackbone
+from vla_ros.policies.backbones import BackboneConfig, Reader, TinyBackbone, check_inside
 from vla_ros.policies.contract import PolicyContract
 from vla_ros.policies.prompts import one_behind_another
-from vla_ros.policies.statistics import Statistics, load_statistics
+from vla_ros.policies.statistics import Statistics, statistics_for
 from vla_ros.policies.vlm import Speaker
 from vla_ros.policies.weights import FILE as WEIGHTS
-from vla_ros.policies.weights import load_weights
+from vla_ros.policies.weights import build_to_hold, load_weights
 
 VLAFormulation = Literal["one_step", "discrete", "interleaved", "policy_head"]
 MAX_GAP = 3  # times the usual time between two chunks; after more, what was before is another story
@@ -64,6 +64,9 @@ class VLAFolder:
             raise ConfigError(f"contract.history is {self.contract.history}; right would be 1: the policy remembers")
         if self.gripper not in self.contract.joints:
             raise ConfigError(f"gripper '{self.gripper}'{did_you_mean(self.gripper, self.contract.joints)}")
+        kinds = dict(zip(self.contract.joints, self.contract.kinds, strict=False))  # an older folder has none
+        if kinds.get(self.gripper, "gripper") != "gripper":
+            raise ConfigError(f"gripper: contract.kinds says that '{self.gripper}' is {kinds[self.gripper]}")
         self.backbone.check(len(self.contract.cameras))
         if isinstance(self.backbone, TinyBackbone):
             side = self.backbone.image_size
@@ -101,9 +104,8 @@ class VLAFolder:
         if self.formulation == "discrete":
             return DiscreteVLA(backbone, self.backbone.tokens_of(backbone), self.contract.horizon * joints)
         try:
-            return ContinuousVLA(
-                backbone, self.head_config(backbone.dim), self.formulation, joints if self.state else 0
-            )
+            told = len(self.contract.state_names) if self.state else 0
+            return ContinuousVLA(backbone, self.head_config(backbone.dim), self.formulation, told)
         except ValueError as error:
             raise ConfigError(str(error)) from None
 
@@ -192,8 +194,9 @@ class VLAPolicy:
 def load(folder: Path, device: str) -> VLAPolicy:
     """Read a model folder of kind `vla`; ConfigError or ModelError says what is wrong with it."""
     config = read_yaml(folder / "config.yaml", VLAFolder)
-    model = config.build(folder)
+    check_inside(folder, config.backbone)
+    model = build_to_hold(folder / WEIGHTS, lambda: config.build(folder))
     load_weights(model, folder / WEIGHTS)
-    statistics = load_statistics(folder, config.contract.joints, config.contract.horizon)
+    statistics = statistics_for(folder, config.contract)
     reader = config.backbone.reader(folder, model.backbone)
     return VLAPolicy(config, model.to(device), statistics, reader)

@@ -11,10 +11,10 @@ from torch import nn
 from vla_ros.core.config import read_yaml
 from vla_ros.core.types import Observation
 from vla_ros.networks.vlm import Backbone, Prompt
-from vla_ros.policies.backbones import BackboneConfig, Reader
+from vla_ros.policies.backbones import BackboneConfig, Reader, check_inside
 from vla_ros.policies.contract import PolicyContract, check_observation
 from vla_ros.policies.weights import FILE as WEIGHTS
-from vla_ros.policies.weights import load_weights
+from vla_ros.policies.weights import build_to_hold, load_weights
 
 MAX_ANSWER = 12  # words
 
@@ -74,7 +74,8 @@ class SpeakingModel(Speaker):
 def load(folder: Path, device: str) -> SpeakingModel:
     """Read a model folder of kind `vlm`; ConfigError or ModelError says what is wrong with it."""
     config = read_yaml(folder / "config.yaml", VLMFolder)
-    model = config.build(folder)
+    check_inside(folder, config.backbone)
+    model = build_to_hold(folder / WEIGHTS, lambda: config.build(folder))
     load_weights(model, folder / WEIGHTS)
     backbone = model["backbone"]
     return SpeakingModel(config, model.to(device), config.backbone.reader(folder, backbone))  # type: ignore[arg-type]

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vla_ros.core.errors import MessageError, ModelError
+from vla_ros.core.files import write_whole
+from vla_ros.core.strict_json import load_json
 from vla_ros.networks.text import words_of
 
 FILE = "words.json"
@@ -57,7 +59,7 @@ class Words:
 
     def save(self, folder: Path) -> None:
         """Write `words.json` into a model folder."""
-        (folder / FILE).write_text(json.dumps(list(self.known)) + "\n")
+        write_whole(folder / FILE, json.dumps(list(self.known)) + "\n")
 
 
 def collect(sentences: Iterable[str]) -> Words:
@@ -78,8 +80,8 @@ def load_words(folder: Path, room: int) -> Words:
     if not path.is_file():
         raise ModelError(f"{path}: no such file; a model folder of kind vla with a tiny backbone holds its words")
     try:
-        known = json.loads(path.read_text())
-    except ValueError as error:
+        known = load_json(path)
+    except (ValueError, OSError) as error:
         raise ModelError(f"{path}: damaged: {error}") from None
     if not isinstance(known, list) or not all(isinstance(w, str) and words_of(w) == [w] for w in known):
         raise ModelError(f"{path}: right would be a list of lower-case words")

@@ -6,7 +6,6 @@ Every function from a message raises MessageError where the message does not hol
 from __future__ import annotations
 
 import array
-import importlib
 import io
 from collections.abc import Sequence
 from typing import Any
@@ -15,6 +14,8 @@ import numpy as np
 from builtin_interfaces.msg import Duration, Time
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image as Pillow
+from PIL import UnidentifiedImageError
+from PIL.ImageFile import ImageFile
 from rclpy.serialization import deserialize_message, serialize_message
 from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import Float64MultiArray
@@ -22,8 +23,9 @@ from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from vla_ros.core.errors import MessageError
 from vla_ros.core.spacing import even
-from vla_ros.core.text import listed
+from vla_ros.core.text import listed, name_of, shorten
 from vla_ros.core.types import NS_PER_S, ActionChunk
+from vla_ros.ros.message_types import message_class
 
 MAX_PIXELS = 16_000_000
 MAX_COMPRESSED_BYTES = 64_000_000
@@ -37,6 +39,8 @@ ENCODINGS = {
     "rgb8": (3, (0, 1, 2)), "bgr8": (3, (2, 1, 0)), "rgba8": (4, (0, 1, 2)), "bgra8": (4, (2, 1, 0)),
     "mono8": (1, (0, 0, 0)), "8UC1": (1, (0, 0, 0)), "8UC3": (3, (2, 1, 0)),
 }  # fmt: skip
+# Pillow's modes that are 8-bit RGB in one way only; transparency is left out, as of rgba8.
+EIGHT_BIT = ("RGB", "L", "RGBA", "LA", "P", "1")
 
 
 def to_ns(stamp: Time | Duration) -> int:
@@ -58,7 +62,7 @@ def image_to_array(message: Image, encoding: str | None = None) -> NDArray[np.ui
     """(H, W, 3) RGB; a view where the message is rgb8. `encoding`: the only one that is accepted, where given."""
     height, width, step = int(message.height), int(message.width), int(message.step)
     if message.encoding not in ENCODINGS:
-        raise MessageError(f"image encoding '{message.encoding}' is not known; right would be {', '.join(ENCODINGS)}")
+        raise MessageError(f"image encoding '{name_of(message.encoding)}' is not known; known: {', '.join(ENCODINGS)}")
     if encoding is not None and message.encoding != encoding:
         raise MessageError(f"image encoding is '{message.encoding}'; the robot's contract says '{encoding}'")
     if not 0 < height * width <= MAX_PIXELS:
@@ -87,23 +91,38 @@ def array_to_image(frame: NDArray[np.uint8], stamp_ns: int, frame_id: str = "") 
 
 
 def compressed_to_array(message: CompressedImage) -> NDArray[np.uint8]:
-    """(H, W, 3) RGB of a JPEG or PNG; the header's size is checked before anything is decoded."""
+    """(H, W, 3) RGB of a JPEG or PNG; the header's size and kind are checked before anything is decoded."""
     if len(message.data) > MAX_COMPRESSED_BYTES:
-        raise MessageError(
-            f"compressed image holds {len(message.data)} bytes; right would be at most {MAX_COMPRESSED_BYTES}"
-        )
+        raise MessageError(f"compressed image holds {len(message.data)} bytes, must be at most {MAX_COMPRESSED_BYTES}")
+    data = bytes(message.data)
     try:
-        picture = Pillow.open(io.BytesIO(bytes(message.data)), formats=("JPEG", "PNG"))
+        picture = Pillow.open(io.BytesIO(data), formats=("JPEG", "PNG"))
         if not 0 < picture.width * picture.height <= MAX_PIXELS:
             raise MessageError(
-                f"compressed image is {picture.width}x{picture.height}; right would be at most {MAX_PIXELS} pixels"
+                f"compressed image is {picture.width}x{picture.height}, must be at most {MAX_PIXELS} pixels"
             )
+        _refuse_depth(picture)
         return np.asarray(picture.convert("RGB"))
     except MessageError:
         raise
+    except UnidentifiedImageError:  # whose own words show the address of an object of ours
+        begin = data[:8].hex(" ") or "nothing"
+        raise MessageError(
+            f"compressed image cannot be decoded: it begins with {begin}, and is neither JPEG nor PNG or has a damaged "
+            "header; send a whole JPEG or PNG"
+        ) from None
     except Exception as error:  # Pillow's readers raise nearly anything on bytes that they did not foresee
-        said = str(error) or type(error).__name__
-        raise MessageError(f"compressed image cannot be decoded: {said}; right would be a whole JPEG or PNG") from None
+        said = shorten(str(error) or type(error).__name__, 100)
+        raise MessageError(f"compressed image cannot be decoded: {said}; send a whole JPEG or PNG") from None
+
+
+def _refuse_depth(picture: ImageFile) -> None:
+    """What Pillow would turn into 8-bit RGB by clipping, by dropping bits or by guessing is no picture of a camera."""
+    # The mode of the pixels as they are stored: of 16-bit colour, Pillow's own mode says RGB.
+    stored = str(picture.tile[0].args if picture.format == "PNG" and picture.tile else picture.mode)
+    if picture.mode not in EIGHT_BIT or ";16" in stored:
+        wrong = stored if picture.mode in EIGHT_BIT else picture.mode
+        raise MessageError(f"{picture.format} of mode {wrong}; publish 8-bit grey or colour ({', '.join(EIGHT_BIT)})")
 
 
 def array_to_compressed(frame: NDArray[np.uint8], stamp_ns: int, quality: int = 90) -> CompressedImage:
@@ -212,15 +231,6 @@ def command_to_array(message: Any, names: Sequence[str]) -> NDArray[np.float64]:
 def _floats(values: ArrayLike) -> array.array[float]:
     """What rclpy takes as it is; of a list it would look at every number."""
     return array.array("d", np.asarray(values, dtype=np.float64).tobytes())
-
-
-def message_class(name: str) -> Any:
-    """The class of a type such as std_msgs/msg/String; MessageError where it is not installed."""
-    try:
-        package, kind, short = name.split("/")
-        return getattr(importlib.import_module(f"{package}.{kind}"), short)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise MessageError(f"the type {name} is not installed here") from error
 
 
 def deserialize(data: bytes, name: str) -> Any:

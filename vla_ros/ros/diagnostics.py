@@ -9,6 +9,9 @@ from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 from rclpy.clock import Clock, ClockType
 from rclpy.node import Node
 
+from vla_ros.core.text import NAME_LONGEST, name_of, shorten
+
+PACKAGE = ("package", "vla_ros")  # by which the statuses of this package's nodes are known
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 
 
@@ -22,16 +25,40 @@ class Report:
 
 
 def status(name: str, report: Report) -> DiagnosticStatus:
-    """A report as a message; numbers are rounded to what a person reads."""
-    values = [KeyValue(key=key, value=_text(value)) for key, value in report.values.items()]
-    return DiagnosticStatus(level=report.level, name=name, message=report.message, hardware_id="vla_ros", values=values)
+    """A report as a message; numbers are rounded to what a person reads, and no text is longer than one line.
+
+    Texts hold what others sent: joint names, topics, reasons. What they send must not flood everyone who listens.
+    """
+    values = [
+        KeyValue(key=shorten(key, NAME_LONGEST), value=shorten(_text(value))) for key, value in report.values.items()
+    ]
+    return DiagnosticStatus(level=report.level, name=name, message=shorten(report.message), values=values)
+
+
+def waiting(what: str, trouble: str, values: Mapping[str, object]) -> Report:
+    """A node that has nothing to do; WARN where an input of it is in trouble, so that nobody learns of it too late."""
+    return Report(WARN, f"{what}; {trouble}", values) if trouble else Report(OK, what, values)
+
+
+def node_of(said: DiagnosticStatus, namespace: str = "/") -> str | None:
+    """Which node of this package said it, as it is called from `namespace` on; None for others, and for other robots.
+
+    From `/` the nodes of all robots are seen, as `policy` or `left_arm/policy`.
+    """
+    if not any(pair.key == PACKAGE[0] and pair.value == PACKAGE[1] for pair in said.values):
+        return None
+    home = f"{namespace.rstrip('/')}/"
+    return name_of(said.name.removeprefix(home)) if said.name.startswith(home) and said.name != home else None
 
 
 class Diagnostics:
-    """Publishes what `report()` returns, every second; call `changed()` where a person should not wait for that."""
+    """Publishes what `report()` returns, every second; call `changed()` where a person should not wait for that.
 
-    def __init__(self, node: Node, report: Callable[[], Report]) -> None:
-        self._node, self._report = node, report
+    The status is named after the node, namespace included; its hardware is `robot`, by the name of its contract.
+    """
+
+    def __init__(self, node: Node, report: Callable[[], Report], robot: str = "") -> None:
+        self._node, self._report, self._robot = node, report, robot
         self._last: tuple[bytes, str] | None = None
         self._publisher = node.create_publisher(DiagnosticArray, "/diagnostics", 10)
         wall = Clock(clock_type=ClockType.STEADY_TIME)  # a simulation that is paused must not silence them
@@ -54,7 +81,10 @@ class Diagnostics:
 
     def _send(self, report: Report) -> None:
         self._last = report.level, report.message
-        message = DiagnosticArray(status=[status(self._node.get_name(), report)])
+        said = status(self._node.get_fully_qualified_name(), report)
+        said.hardware_id = self._robot
+        said.values.append(KeyValue(key=PACKAGE[0], value=PACKAGE[1]))
+        message = DiagnosticArray(status=[said])
         message.header.stamp = self._node.get_clock().now().to_msg()
         self._publisher.publish(message)
 

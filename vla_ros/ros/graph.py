@@ -1,4 +1,4 @@
-"""Topics as others publish them: their type and quality of service, found in the running graph, and heard as bytes."""
+"""Topics as others publish them: their type and quality of service, found in the running graph."""
 
 from __future__ import annotations
 
@@ -6,39 +6,34 @@ from dataclasses import dataclass
 from typing import Any
 
 from rclpy.node import Node
-from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
+from rclpy.qos import QoSProfile
 
 DEPTH = 200
 
 
 @dataclass(frozen=True, slots=True)
 class Offered:
-    """A topic with publishers. qos: one profile a publisher. type_hash: RIHS01, or empty."""
+    """A topic with publishers. qos: one profile a publisher. type_hash: RIHS01, or empty. others: further types."""
 
     topic: str
     type: str
     qos: tuple[QoSProfile, ...]
     type_hash: str
+    others: tuple[str, ...] = ()
 
 
-def offered(node: Node, topic: str) -> Offered | None:
-    """What is published on `topic` now; None without a publisher other than this node's own."""
+def offered(node: Node, topic: str, preferred: str = "") -> Offered | None:
+    """What is published on `topic` (as the node's own publishers would call it) now; None without a publisher.
+
+    preferred: the type to hear where there are several; else the first one's.
+    """
     found = node.get_publishers_info_by_topic(topic)
     if not found:
         return None
-    first = found[0]
-    return Offered(topic, first.topic_type, tuple(one.qos_profile for one in found), _hash(first.topic_type_hash))
-
-
-def listening(one: Offered) -> QoSProfile:
-    """The strongest quality that every publisher of the topic offers."""
-    reliable = all(qos.reliability == ReliabilityPolicy.RELIABLE for qos in one.qos)
-    latched = all(qos.durability == DurabilityPolicy.TRANSIENT_LOCAL for qos in one.qos)
-    return QoSProfile(
-        depth=DEPTH, history=HistoryPolicy.KEEP_LAST,
-        reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
-        durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
-    )  # fmt: skip
+    first = next((one for one in found if one.topic_type == preferred), found[0])
+    same = tuple(one.qos_profile for one in found if one.topic_type == first.topic_type)
+    others = tuple(sorted({one.topic_type for one in found} - {first.topic_type}))
+    return Offered(topic, first.topic_type, same, _hash(first.topic_type_hash), others)
 
 
 def _hash(found: Any) -> str:

@@ -12,13 +12,14 @@ from std_msgs.msg import String
 
 from vla_ros.core.errors import MessageError
 from vla_ros.core.robot import CameraSpec, RobotSpec
-from vla_ros.core.streams import Synchroniser
-from vla_ros.core.text import shorten
+from vla_ros.core.streams import NOTHING, Synchroniser
+from vla_ros.core.text import listed, shorten
 from vla_ros.core.timing import RateMeter
 from vla_ros.ros.convert import compressed_to_array, image_to_array, is_foreign, joint_state_to_array, to_ns
 
 COMPRESSED = "/compressed"
 JOINT_STATES, INSTRUCTION = "joint_states", "instruction"
+MANY = 3  # refusals in a row that are no accident
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +36,8 @@ class Ingest:
     """Checks messages, counts them and gives them to a synchroniser. `take` never raises: what is wrong is counted
     in `refused` and named in `last_error`. Joint states of other machines (`foreign` counts them) are not wrong.
 
+    Where nothing of a stream is taken because all of it is refused, `explained` says so in place of "nothing received".
+
     sources: the topics to listen to, of the cameras `cameras`, joint states and the instruction.
     """
 
@@ -47,13 +50,14 @@ class Ingest:
         )
         self.meters = {name: RateMeter() for name in (*cameras, JOINT_STATES)}
         self.refused: Counter[str] = Counter()
-        self.foreign = 0
+        self.foreign, self._foreign_names = 0, ""
+        self._in_a_row: dict[str, tuple[int, str]] = {}  # refusals since a source's last good message; the last reason
         self.last_error = ""
         self.instruction_error = ""
         self.decode_ms = 0.0  # of the last image: from the message to the array
 
     def take(self, source: Source, message: Any, now_ns: int) -> bool:
-        """Whether a message that came in at `now_ns` was accepted; old, doubled and wrong ones are not."""
+        """Whether a message that came in at `now_ns` told something new; old, doubled and wrong ones do not."""
         try:
             if source.name == INSTRUCTION:
                 return self._sentence(message)
@@ -63,7 +67,25 @@ class Ingest:
             return False
         if taken:
             self.meters[source.name].tick(now_ns)
+            self._in_a_row.pop(source.name, None)
         return taken
+
+    def explained(self, reason: str) -> str:
+        """Why nothing is observed: `reason`, as a synchroniser says it, or what is refused of the stream it names."""
+        if reason == f"{_told(JOINT_STATES)}: {NOTHING}" and self.foreign and JOINT_STATES not in self._in_a_row:
+            return f"joint states: none of this robot's yet; {self.foreign} are of {self._foreign_names}"
+        stream = next((name for name in self._in_a_row if reason.startswith(f"{_told(name)}: ")), None)
+        return reason if stream is None else self._refusals(stream)
+
+    @property
+    def trouble(self) -> str:
+        """The first camera, or the joint states, of which nothing is taken any more; empty where there is none."""
+        refused = [name for name, (count, _) in self._in_a_row.items() if count >= MANY]
+        return self._refusals(refused[0]) if refused else ""
+
+    def _refusals(self, stream: str) -> str:
+        count, why = self._in_a_row[stream]
+        return f"{_told(stream)}: {count} refused in a row, the last: {why.removeprefix(_told(stream)).lstrip(': ')}"
 
     def _image(self, camera: CameraSpec, message: Any, now_ns: int) -> bool:
         started_s = time.perf_counter()
@@ -73,26 +95,33 @@ class Ingest:
 
     def _state(self, message: Any, now_ns: int) -> bool:
         if is_foreign(message, self._robot.joint_names):
-            self.foreign += 1
+            self.foreign, self._foreign_names = self.foreign + 1, listed(message.name)
             return False
         positions = joint_state_to_array(message, self._robot.joint_names)
         return self._synchroniser.push_state(to_ns(message.header.stamp), positions, now_ns)
 
     def _sentence(self, message: Any) -> bool:
         try:
-            self._synchroniser.set_instruction(message.data)
+            changed = self._synchroniser.set_instruction(message.data)
         except MessageError as error:
             # The former sentence must not go on: its author believes that it was replaced.
             self._synchroniser.set_instruction("")
             self.instruction_error = str(error)
             raise
         self.instruction_error = ""
-        return True
+        return changed  # the same sentence, published again and again, changes nothing
 
     def _refuse(self, source: Source, why: str) -> None:
         who = f"camera '{source.name}': " if source.camera else ""  # some checks say it themselves
         self.refused[source.name] += 1
         self.last_error = shorten(who + why.removeprefix(who))
+        if source.name != INSTRUCTION:
+            self._in_a_row[source.name] = self._in_a_row.get(source.name, (0, ""))[0] + 1, self.last_error
+
+
+def _told(source: str) -> str:
+    """A source as a synchroniser names it."""
+    return "joint states" if source == JOINT_STATES else f"camera '{source}'"
 
 
 def _camera_source(camera: CameraSpec) -> Source:

@@ -11,15 +11,18 @@ from rclpy.node import Node
 from vla_ros.core.robot import RobotSpec
 from vla_ros.core.streams import Synchroniser
 from vla_ros.core.types import NS_PER_S
+from vla_ros.ros.hearing import Heard, hear_everyone
 from vla_ros.ros.ingest import INSTRUCTION, JOINT_STATES, Ingest, Source
-from vla_ros.ros.qos import LATCHED, SENSOR, STATES
+from vla_ros.ros.qos import SENSOR
 
 
 class Inputs(Ingest):
     """Subscriptions of the cameras, joint states and instruction. Callbacks never raise: what is wrong is counted,
     named in `last_error`, and logged at most once in five seconds.
 
-    on_image: called after each accepted image. on_instruction: called with each new sentence that was accepted.
+    on_image: called after each accepted image. on_instruction: called with each accepted sentence that is another one.
+    heard: what was heard of instructions, kept by a node that ceases to listen and begins again: a sentence that was
+        replaced meanwhile must not come back because its author keeps it for latecomers.
     on_jump: called where the clock has gone back further than stamps may lie ahead: what came before is of another
         time, and would have all that comes now refused. (rclpy tells of jumps of simulated time alone.)
     """
@@ -27,12 +30,14 @@ class Inputs(Ingest):
     def __init__(
         self, node: Node, robot: RobotSpec, synchroniser: Synchroniser, cameras: tuple[str, ...],
         on_image: Callable[[], None], on_instruction: Callable[[str], None], on_jump: Callable[[], None],
+        heard: Heard | None = None,
     ) -> None:  # fmt: skip
         super().__init__(robot, synchroniser, cameras)
         self._node = node
         self._on_image, self._on_instruction, self._on_jump = on_image, on_instruction, on_jump
         self._now_ns, self._ahead_ns = 0, round(robot.sync.max_ahead_s * NS_PER_S)
-        self._subscriptions = [self._subscribe(source) for source in self.sources]
+        self._heard = heard or Heard()
+        self._subscriptions = [one for source in self.sources for one in self._subscribe(source)]
 
     def close(self) -> None:
         """Remove the subscriptions."""
@@ -48,9 +53,11 @@ class Inputs(Ingest):
         found |= {f"{name} refused": count for name, count in self.refused.items()}
         return found | ({"joint_states foreign": self.foreign} if self.foreign else {})
 
-    def _subscribe(self, source: Source) -> Any:
-        qos = {INSTRUCTION: LATCHED, JOINT_STATES: STATES}.get(source.name, SENSOR)
-        return self._node.create_subscription(source.kind, source.topic, partial(self._on_message, source), qos)
+    def _subscribe(self, source: Source) -> list[Any]:
+        take = partial(self._on_message, source)
+        if source.name == INSTRUCTION:  # by whom, and how, nobody knows: speech nodes, web pages, a terminal
+            return hear_everyone(self._node, source.kind, source.topic, take, heard=self._heard)
+        return [self._node.create_subscription(source.kind, source.topic, take, SENSOR)]
 
     def _on_message(self, source: Source, message: Any) -> None:
         before_ns, self._now_ns = self._now_ns, int(self._node.get_clock().now().nanoseconds)

@@ -21,6 +21,7 @@ from rclpy.signals import SignalHandlerOptions
 
 from vla_ros.core.errors import VlaRosError
 from vla_ros.ros.signals import signals_ask, signals_ignored, signals_interrupt, suspension_asks
+from vla_ros.ros.starting import start_ros
 
 __all__ = ["USER_ERROR", "ManagedNode", "signals_ask", "spin"]
 
@@ -121,9 +122,9 @@ def spin(make: Callable[[], Node], start: Callable[[Any], None], stop: Callable[
     2 for an error that the user can mend, said in one line. After any other error too the node is stopped first, and
     then reported. SIGTSTP suspends the process once the node is at rest."""
     signals_interrupt()
-    rclpy.init(signal_handler_options=SignalHandlerOptions.NO)  # our handlers leave time to stop the robot
     node, executor, code = None, None, 0
     try:
+        start_ros(signal_handler_options=SignalHandlerOptions.NO)  # our handlers leave time to stop the robot
         node = make()
         start(node)
         executor = EventsExecutor()

@@ -7,14 +7,15 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-import yaml
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from vla_ros.core.config import load_yaml, parse, to_plain
+from vla_ros.core.config import load_yaml, parse
 from vla_ros.networks.autoencoder import AutoencoderConfig, LatentAutoencoder
 from vla_ros.policies.loading import load_policy
-from vla_ros.policies.weights import FILE, load_weights, save_weights
+from vla_ros.policies.manifest import check_manifest
+from vla_ros.policies.model_folder import write_among
+from vla_ros.policies.weights import FILE, load_weights
 from vla_ros.training.config import AutoencoderTraining
 from vla_ros.training.data import load_data
 from vla_ros.training.dataset import Demonstrations
@@ -88,9 +89,7 @@ def train_autoencoder(config: AutoencoderTraining, resume: bool) -> dict[str, fl
     set_normalisation(result, frames_of(data, np.random.default_rng(2).integers(0, total, 512)))
     if not trainer.accelerator.is_main_process:
         return {}
-    config.loop.run.mkdir(parents=True, exist_ok=True)
-    (config.loop.run / "config.yaml").write_text(yaml.safe_dump(to_plain(config.network), sort_keys=False))
-    save_weights(result, config.loop.run / FILE)
+    write_among(config.loop.run, result, config.network)
     return {"psnr_db": psnr(result, held), "steps": trainer.step}
 
 
@@ -101,6 +100,7 @@ def load_autoencoder(folder: Path) -> LatentAutoencoder:
         network = load_policy(folder).model.obs_encoder.vae
         assert isinstance(network, LatentAutoencoder)  # the tabletop preset's; training refuses others
         return network
+    check_manifest(folder, complete=False)
     network = LatentAutoencoder(parse(config, AutoencoderConfig, str(folder / "config.yaml")))
     load_weights(network, folder / FILE)
     return network.eval()

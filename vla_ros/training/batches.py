@@ -27,8 +27,7 @@ MIN_STD = 1e-3  # below this a column is constant, and dividing by its deviation
 
 def measure(data: Demonstrations, relative: NDArray[np.bool_]) -> Statistics:
     """Statistics of states and of all plans, actions as differences where `relative`."""
-    origin = np.where(relative, data.state, 0)[:, None, None, :]
-    actions = (data.plans - origin).reshape(-1, *data.plans.shape[2:])
+    actions = data.differences(relative)
     joints = tuple(data.meta["joints"])
     rows = (data.state.mean(0), data.state.std(0), actions.mean(0), actions.std(0))
     state_mean, state_std, mean, std = (row.astype(np.float32) for row in rows)

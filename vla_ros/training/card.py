@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import Any
 
 from vla_ros.core.config import load_yaml
+from vla_ros.core.errors import ModelError
+from vla_ros.core.files import write_whole
+from vla_ros.core.strict_json import load_json
 from vla_ros.policies.weights import FILE as WEIGHTS
 
 EVALUATION = "evaluation.json"
@@ -19,12 +22,24 @@ WHAT = {
 def write_card(folder: Path, summary: dict[str, Any]) -> None:
     """Add an evaluation's figures to `evaluation.json` and write `README.md` anew."""
     path = folder / EVALUATION
-    figures = json.loads(path.read_text()) if path.is_file() else {}
+    figures = _figures(path)
     name = "held-out wordings" if summary["held_out_wordings"] else "training wordings"
     name += ", wrong colour (low is right)" if summary["wrong_colour"] else ""
     figures["a block that was marked for a moment" if summary.get("marked") else name] = summary
-    path.write_text(json.dumps(figures, indent=1) + "\n")
-    (folder / "README.md").write_text(card(folder, figures))
+    write_whole(path, json.dumps(figures, indent=1) + "\n")
+    write_whole(folder / "README.md", card(folder, figures))
+
+
+def _figures(path: Path) -> dict[str, Any]:
+    if not path.exists():
+        return {}
+    try:
+        found = load_json(path)
+    except (ValueError, OSError) as error:
+        raise ModelError(f"{path}: cannot be read: {error}; delete it to begin anew") from None
+    if not isinstance(found, dict):
+        raise ModelError(f"{path}: must hold figures by name; delete it to begin anew")
+    return found
 
 
 def card(folder: Path, figures: dict[str, Any]) -> str:

@@ -3,26 +3,56 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
+from typing import Protocol
 
 from vla_ros.core.errors import ConfigError
 from vla_ros.sim.tasks import TASKS, instruction_to_task, wordings
-from vla_ros.training.config import AutoencoderTraining, FrameReaderTraining, UWMTraining
-from vla_ros.training.dataset import Demonstrations, load_demonstrations
+from vla_ros.training.config import Columns
+from vla_ros.training.dataset import Demonstrations, load_demonstrations, told_grippers
 
 
-def load_data(config: AutoencoderTraining | FrameReaderTraining | UWMTraining) -> Demonstrations:
-    """Read the training data into memory."""
-    if (config.data / "meta/info.json").is_file():
+class Learns(Protocol):
+    """The part of a training's config that says what to learn from."""
+
+    @property
+    def data(self) -> Path:
+        """A folder of `vla-ros demos`, or a LeRobotDataset."""
+
+    @property
+    def columns(self) -> Columns:
+        """Which of its columns are ours."""
+
+
+def load_data(config: Learns, horizon: int | None = None, relabelled: bool = True) -> Demonstrations:
+    """Read the training data into memory. ConfigError says what is missing, or not what it should be.
+
+    horizon: steps of the plans; None for all that demonstrations have, and one step of a LeRobotDataset.
+    relabelled: keep the plans for other tasks that `vla-ros demos` gives each frame.
+    """
+    data = _read(config.data, config.columns, horizon or 1)
+    if config.columns.grippers is not None:
+        data = told_grippers(data, config.columns.grippers)
+    if horizon is not None:
+        data = _shortened(config.data, data, horizon)
+    return data if relabelled else replace(data, plans=data.plans[:, :1], plan_task=data.plan_task[:, :1])
+
+
+def _read(folder: Path, columns: Columns, horizon: int) -> Demonstrations:
+    if (folder / "meta").is_dir():
         from vla_ros.training.lerobot import load_lerobot  # parquet and video are not needed for anything else
 
-        horizon = config.network.action_len if isinstance(config, UWMTraining) else 1
-        return load_lerobot(config.data, horizon, config.columns)
-    if config.columns != type(config.columns)():
-        raise ConfigError(f"columns: {config.data} is no LeRobotDataset (a folder with meta/info.json); leave it out")
-    data = load_demonstrations(config.data)
-    if isinstance(config, UWMTraining) and not config.relabelled:
-        data = replace(data, plans=data.plans[:, :1], plan_task=data.plan_task[:, :1])
-    return data
+        return load_lerobot(folder, horizon, columns)
+    if replace(columns, grippers=None) != Columns():
+        raise ConfigError(f"columns: {folder} is no LeRobotDataset (a folder with meta/info.json); leave it out")
+    return load_demonstrations(folder)
+
+
+def _shortened(folder: Path, data: Demonstrations, horizon: int) -> Demonstrations:
+    """The same with plans of `horizon` steps."""
+    if data.plans.shape[2] < horizon:
+        raise ConfigError(f"{folder}: its plans have {data.plans.shape[2]} steps, the training wants {horizon}")
+    return replace(data, plans=data.plans[:, :, :horizon])
 
 
 def sentences_of(task: str, held_out: bool = False) -> list[str]:

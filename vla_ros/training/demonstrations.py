@@ -18,6 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vla_ros.core.columns import Column
+from vla_ros.core.config import to_plain
 from vla_ros.core.errors import ConfigError
 from vla_ros.sim.expert import plan_many
 from vla_ros.sim.scene import COLOURS
@@ -73,6 +75,12 @@ class Disturber:
             target = target + self._offset
             target[6] = 1 - target[6] if self._flip else target[6]
         return target
+
+
+def joints_meta() -> dict[str, Any]:
+    """The tabletop's columns, as the meta of demonstrations tells them: the last joint is the gripper, 0 open."""
+    columns = [Column(name, "revolute") for name in JOINTS[:-1]] + [Column(JOINTS[-1], "gripper", (0.0, 1.0))]
+    return {"joints": list(JOINTS), "columns": to_plain(columns)}
 
 
 def auxiliary(state: TrueState) -> NDArray[np.float32]:
@@ -197,7 +205,7 @@ def collect(out: Path, episodes: int, seed: int, processes: int, shard_size: int
             yield done
     frames = sum(len(np.load(shard / "task.npy", mmap_mode="r")) for shard in out.glob("shard_*"))
     meta = {
-        "tasks": list(TASKS), "joints": list(JOINTS), "cameras": list(CAMERAS), "step_ns": STEP_NS,
+        "tasks": list(TASKS), **joints_meta(), "cameras": list(CAMERAS), "step_ns": STEP_NS,
         "horizon": HORIZON, "seed": seed, "episodes": episodes, "frames": frames, "noise": asdict(Noise()),
         "expert_success": {name: f"{s}/{n}" for name, (s, n) in counts.items()},
     }  # fmt: skip

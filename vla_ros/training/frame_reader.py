@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from vla_ros.networks.uwm import UnifiedWorldModel, make_scheduler
-from vla_ros.policies.weights import FILE, save_weights
+from vla_ros.policies.model_folder import write_among
 from vla_ros.training.autoencoder import load_autoencoder
 from vla_ros.training.batches import MIN_STD, cached_latents
 from vla_ros.training.config import FrameReaderTraining
@@ -91,5 +91,5 @@ def train_frame_reader(config: FrameReaderTraining, resume: bool) -> dict[str, f
     frames = Frames(config, data, latents)
     figures = learn(trainer, frames.draw, frames.error, resume)
     if figures:
-        save_weights(trainer.result.reader, config.loop.run / FILE)
+        write_among(config.loop.run, trainer.result.reader)
     return figures

@@ -11,7 +11,7 @@ import numpy as np
 from vla_ros.core.errors import ConfigError
 from vla_ros.sim.expert import plan_many
 from vla_ros.sim.marks import MARKED, SENTENCE, SHOWN_S, hide_mark, show_mark
-from vla_ros.sim.tabletop import JOINTS, Tabletop
+from vla_ros.sim.tabletop import Tabletop
 from vla_ros.sim.tasks import TASKS
 from vla_ros.training.demonstrations import (
     AFTER_SUCCESS_STEPS,
@@ -24,6 +24,7 @@ from vla_ros.training.demonstrations import (
     Disturber,
     Noise,
     Recorder,
+    joints_meta,
     run_step,
     seen,
 )
@@ -78,7 +79,7 @@ def collect_marked(out: Path, episodes: int, seed: int) -> Iterator[int]:
         tabletop.close()
     frames = recorder.save(out / "shard_000")
     meta = {
-        "tasks": [SENTENCE], "joints": list(JOINTS), "cameras": list(CAMERAS), "step_ns": STEP_NS, "horizon": HORIZON,
+        "tasks": [SENTENCE], **joints_meta(), "cameras": list(CAMERAS), "step_ns": STEP_NS, "horizon": HORIZON,
         "seed": seed, "episodes": episodes, "frames": frames, "expert_success": {SENTENCE: f"{reached}/{episodes}"},
     }  # fmt: skip
     (out / "meta.json").write_text(json.dumps(meta, indent=1) + "\n")

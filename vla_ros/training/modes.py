@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.progress import track
 from torch import Tensor
 
@@ -59,8 +60,7 @@ class Options:
 def record_held_out(options: Options) -> Demonstrations:
     """Episodes of the scripted expert, with the noise of training's, on seeds that training never used."""
     # The simulator, which a training does not need.
-    from vla_ros.sim.tabletop import JOINTS
-    from vla_ros.training.demonstrations import CAMERAS, LAST_SEED, STEP_NS, record_episodes
+    from vla_ros.training.demonstrations import CAMERAS, LAST_SEED, STEP_NS, joints_meta, record_episodes
 
     if options.seed <= LAST_SEED:
         raise ConfigError(f"seed is {options.seed}; right would be above {LAST_SEED}: training used the others")
@@ -70,7 +70,7 @@ def record_held_out(options: Options) -> Demonstrations:
     columns = record_episodes(track(seeds, description="recording"))[0].columns
     arrays = {name: np.stack(column) for name, column in columns.items() if name != "displaced"}
     images = {camera: arrays.pop(camera) for camera in CAMERAS}
-    meta = {"tasks": list(TASKS), "joints": list(JOINTS), "step_ns": STEP_NS, "seed": options.seed}
+    meta = {"tasks": list(TASKS), **joints_meta(), "step_ns": STEP_NS, "seed": options.seed}
     return Demonstrations(images=images, meta=meta, **arrays)
 
 
@@ -89,11 +89,13 @@ class Measured:
     success: list[bool]
 
 
-def measure(policy: Any, windows: Windows, options: Options) -> Measured:
-    """Ask a model everything, and hold its answers against what was executed and seen."""
+def measure(policy: Any, windows: Windows, arm: NDArray[np.bool_], options: Options) -> Measured:
+    """Ask a model everything, and hold its answers against what was executed and seen.
+
+    arm: (D,) the columns whose error counts: all but grippers.
+    """
     steps = options.steps or policy.folder.sampling_steps
     answers = answer(policy.model, policy.statistics, windows, steps)
-    arm = np.array(["gripper" not in joint for joint in policy.contract.joints])
     actions = {}
     for name in (question + told for question in ACTIONS for told in ("", UNTOLD)):
         answered = policy.statistics.restore_action(answers[name].numpy(), windows.state)
@@ -167,12 +169,13 @@ def measure_modes(model: str, options: Options) -> Figures:
     index = data.windows(max(horizon, *future_steps))
     index = np.sort(rng.choice(index, min(options.windows, len(index)), replace=False))
     windows = windows_at(data, index, horizon, future_steps, rng, options.held_out)
-    own = measure(first, windows, options)
+    arm = ~data.is_gripper
+    own = measure(first, windows, arm, options)
     figures = {"model": next(iter(policies)), **_conditions(options, data, windows, own, first)}
     figures |= evidence(own, windows, [camera.name for camera in first.contract.cameras])
     if len(policies) > 1 or options.compare_episodes:
         quiet = dataclasses.replace(options, pictures=None)
-        others = {name: measure(policy, windows, quiet) for name, policy in list(policies.items())[1:]}
+        others = {name: measure(policy, windows, arm, quiet) for name, policy in list(policies.items())[1:]}
         figures["compare"] = compare({figures["model"]: own, **others}, windows)
     return figures
 

@@ -7,15 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import yaml
 
-from vla_ros.core.config import to_plain
 from vla_ros.core.robot import RobotSpec
 from vla_ros.networks.uwm import PRESETS, UnifiedWorldModel
 from vla_ros.policies.contract import CameraContract, PolicyContract
+from vla_ros.policies.model_folder import ModelFolder
 from vla_ros.policies.statistics import Statistics
 from vla_ros.policies.uwm import UWMFolder
-from vla_ros.policies.weights import FILE, save_weights
 
 STEP_S, EXECUTE_STEPS, FUTURE_STEPS, SPREAD = 0.1, 2, (6, 12), 0.002
 
@@ -34,7 +32,4 @@ def write_random_model(robot: RobotSpec, folder: Path) -> None:
     statistics = Statistics(
         robot.joint_names, np.ones(joints, np.bool_), zeros, ones, np.tile(zeros, rows), np.tile(ones * SPREAD, rows)
     )
-    folder.mkdir(parents=True)
-    (folder / "config.yaml").write_text(yaml.safe_dump(to_plain(config), sort_keys=False))
-    save_weights(UnifiedWorldModel(network), folder / FILE)
-    statistics.save(folder)
+    ModelFolder.write(folder, config, UnifiedWorldModel(network), statistics)

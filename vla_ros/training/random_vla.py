@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import torch
-import yaml
 
-from vla_ros.core.config import to_plain
 from vla_ros.core.robot import RobotSpec
 from vla_ros.policies.backbones import BackboneConfig, TinyBackbone
 from vla_ros.policies.contract import CameraContract, PolicyContract
+from vla_ros.policies.model_folder import ModelFolder
 from vla_ros.policies.statistics import Statistics
 from vla_ros.policies.vla import HeadSizes, VLAFolder, VLAFormulation
-from vla_ros.policies.weights import FILE, save_weights
 from vla_ros.training.vocabulary import tabletop_words
 
+BACKBONE = "backbone"
 STEP_S, EXECUTE_STEPS, SPREAD = 0.1, 2, 0.002
 
 
@@ -44,13 +44,16 @@ def write_random_vla(
     rows = (horizon, 1)
     half, middle = np.tile(ones * SPREAD, rows), np.tile(zeros, rows)
     half[:, robot.is_gripper], middle[:, robot.is_gripper] = 0.5, 0.5
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "config.yaml").write_text(yaml.safe_dump(to_plain(config), sort_keys=False))
     model = config.build(folder)
     with torch.no_grad():
         for weights in model.backbone.parameters():
             weights.mul_(4 if weights.dim() > 1 else 1)  # initial ones are so small that nothing depends on what it saw
-    save_weights(model, folder / FILE)
-    Statistics(robot.joint_names, ~robot.is_gripper, zeros, ones, middle, half).save(folder)
-    if isinstance(config.backbone, TinyBackbone):
-        tabletop_words().save(folder)
+    statistics = Statistics(robot.joint_names, ~robot.is_gripper, zeros, ones, middle, half)
+    tiny = isinstance(config.backbone, TinyBackbone)
+    words, fill = ([tabletop_words()], None) if tiny else ([], lambda part: _kept(folder, part))
+    ModelFolder.write(folder, config, model, statistics, *words, fill=fill)
+
+
+def _kept(folder: Path, part: Path) -> None:
+    """The backbone's folder that is there already."""
+    shutil.copytree(folder / BACKBONE, part / BACKBONE)

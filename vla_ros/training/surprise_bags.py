@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from vla_ros.bags.commanded import CHUNK_TOPIC
-from vla_ros.bags.export import check_inputs, marked_spans, names, timed
+from vla_ros.bags.contract import by_contract
+from vla_ros.bags.inputs import check_inputs, check_kinds, marked_spans, names, output_kinds, timed
 from vla_ros.bags.reader import Bag, open_bag
 from vla_ros.core.errors import ConfigError, ContractError, MessageError
 from vla_ros.core.expectation import Expectation
@@ -32,7 +33,7 @@ def watch_bags(bags: Sequence[Path], robot: str, model: Path, samples: int, thre
     found: Episodes = []
     for path in bags:
         with open_bag(path) as bag:
-            found += _BagWatch(bag, spec, policy, samples).watch(sim_time)
+            found += _BagWatch(by_contract(bag, spec), spec, policy, samples).watch(sim_time)
     return found
 
 
@@ -56,6 +57,7 @@ class _BagWatch:
     def watch(self, sim_time: bool) -> Episodes:
         """The readings of its episodes."""
         check_inputs(self._bag, self._robot, self._ingest.sources)
+        check_kinds(self._bag, output_kinds(self._robot, CHUNK_TOPIC))
         if CHUNK_TOPIC not in names(self._bag):
             raise ConfigError(f"{self._bag.path}: has no {CHUNK_TOPIC}; without the plans nothing can be imagined")
         spans = marked_spans(self._bag, sim_time)

@@ -15,19 +15,19 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-import yaml
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from vla_ros.core.config import to_plain
 from vla_ros.core.errors import ConfigError
 from vla_ros.networks.text import PADDING
 from vla_ros.networks.uwm import UnifiedWorldModel
-from vla_ros.policies.contract import CameraContract, PolicyContract
+from vla_ros.policies.contract import PolicyContract
 from vla_ros.policies.loading import load_policy
+from vla_ros.policies.manifest import check_manifest
+from vla_ros.policies.model_folder import ModelFolder, check_out
 from vla_ros.policies.statistics import Statistics
 from vla_ros.policies.uwm import UWMFolder
-from vla_ros.policies.weights import FILE, load_weights, save_weights
+from vla_ros.policies.weights import FILE, load_weights
 from vla_ros.training.answers import answer, columns, windows_at
 from vla_ros.training.autoencoder import load_autoencoder
 from vla_ros.training.batches import BatchMaker, cached_features, cached_latents, measure
@@ -44,7 +44,7 @@ class UWMLoss(nn.Module):
 
     weight: Tensor
 
-    def __init__(self, config: UWMTraining, auxiliary: int, statistics: Statistics | None = None) -> None:
+    def __init__(self, config: UWMTraining, auxiliary: int, weight: NDArray[np.floating[Any]] | None = None) -> None:
         super().__init__()
         network = config.network
         self.config = config
@@ -57,7 +57,7 @@ class UWMLoss(nn.Module):
             self.uwm.noise_pred_net.freeze_future()
             if network.reader_width:
                 self.uwm.frame_reader.requires_grad_(False)
-        weight = np.ones(1) if statistics is None else motion_weights(statistics, config.motion_floor)
+        weight = np.ones(1) if weight is None else weight  # of the actions' errors, see `motion_weights`
         self.register_buffer("weight", torch.from_numpy(weight.astype(np.float32)), persistent=False)
         features = network.views * network.encoder.image_features
         if config.inverse:
@@ -125,7 +125,9 @@ class UWMLoss(nn.Module):
         return losses
 
 
-def motion_weights(statistics: Statistics, floor: float) -> NDArray[np.floating[Any]]:
+def motion_weights(
+    statistics: Statistics, floor: float, gripper: NDArray[np.bool_]
+) -> NDArray[np.floating[Any]]:  # fmt: skip
     """(H, A) weights of the actions' squared errors: what errors a joint that hardly moves would have, were it to move.
 
     Normalised by its own deviation, such a joint, of which nothing can be foretold, was three quarters of the
@@ -133,7 +135,7 @@ def motion_weights(statistics: Statistics, floor: float) -> NDArray[np.floating[
     at the same step.
     """
     std = statistics.action_std
-    least = floor * np.median(std[:, statistics.relative], axis=1, keepdims=True)
+    least = floor * np.median(std[:, ~gripper], axis=1, keepdims=True)
     return np.square(std / np.maximum(std, least))
 
 
@@ -143,12 +145,13 @@ def validate(module: UWMLoss, batches: BatchMaker, statistics: Statistics) -> di
     config, uwm, rng = module.config, module.uwm, np.random.default_rng(0)
     batch = beside(module, batches.draw(rng, "validation"))
     std = torch.from_numpy(statistics.action_std).to(batch["state"].device)
+    arm = torch.from_numpy(~batches.data.is_gripper).to(std.device)
     joint, ask = config.joint_rows, partial(uwm.sample, steps=config.sampling_steps)
     with torch.no_grad():
         visual = batch["visual"] if "visual" in batch else uwm.obs_encoder.see(batch["images"])
         obs = uwm.obs_encoder(visual, batch["state"], batch["tokens"][:, 0])
         plan, _ = ask(obs, predict=("action",))
-        plan_mae = _error(plan, batch["plans"][:, 0], std)
+        plan_mae = _error(plan, batch["plans"][:, 0], std, arm)
         if not joint:
             return {"plan_mae": plan_mae}
         window = partial(ask, obs[:joint], current=batch["current"])
@@ -161,20 +164,13 @@ def validate(module: UWMLoss, batches: BatchMaker, statistics: Statistics) -> di
     mse = {"forward": forward, "video": video, "copy": still}
     mae = {"inverse": inverse, "policy": plan[:joint]}
     figures = {f"{name}_mse": float((latents - batch["future"]).square().mean()) for name, latents in mse.items()}
-    errors = {f"{name}_mae": _error(got, batch["executed"], std) for name, got in mae.items()}
+    errors = {f"{name}_mae": _error(got, batch["executed"], std, arm) for name, got in mae.items()}
     return {**figures, "plan_mae": plan_mae, **errors}
 
 
-def _error(got: Tensor, wanted: Tensor, std: Tensor) -> float:
-    """Mean absolute error of normalised actions [rad], the gripper left out."""
-    return float(((got - wanted) * std)[..., :-1].abs().mean())
-
-
-def contract_of(config: UWMTraining, data: Demonstrations) -> PolicyContract:
-    """Cameras, joints and time base, as the demonstrations have them."""
-    cameras = tuple(CameraContract(name, x.shape[2], x.shape[1]) for name, x in data.images.items())
-    step_s = data.meta["step_ns"] / 1e9
-    return PolicyContract(cameras, tuple(data.meta["joints"]), step_s, config.network.action_len, config.execute_steps)
+def _error(got: Tensor, wanted: Tensor, std: Tensor, arm: Tensor) -> float:
+    """Mean absolute error of normalised actions [rad] of the columns `arm`, grippers left out."""
+    return float(((got - wanted) * std)[..., arm].abs().mean())
 
 
 def initial_weights(module: UWMLoss, folder: Path) -> None:
@@ -207,24 +203,26 @@ def pictures(module: UWMLoss, batches: BatchMaker) -> dict[str, Tensor]:
 
 def known_statistics(config: UWMTraining, data: Demonstrations) -> Statistics:
     """Statistics of the episodes whose actions are known."""
-    relative = np.array(["gripper" not in name for name in data.meta["joints"]])
     known = labelled(data, config.labelled_share)
-    return measure(replace(data, state=data.state[known], plans=data.plans[known]), relative)
+    return measure(replace(data, state=data.state[known], plans=data.plans[known]), data.relative)
 
 
 def train_uwm(config: UWMTraining, resume: bool) -> dict[str, float]:
     """Train and write the model folder; returns what it reached on held-out episodes (nothing in other processes)."""
+    check_out(config.out)
     torch.manual_seed(config.loop.seed)
     keep_freed_memory()
-    data = load_data(config)
+    data = load_data(config, config.network.action_len, config.relabelled)
     if config.auxiliary and not data.aux.shape[1]:
         raise ConfigError(f"{config.data}: holds no privileged positions; right would be auxiliary: 0")
     autoencoder = load_autoencoder(config.autoencoder)
     statistics = known_statistics(config, data)
-    module = UWMLoss(config, data.aux.shape[1], statistics)
+    weight = motion_weights(statistics, config.motion_floor, data.is_gripper)
+    module = UWMLoss(config, data.aux.shape[1], weight)
     if config.initial is not None:
         initial_weights(module, config.initial)
     if config.reader is not None:
+        check_manifest(config.reader, complete=False)
         load_weights(module.uwm.frame_reader, config.reader / FILE)
     module.uwm.obs_encoder.vae.load_state_dict(autoencoder.state_dict())
     with processes().main_process_first():  # the others then read what it has written
@@ -242,7 +240,8 @@ def train_uwm(config: UWMTraining, resume: bool) -> dict[str, float]:
     if not figures:
         return {}
     origin = provenance(data, config, figures, trainer)
-    write_folder(config, contract_of(config, data), trainer.result.uwm, statistics, origin)
+    contract = data.contract(config.network.action_len, config.execute_steps)
+    write_folder(config, contract, trainer.result.uwm, statistics, origin)
     return figures
 
 
@@ -251,10 +250,7 @@ def write_folder(
     origin: dict[str, object],
 ) -> None:  # fmt: skip
     """A complete model folder: config, weights, statistics. The card is written by `vla-ros eval --card`."""
-    config.out.mkdir(parents=True, exist_ok=True)
     folder = UWMFolder(
         "uwm", contract, config.network, config.future_steps, config.sampling_steps, provenance=origin
     )  # fmt: skip
-    (config.out / "config.yaml").write_text(yaml.safe_dump(to_plain(folder), sort_keys=False))
-    save_weights(model, config.out / FILE)
-    statistics.save(config.out)
+    ModelFolder.write(config.out, folder, model, statistics)

@@ -7,35 +7,32 @@ privileged positions off the images, which teaches the encoder where things are.
 
 from __future__ import annotations
 
-from dataclasses import replace
-from pathlib import Path
-
 import numpy as np
 import torch
-import yaml
-from torch import Tensor, nn
+from numpy.typing import NDArray
+from torch import Tensor
 
-from vla_ros.core.config import to_plain
 from vla_ros.core.errors import ConfigError
 from vla_ros.networks.policy_head import Actions
 from vla_ros.networks.vla import DiscreteVLA
 from vla_ros.policies.backbones import BackboneConfig
-from vla_ros.policies.contract import CameraContract, PolicyContract
+from vla_ros.policies.model_folder import ModelFolder, check_out
 from vla_ros.policies.statistics import Statistics
 from vla_ros.policies.vla import VLAFolder, joined
-from vla_ros.policies.weights import FILE, save_weights
 from vla_ros.policies.words import Words
-from vla_ros.training.dataset import Demonstrations, load_demonstrations
+from vla_ros.sim.tasks import TASKS
+from vla_ros.training.data import load_data, sentences_of
+from vla_ros.training.dataset import Demonstrations
 from vla_ros.training.initial import initial_weights
 from vla_ros.training.learning import learn, provenance
 from vla_ros.training.loop import Trainer, beside
 from vla_ros.training.speech import words_wrong
 from vla_ros.training.tower import look_once, take_tower
-from vla_ros.training.vla_batches import VLABatches, quantile_statistics, shortened
+from vla_ros.training.vla_batches import VLABatches, quantile_statistics
 from vla_ros.training.vla_config import VLATraining
 from vla_ros.training.vla_library_config import VLALibraryTraining
 from vla_ros.training.vla_loss import VLALoss
-from vla_ros.training.vocabulary import tabletop_words
+from vla_ros.training.vocabulary import words_of_data
 
 
 def validate(module: VLALoss, batches: VLABatches) -> dict[str, float]:
@@ -59,17 +56,19 @@ def plan_errors(module: VLALoss, batches: VLABatches, batch: dict[str, Tensor], 
     vla = module.vla
     if isinstance(vla, DiscreteVLA):
         return {"words_loss": float(module(**batch)["words"])}
-    return off(module.act(vla, seen, batch["state"], batch["ids"]), batch, batches.statistics)
+    return off(module.act(vla, seen, batch["state"], batch["ids"]), batch, batches.statistics, batches.data.is_gripper)
 
 
-def off(planned: Actions, batch: dict[str, Tensor], statistics: Statistics) -> dict[str, float]:
+def off(
+    planned: Actions, batch: dict[str, Tensor], statistics: Statistics, gripper: NDArray[np.bool_]
+) -> dict[str, float]:  # fmt: skip
     """Mean error of planned joints [rad], and share of wrong gripper steps, against the `actions` that are `known`."""
-    columns = ~statistics.relative
-    got = torch.from_numpy(joined(planned, columns))
-    error = ((got - batch["actions"].cpu()) * torch.from_numpy(statistics.action_std)).abs()
+    got = torch.from_numpy(joined(planned, gripper))
+    error = (got - batch["actions"].cpu()).abs()
     if "known" in batch:
         error = error[batch["known"].cpu()]
-    return {"plan_mae": float(error[..., ~columns].mean()), "gripper_wrong": float(error[..., columns].mean())}
+    arm = error * torch.from_numpy(statistics.action_std)
+    return {"plan_mae": float(arm[..., ~gripper].mean()), "gripper_wrong": float(error[..., gripper].mean()) / 2}
 
 
 def answer_errors(module: VLALoss, batch: dict[str, Tensor], seen: Tensor) -> dict[str, float]:
@@ -86,15 +85,26 @@ def folder_of(
     provenance: dict[str, object],
 ) -> VLAFolder:  # fmt: skip
     """The config of the model folder to write."""
-    cameras = tuple(CameraContract(name, x.shape[2], x.shape[1]) for name, x in data.images.items())
-    contract = PolicyContract(
-        cameras, tuple(data.meta["joints"]), data.meta["step_ns"] / 1e9, config.horizon, config.execute_steps
-    )
+    contract = data.contract(config.horizon, config.execute_steps)
     return VLAFolder(
-        "vla", contract, config.formulation, backbone, config.head, config.window, "lift the red block",
-        next(name for name in contract.joints if "gripper" in name),
-        provenance=provenance,
+        "vla", contract, config.formulation, backbone, config.head, config.window, example_of(data),
+        contract.joints[gripper_of(data)], provenance=provenance,
     )  # fmt: skip
+
+
+def gripper_of(data: Demonstrations) -> int:
+    """The column of the gripper, of which these models have exactly one."""
+    found = np.flatnonzero(data.is_gripper)
+    if len(found) != 1:
+        names = ", ".join(data.meta["joints"][k] for k in found) or "none"
+        raise ConfigError(f"a vision-language-action model moves one gripper, the data has {len(found)}: {names}")
+    return int(found[0])
+
+
+def example_of(data: Demonstrations) -> str:
+    """A sentence that the model will obey: the tabletop's, or the data's first."""
+    tasks = data.meta["tasks"]
+    return "lift the red block" if all(task in TASKS for task in tasks) else sentences_of(tasks[0])[0]
 
 
 def start_from(module: VLALoss, config: VLATraining, words: Words) -> None:
@@ -110,14 +120,18 @@ def start_from(module: VLALoss, config: VLATraining, words: Words) -> None:
 
 def train_vla(config: VLATraining, resume: bool) -> dict[str, float]:
     """Train and write the model folder; returns what it reached on held-out episodes."""
+    check_out(config.out)
     torch.manual_seed(config.loop.seed)
-    data = shortened(load_demonstrations(config.data), config.horizon)
-    if not config.relabelled:
-        data = replace(data, plans=data.plans[:, :1], plan_task=data.plan_task[:, :1])
-    relative = np.array(["gripper" not in name for name in data.meta["joints"]])
-    statistics, words = quantile_statistics(data, relative), tabletop_words()
+    data = load_data(config, config.horizon, config.relabelled)
+    check_positions(config, data)
+    statistics, words = quantile_statistics(data), words_of_data(data)
+    if words.count > config.backbone.room:
+        raise ConfigError(
+            f"backbone.vocabulary has room for {config.backbone.room} words, the data and the tabletop have "
+            f"{words.count}; set it {words.count - config.backbone.room} higher"
+        )
     vla = folder_of(config, config.backbone, data, {}).build()
-    module = VLALoss(config, vla, int(np.flatnonzero(~relative)[0]), data.aux.shape[1])
+    module = VLALoss(config, vla, gripper_of(data), data.aux.shape[1])
     if config.initial is not None:
         start_from(module, config, words)
     visual = None
@@ -130,14 +144,12 @@ def train_vla(config: VLATraining, resume: bool) -> dict[str, float]:
     if not figures:
         return {}
     folder = folder_of(config, config.backbone, data, provenance(data, config, figures, trainer))
-    write_vla(config.out, folder, trainer.result.vla, statistics)
-    words.save(config.out)
+    ModelFolder.write(config.out, folder, trainer.result.vla, statistics, words)
     return figures
 
 
-def write_vla(out: Path, folder: VLAFolder, model: nn.Module, statistics: Statistics) -> None:
-    """A model folder but for what its backbone reads by: config, weights, statistics."""
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "config.yaml").write_text(yaml.safe_dump(to_plain(folder), sort_keys=False))
-    save_weights(model, out / FILE)
-    statistics.save(out)
+def check_positions(config: VLATraining, data: Demonstrations) -> None:
+    """Where things are is known in the simulator only, and of that, what is asked about them."""
+    for name in ("auxiliary", "answers"):
+        if getattr(config, name) and not data.aux.shape[1]:
+            raise ConfigError(f"{config.data}: holds no privileged positions; set {name}: 0")

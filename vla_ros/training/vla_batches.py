@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -22,20 +20,21 @@ LOW, HIGH = 0.01, 0.99  # quantiles of the actions that become -1 and 1
 MIN_HALF = 1e-3  # a column that spans less is constant
 
 
-def quantile_statistics(data: Demonstrations, relative: NDArray[np.bool_]) -> Statistics:
-    """Quantiles of all plans as middle and half width, so that normalised poses are in [-1, 1]; see `clipped`."""
-    origin = np.where(relative, data.state, 0)[:, None, None, :]
-    actions = (data.plans - origin).reshape(-1, *data.plans.shape[2:])
+def quantile_statistics(data: Demonstrations) -> Statistics:
+    """Quantiles of all plans as middle and half width, so that normalised poses are in [-1, 1]; see `clipped`.
+
+    A gripper's -1 and 1 are the ends of its stroke, or where those are not known, of what it did.
+    """
+    relative = data.relative
+    actions = data.differences(relative)
     low, high = np.quantile(actions[:: max(1, len(actions) // 20_000)], (LOW, HIGH), axis=0)
     middle, half = (high + low) / 2, np.maximum((high - low) / 2, MIN_HALF)
-    middle[:, ~relative], half[:, ~relative] = 0.5, 0.5  # the gripper's ends: 0 open, 1 closed
+    for k, column in enumerate(data.columns):
+        if column.kind == "gripper":
+            lower, upper = column.stroke or (float(data.plans[..., k].min()), float(data.plans[..., k].max()))
+            middle[:, k], half[:, k] = (upper + lower) / 2, max((upper - lower) / 2, MIN_HALF)
     rows = (data.state.mean(0), np.maximum(data.state.std(0), MIN_HALF), middle, half)
     return Statistics(tuple(data.meta["joints"]), relative, *(row.astype(np.float32) for row in rows))
-
-
-def shortened(data: Demonstrations, horizon: int) -> Demonstrations:
-    """The same with plans of `horizon` steps."""
-    return replace(data, plans=data.plans[:, :, :horizon])
 
 
 def frames_of(data: Demonstrations, index: slice | NDArray[np.int64]) -> Tensor:
@@ -46,7 +45,7 @@ def frames_of(data: Demonstrations, index: slice | NDArray[np.int64]) -> Tensor:
 def clipped(
     statistics: Statistics, data: Demonstrations, index: NDArray[np.int64], plan: NDArray[np.int64] | int
 ) -> Tensor:  # fmt: skip
-    """The plans of frames (...), (..., H, A) in [-1, 1]; the gripper is -1 open, 1 closed."""
+    """The plans of frames (...), (..., H, A) in [-1, 1]; the gripper is -1 at its lower end, 1 at its upper."""
     actions = statistics.normalise_action(data.plans[index, plan], data.state[index])
     return torch.from_numpy(actions.clip(-1, 1).astype(np.float32))
 
@@ -141,7 +140,7 @@ class VLABatches:
         return frames_of(self.data, index) if self.visual is None else torch.from_numpy(self.visual[index]).float()
 
     def wanted(self, index: NDArray[np.int64], plan: NDArray[np.int64] | int) -> dict[str, Tensor]:
-        """The plans (..., H, A) in [-1, 1]; the gripper is -1 open, 1 closed."""
+        """The plans (..., H, A) in [-1, 1]; the gripper is -1 at its lower end, 1 at its upper."""
         return {"actions": clipped(self.statistics, self.data, index, plan)}
 
     def ids(self, tasks: NDArray[np.integer], rng: np.random.Generator, dropout: bool) -> Tensor:

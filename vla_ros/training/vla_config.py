@@ -9,14 +9,16 @@ from typing import Literal
 from vla_ros.core.errors import ConfigError
 from vla_ros.policies.backbones import TinyBackbone
 from vla_ros.policies.vla import HeadSizes, VLAFormulation
-from vla_ros.training.config import LoopConfig
+from vla_ros.training.config import Columns, LoopConfig
 
 
 @dataclass(frozen=True, slots=True)
 class VLATraining:
     """Fine-tuning of a tiny vision-language backbone on demonstrations.
 
-    data: a folder of `vla-ros demos`. out: the model folder to write.
+    data: a folder of `vla-ros demos`, or a LeRobotDataset, whose `columns` may bear other names; the latter knows no
+    privileged positions and one plan a frame, so that `auxiliary` and `answers` must be 0. out: the model folder to
+    write.
     initial: a model folder to start from, all of its weights that this network has, too; the words are added to.
     tower: a model folder of kind uwm, whose image networks become the tower (backbone.keypoints), as LLaVA starts from
     a trained CLIP. It stays as it is, and sees every frame only once; auxiliary must be 0.
@@ -59,6 +61,7 @@ class VLATraining:
     word_dropout: float = 0.1
     execute_steps: int = 2
     validation_share: float = 0.04
+    columns: Columns = field(default_factory=Columns)
 
     def __post_init__(self) -> None:
         if self.formulation in ("one_step", "discrete") and self.window != 1:

@@ -17,12 +17,14 @@ from vla_ros.networks.vla import DiscreteVLA
 from vla_ros.networks.vlm import Backbone, load_backbone
 from vla_ros.policies.backbone_folder import copy_backbone
 from vla_ros.policies.library_backbones import LibraryBackbone
+from vla_ros.policies.model_folder import ModelFolder, check_out
 from vla_ros.policies.statistics import Statistics
-from vla_ros.training.dataset import Demonstrations, load_demonstrations
+from vla_ros.training.data import load_data
+from vla_ros.training.dataset import Demonstrations
 from vla_ros.training.learning import learn, provenance
 from vla_ros.training.loop import Trainer, beside, processes
-from vla_ros.training.vla import folder_of, off, write_vla
-from vla_ros.training.vla_batches import quantile_statistics, shortened
+from vla_ros.training.vla import folder_of, gripper_of, off
+from vla_ros.training.vla_batches import quantile_statistics
 from vla_ros.training.vla_library_batches import LibraryBatches, unflat
 from vla_ros.training.vla_library_config import Pretrained, VLALibraryTraining
 from vla_ros.training.vla_library_loss import VLALibraryLoss
@@ -48,13 +50,13 @@ def load_pretrained(pretrained: Pretrained) -> Backbone:
 def module_of(config: VLALibraryTraining, data: Demonstrations, backbone: Backbone) -> VLALibraryLoss:
     """The network to train, around the pretrained backbone."""
     folder = folder_of(config, described(config.pretrained), data, {})
-    return VLALibraryLoss(config, folder.around(backbone), folder.contract.joints.index(folder.gripper))
+    return VLALibraryLoss(config, folder.around(backbone), gripper_of(data))
 
 
 def validate(module: VLALibraryLoss, batches: LibraryBatches) -> dict[str, float]:
     """On held-out episodes: mean error of the planned joints [rad] and share of wrong gripper steps; or words' loss."""
     module.eval()
-    rng, figures = np.random.default_rng(0), []
+    rng, figures, data = np.random.default_rng(0), [], batches.data
     for _ in range(4):
         batch = beside(module, batches.draw(rng, "validation"))
         with torch.no_grad():
@@ -62,18 +64,20 @@ def validate(module: VLALibraryLoss, batches: LibraryBatches) -> dict[str, float
                 figures.append({"words_loss": float(module(**batch)["words"])})
                 continue
             prompt = unflat(batch["ids"], batch["mask"], batch)
-            figures.append(off(module.act(module.vla, prompt, batch["state"]), batch, batches.statistics))
+            figures.append(
+                off(module.act(module.vla, prompt, batch["state"]), batch, batches.statistics, data.is_gripper)
+            )
     module.train()
     return {name: float(np.mean([found[name] for found in figures])) for name in figures[0]}
 
 
 def train_vla_library(config: VLALibraryTraining, resume: bool) -> dict[str, float]:
     """Train and write the model folder; returns what it reached on held-out episodes."""
+    check_out(config.out)
     check_processes(config)
     torch.manual_seed(config.loop.seed)
-    data = shortened(load_demonstrations(config.data), config.horizon)
-    relative = np.array(["gripper" not in name for name in data.meta["joints"]])
-    statistics = quantile_statistics(data, relative)
+    data = load_data(config, config.horizon)
+    statistics = quantile_statistics(data)
     backbone = load_pretrained(config.pretrained)
     reader = described(config.pretrained).reader(Path(), backbone)
     module = module_of(config, data, backbone)
@@ -106,5 +110,8 @@ def write(
 
         merge(module)
     folder = folder_of(config, replace(described(config.pretrained), folder=BACKBONE), data, origin)
-    write_vla(config.out, folder, module.vla, statistics)
-    copy_backbone(config.pretrained.folder, config.out / BACKBONE, config.pretrained.family)
+    pretrained = config.pretrained
+    ModelFolder.write(
+        config.out, folder, module.vla, statistics,
+        fill=lambda part: copy_backbone(pretrained.folder, part / BACKBONE, pretrained.family),
+    )  # fmt: skip

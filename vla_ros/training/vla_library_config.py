@@ -9,7 +9,7 @@ from typing import Literal
 from vla_ros.core.errors import ConfigError
 from vla_ros.policies.library_backbones import LibraryFamily
 from vla_ros.policies.vla import HeadSizes, VLAFormulation
-from vla_ros.training.config import LoopConfig
+from vla_ros.training.config import Columns, LoopConfig
 
 BackbonePart = Literal["vision", "projector", "embeddings"]
 
@@ -51,7 +51,8 @@ class LoRA:
 class VLALibraryTraining:
     """Fine-tuning of a pretrained vision-language model on demonstrations, by adapters or as a whole.
 
-    data: a folder of `vla-ros demos`. out: the model folder to write; adapters are merged into its weights.
+    data: a folder of `vla-ros demos`, or a LeRobotDataset, whose `columns` may bear other names.
+    out: the model folder to write; adapters are merged into its weights.
     lora: without it, the whole backbone learns but for the parts in `freeze`. Head, action token and what tells the
     joints' positions always learn as a whole.
     checkpointing: compute the backbone's activations anew on the way back, for less memory and more time.
@@ -74,6 +75,7 @@ class VLALibraryTraining:
     gripper: float = 0.05
     execute_steps: int = 2
     validation_share: float = 0.04
+    columns: Columns = field(default_factory=Columns)
 
     def __post_init__(self) -> None:
         if self.window < 1 or (self.formulation in ("one_step", "discrete") and self.window != 1):

@@ -6,19 +6,17 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import yaml
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from vla_ros.core.config import to_plain
 from vla_ros.core.errors import ConfigError
 from vla_ros.networks.vlm import Backbone
-from vla_ros.policies.contract import CameraContract, PolicyContract
+from vla_ros.policies.model_folder import ModelFolder, check_out
 from vla_ros.policies.vlm import VLMFolder
-from vla_ros.policies.weights import FILE, save_weights
 from vla_ros.policies.words import Words
 from vla_ros.training.conversations import Conversations
-from vla_ros.training.dataset import Demonstrations, load_demonstrations
+from vla_ros.training.data import load_data
+from vla_ros.training.dataset import Demonstrations
 from vla_ros.training.initial import initial_weights
 from vla_ros.training.learning import learn, provenance
 from vla_ros.training.loop import Trainer, beside
@@ -59,8 +57,14 @@ class Lessons:
 
 def train_vlm(config: VLMTraining, resume: bool) -> dict[str, float]:
     """Train a stage and write its model folder; returns the share of wrong words on held-out episodes."""
+    check_out(config.out)
     torch.manual_seed(config.loop.seed)
-    data, words = load_demonstrations(config.data), tabletop_words()
+    data, words = load_data(config), tabletop_words()
+    if not data.aux.shape[1]:
+        raise ConfigError(
+            f"{config.data}: holds no privileged positions, of which captions, questions and answers are made; "
+            "use a folder of 'vla-ros demos'"
+        )
     model = folder_of(config, data, {}).build()
     backbone = model["backbone"]
     assert isinstance(backbone, Backbone)  # mypy: as `build` makes it
@@ -76,7 +80,7 @@ def train_vlm(config: VLMTraining, resume: bool) -> dict[str, float]:
     if not figures:
         return {}
     folder = folder_of(config, data, provenance(data, config, figures, trainer))
-    write(config, folder, nn.ModuleDict({"backbone": trainer.result.backbone}), words)
+    ModelFolder.write(config.out, folder, nn.ModuleDict({"backbone": trainer.result.backbone}), words)
     return figures
 
 
@@ -104,14 +108,4 @@ def validate(module: SpeechLoss, lessons: Lessons) -> dict[str, float]:
 
 def folder_of(config: VLMTraining, data: Demonstrations, provenance: dict[str, object]) -> VLMFolder:
     """The config of the model folder to write."""
-    cameras = tuple(CameraContract(name, x.shape[2], x.shape[1]) for name, x in data.images.items())
-    contract = PolicyContract(cameras, tuple(data.meta["joints"]), data.meta["step_ns"] / 1e9, 1, 1)
-    return VLMFolder("vlm", contract, config.backbone, provenance)
-
-
-def write(config: VLMTraining, folder: VLMFolder, model: nn.ModuleDict, words: Words) -> None:
-    """A complete model folder: config, weights, words."""
-    config.out.mkdir(parents=True, exist_ok=True)
-    (config.out / "config.yaml").write_text(yaml.safe_dump(to_plain(folder), sort_keys=False))
-    save_weights(model, config.out / FILE)
-    words.save(config.out)
+    return VLMFolder("vlm", data.contract(1, 1), config.backbone, provenance)

@@ -8,7 +8,7 @@ from typing import Literal
 
 from vla_ros.core.errors import ConfigError
 from vla_ros.policies.backbones import TinyBackbone
-from vla_ros.training.config import LoopConfig
+from vla_ros.training.config import Columns, LoopConfig
 
 Stage = Literal["words", "align", "instruct"]
 BEFORE: dict[str, str] = {"align": "words", "instruct": "align"}
@@ -23,7 +23,8 @@ class VLMTraining:
     will be (LLaVA takes a decoder that can speak); 'align' teaches the projector alone to stand for captions (stage 1);
     'instruct' teaches projector and decoder to answer questions about frames, and about what has changed between two
     (stage 2).
-    data: a folder of `vla-ros demos`. out: the model folder to write. initial: the folder of the stage before.
+    data: a folder of `vla-ros demos`; `columns` may say which of its columns are grippers. out: the model folder to
+    write. initial: the folder of the stage before.
     tower: a model folder of kind uwm, whose image networks become the tower, frozen, as LLaVA takes a trained CLIP.
     questions: of each frame at each visit. captions: share of the frames that are also described, in 'instruct'.
     """
@@ -39,6 +40,7 @@ class VLMTraining:
     questions: int = 3
     captions: float = 0.1
     validation_share: float = 0.04
+    columns: Columns = field(default_factory=Columns)
 
     def __post_init__(self) -> None:
         if (self.initial is None) != (self.stage == "words"):

@@ -6,6 +6,8 @@ from vla_ros.policies.words import Words, collect
 from vla_ros.sim.marks import SENTENCE
 from vla_ros.sim.tasks import TASKS, wordings
 from vla_ros.training.changes import every_change
+from vla_ros.training.data import sentences_of
+from vla_ros.training.dataset import Demonstrations
 from vla_ros.training.questions import every_sentence
 
 
@@ -18,3 +20,10 @@ def tabletop_words() -> Words:
     asked = collect((*every_sentence(), *every_change())).known
     known = (*told, *(word for word in asked if word not in told))
     return Words((*known, *(word for word in collect([SENTENCE]).known if word not in known)))
+
+
+def words_of_data(data: Demonstrations) -> Words:
+    """The tabletop's words, and behind them those of the data's own sentences."""
+    known = tabletop_words().known
+    told = collect(sentence for task in data.meta["tasks"] for sentence in sentences_of(task)).known
+    return Words((*known, *(word for word in told if word not in known)))

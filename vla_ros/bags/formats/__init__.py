@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from vla_ros.bags.episodes import Frame
+from vla_ros.core.columns import Column
 from vla_ros.core.errors import ConfigError, did_you_mean
 
 FORMATS = {"lerobot": "vla_ros.bags.formats.lerobot"}
@@ -16,7 +17,7 @@ FORMATS = {"lerobot": "vla_ros.bags.formats.lerobot"}
 
 @dataclass(frozen=True, slots=True)
 class Layout:
-    """What a dataset holds. cameras: name -> (height, width) [px]. joints: the D columns of states and actions.
+    """What a dataset holds. cameras: name -> (height, width) [px]. columns: the D columns of states and actions.
 
     lossless: keep pictures exactly (PNG), not as video.
     """
@@ -24,8 +25,13 @@ class Layout:
     robot: str
     fps: int
     cameras: dict[str, tuple[int, int]]
-    joints: tuple[str, ...]
+    columns: tuple[Column, ...]
     lossless: bool = False
+
+    @property
+    def joints(self) -> tuple[str, ...]:
+        """The names of the columns."""
+        return tuple(column.name for column in self.columns)
 
 
 class Writer(Protocol):

@@ -10,6 +10,7 @@ import io
 import json
 import shutil
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ from PIL import Image
 
 from vla_ros.bags.episodes import Frame
 from vla_ros.bags.formats import Layout
-from vla_ros.bags.formats.summary import Summary, image_rows
+from vla_ros.bags.formats.columns_file import write_columns
+from vla_ros.bags.formats.summary import Summary, levels_of, of_pictures, of_rows, together
 from vla_ros.bags.formats.video import CODEC, PIXELS, VideoFile
 from vla_ros.core.errors import ConfigError
 
@@ -30,7 +32,6 @@ DATA_PATH = "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 VIDEO_PATH = "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4"
 EPISODES_PATH = "meta/episodes/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet"
 COUNTERS = ("frame_index", "episode_index", "index", "task_index")
-IMAGE_EVERY = 10  # of the frames, one in so many counts for image statistics
 
 
 def open_writer(out: Path, layout: Layout) -> LeRobotWriter:
@@ -52,9 +53,9 @@ class LeRobotWriter:
         self._data_file = -1
         self._tasks: dict[str, int] = {}
         self._episodes: list[dict[str, Any]] = []
-        self._all = {key: Summary() for key in (STATE, ACTION, *self._keys)}
+        self._summaries: dict[str, list[Summary]] = {}  # of each column, one an episode
         self._rows: list[dict[str, Any]] = []
-        self._own: dict[str, Summary] = {}
+        self._levels: dict[str, list[Any]] = {}  # of the episode's pictures
         self._begun: dict[str, tuple[int, int]] = {}  # video key -> file and frame in it where the episode begins
         self._number: int | None = None
         self._index = 0
@@ -77,8 +78,7 @@ class LeRobotWriter:
                 row[key] = {"bytes": _png(image), "path": None}
             else:
                 self._videos[key].add(image)
-            if within % IMAGE_EVERY == 0:
-                self._count(key, image_rows(image))
+            self._levels[key].append(levels_of(image))
         self._rows.append(row)
         self._index += 1
 
@@ -99,14 +99,14 @@ class LeRobotWriter:
 
     def abandon(self) -> None:
         """See `Writer`."""
+        for file in (self._data, *self._videos.values()):  # closed by nobody they would complain at the end
+            with suppress(Exception):
+                if file is not None:
+                    file.close()
         shutil.rmtree(self._root, ignore_errors=True)
 
-    def _count(self, key: str, values: Any) -> None:
-        self._all[key].add(values)
-        self._own.setdefault(key, Summary()).add(values)
-
     def _begin_episode(self, number: int) -> None:
-        self._number, self._rows, self._own = number, [], {}
+        self._number, self._rows, self._levels = number, [], {key: [] for key in self._keys}
         for key, name in self._keys.items() if not self._layout.lossless else ():
             video = self._videos.get(key)
             if video is None or video.size() > VIDEO_MB * 1_000_000:
@@ -120,8 +120,6 @@ class LeRobotWriter:
     def _end_episode(self) -> None:
         if self._number is None:
             return
-        for key in (STATE, ACTION):
-            self._count(key, np.stack([row[key] for row in self._rows]))
         length, fps = len(self._rows), self._layout.fps
         self._write_rows()
         chunk, file = divmod_file(self._data_file)
@@ -130,7 +128,6 @@ class LeRobotWriter:
             "tasks": _in_order(self._tasks, [row["task_index"] for row in self._rows]), "length": length,
             "data/chunk_index": chunk, "data/file_index": file,
             "dataset_from_index": self._index - length, "dataset_to_index": self._index,
-            "meta/episodes/chunk_index": 0, "meta/episodes/file_index": 0,
         }  # fmt: skip
         for key, (number, first) in self._begun.items():
             chunk, file = divmod_file(number)
@@ -138,10 +135,21 @@ class LeRobotWriter:
                 f"videos/{key}/chunk_index": chunk, f"videos/{key}/file_index": file,
                 f"videos/{key}/from_timestamp": first / fps, f"videos/{key}/to_timestamp": (first + length) / fps,
             }  # fmt: skip
-        for key, summary in self._own.items():
+        for key, summary in self._summarised().items():
+            self._summaries.setdefault(key, []).append(summary)
             episode |= {f"stats/{key}/{name}": value for name, value in summary.figures().items()}
+        episode |= {"meta/episodes/chunk_index": 0, "meta/episodes/file_index": 0}
         self._episodes.append(episode)
         self._number = None
+
+    def _summarised(self) -> dict[str, Summary]:
+        """The episode's statistics, in LeRobot's order of columns."""
+        found = {key: of_rows(np.stack([row[key] for row in self._rows])) for key in (STATE, ACTION)}
+        found |= {key: of_pictures(levels) for key, levels in self._levels.items()}
+        # LeRobot takes times before they are rounded to float32.
+        times = np.arange(len(self._rows), dtype=np.float64) / self._layout.fps
+        counted = {name: np.array([row[name] for row in self._rows], dtype=np.float64) for name in COUNTERS}
+        return found | {name: of_rows(values[:, None]) for name, values in ({"timestamp": times} | counted).items()}
 
     def _write_rows(self) -> None:
         path = self._root / _path(DATA_PATH, max(self._data_file, 0))
@@ -158,11 +166,10 @@ class LeRobotWriter:
 
     def _schema(self) -> pa.Schema:
         vector = pa.list_(pa.float32(), len(self._layout.joints))
-        fields = [(STATE, vector), (ACTION, vector), ("timestamp", pa.float32())]
-        fields += [(name, pa.int64()) for name in COUNTERS]
+        fields = [(STATE, vector), (ACTION, vector)]
         if self._layout.lossless:
             fields += [(key, pa.struct([("bytes", pa.binary()), ("path", pa.string())])) for key in self._keys]
-        return pa.schema(fields)
+        return pa.schema([*fields, ("timestamp", pa.float32()), *((name, pa.int64()) for name in COUNTERS)])
 
     def _write_meta(self) -> None:
         meta = self._root / "meta"
@@ -170,9 +177,10 @@ class LeRobotWriter:
         path.parent.mkdir(parents=True)
         pq.write_table(pa.Table.from_pylist(self._episodes), path)
         _write_tasks(meta / "tasks.parquet", self._tasks)
-        stats = {key: summary.figures() for key, summary in self._all.items()}
+        stats = {key: together(summaries).figures() for key, summaries in self._summaries.items()}
         (meta / "stats.json").write_text(json.dumps(stats, indent=1) + "\n")
         (meta / "info.json").write_text(json.dumps(self._info(), indent=1) + "\n")
+        write_columns(self._root, self._layout.columns)
 
     def _info(self) -> dict[str, Any]:
         lossless, count = self._layout.lossless, len(self._episodes)
@@ -195,8 +203,8 @@ class LeRobotWriter:
             features[key] = {"dtype": "image", **picture} if self._layout.lossless else {
                 "dtype": "video", **picture, "info": {
                     "video.height": height, "video.width": width, "video.codec": CODEC.removeprefix("libsvt"),
-                    "video.pix_fmt": PIXELS, "video.is_depth_map": False, "video.fps": fps, "video.channels": 3,
-                    "has_audio": False,
+                    "video.pix_fmt": PIXELS, "video.fps": fps, "video.channels": 3, "has_audio": False,
+                    "is_depth_map": False,
                 },
             }  # fmt: skip
         features["timestamp"] = {"dtype": "float32", "shape": [1], "names": None}

@@ -1,44 +1,121 @@
-"""Statistics of a stream of arrays, as they come: minimum, maximum, mean, deviation, count."""
+"""Statistics of episodes and of whole datasets, by LeRobot's rules, so that datasets merge and models read the same.
+
+Its quantiles are those of a histogram of 5000 bins over an episode's own range; a dataset's are the mean of its
+episodes', weighted by their frames, which is not a quantile of all frames.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
+
+Floats = NDArray[np.floating[Any]]
+QUANTILES = {"q01": 0.01, "q10": 0.1, "q50": 0.5, "q90": 0.9, "q99": 0.99}
+BINS, ROOM = 5000, 1e-10
+LEVELS = np.arange(256, dtype=np.float32)  # of a colour; LeRobot counts them in float32
+LARGE, SMALL = 300, 150  # pixels: larger pictures are thinned out to about the latter
+MIN_SAMPLES, MAX_SAMPLES = 100, 10_000  # of an episode's frames
 
 
+@dataclass(frozen=True, slots=True)
 class Summary:
-    """Of values whose first axis counts and whose others are kept. All in float64."""
+    """Of one column. low, high, mean, std: as one value is shaped. quantiles: by name. count: frames."""
 
-    def __init__(self) -> None:
-        self._count = 0
-        self._low = self._high = self._mean = self._squares = np.zeros(0)
-
-    def add(self, values: ArrayLike) -> None:
-        """(N, ...) values; the parallel form of Welford's method, which does not cancel."""
-        rows: NDArray[np.float64] = np.asarray(values, dtype=np.float64)
-        mean, count = rows.mean(0), len(rows)
-        squares = ((rows - mean) ** 2).sum(0)
-        if not self._count:
-            self._low, self._high, self._mean, self._squares = rows.min(0), rows.max(0), mean, squares
-        else:
-            total, off = self._count + count, mean - self._mean
-            self._low, self._high = np.minimum(self._low, rows.min(0)), np.maximum(self._high, rows.max(0))
-            self._squares = self._squares + squares + off**2 * self._count * count / total
-            self._mean = self._mean + off * count / total
-        self._count += count
+    low: Floats
+    high: Floats
+    mean: Floats
+    std: Floats
+    quantiles: Mapping[str, Floats]
+    count: int
 
     def figures(self) -> dict[str, Any]:
-        """min, max, mean, std as nested lists; count as a list of one."""
-        std = np.sqrt(self._squares / max(self._count, 1))
-        named = {"min": self._low, "max": self._high, "mean": self._mean, "std": std}
-        return {name: value.tolist() for name, value in named.items()} | {"count": [self._count]}
+        """As LeRobot writes it: nested lists of floats, and count as a list of one."""
+        named = {"min": self.low, "max": self.high, "mean": self.mean, "std": self.std}
+        return _plain(named) | {"count": [self.count]} | _plain(self.quantiles)
 
 
-def image_rows(image: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """(H, W, 3) -> (N, 3, 1, 1) in 0 to 1 of at most 32 x 32 pixels: what image statistics are taken of."""
+def of_rows(rows: Floats) -> Summary:
+    """Of an episode's values (N, D)."""
+    each = [_column(values, np.ones(len(values))) for values in rows.T]
+    return _joined(each, len(rows), (rows.shape[1],), 1.0)
+
+
+def of_pictures(levels: Sequence[NDArray[np.integer[Any]]]) -> Summary:
+    """Of an episode's frames as `levels_of` counts them, in 0 to 1: (3, 1, 1). Long episodes are sampled."""
+    chosen = sampled(len(levels))
+    counts: NDArray[np.int64] = np.stack([levels[k] for k in chosen]).sum(axis=0, dtype=np.int64)
+    each = []
+    for colour in counts:
+        there = np.flatnonzero(colour)
+        each.append(_column(LEVELS[there], colour[there].astype(np.float64)))
+    return _joined(each, len(chosen), (3, 1, 1), 255.0)
+
+
+def together(parts: Sequence[Summary]) -> Summary:
+    """Of a dataset, by those of its episodes."""
+    counts = np.array([part.count for part in parts], dtype=np.float64)
+    weights = counts / counts.sum()
+
+    def weighted(values: Sequence[Floats]) -> Floats:
+        return np.tensordot(weights, np.stack(values).astype(np.float64), axes=1)
+
+    mean = weighted([part.mean for part in parts])
+    variance = weighted([part.std.astype(np.float64) ** 2 + (part.mean - mean) ** 2 for part in parts])
+    return Summary(
+        np.min([part.low for part in parts], axis=0), np.max([part.high for part in parts], axis=0), mean,
+        np.sqrt(variance), {name: weighted([part.quantiles[name] for part in parts]) for name in QUANTILES},
+        int(counts.sum()),
+    )  # fmt: skip
+
+
+def levels_of(image: NDArray[np.uint8]) -> NDArray[np.uint32]:
+    """(H, W, 3) -> (3, 256): how often each level of each colour occurs."""
     height, width = image.shape[:2]
-    small = image[:: max(1, height // 32), :: max(1, width // 32)]
-    rows: NDArray[np.float64] = small.reshape(-1, 3, 1, 1) / 255.0
-    return rows
+    if max(height, width) >= LARGE:
+        every = max(width if width > height else height, SMALL) // SMALL
+        image = image[::every, ::every]
+    return np.stack([np.bincount(image[..., c].ravel(), minlength=256) for c in range(3)]).astype(np.uint32)
+
+
+def sampled(length: int) -> list[int]:
+    """The frames of an episode that count for the statistics of pictures: all of a short one."""
+    count = max(min(length, MIN_SAMPLES), min(int(length**0.75), MAX_SAMPLES))
+    return np.round(np.linspace(0, length - 1, count)).astype(int).tolist()
+
+
+def _plain(named: Mapping[str, Floats]) -> dict[str, Any]:
+    return {name: value.astype(np.float64).tolist() for name, value in named.items()}
+
+
+def _column(values: Floats, counts: Floats) -> dict[str, float]:
+    """Of values that occur so often."""
+    total, exact = counts.sum(), values.astype(np.float64)
+    mean = float(exact @ counts / total)
+    std = float(np.sqrt((exact - mean) ** 2 @ counts / total))
+    found = {"low": float(values.min()), "high": float(values.max()), "mean": mean, "std": std}
+    if total < 2:
+        return found | dict.fromkeys(QUANTILES, mean)
+    edges = np.linspace(values.min() - ROOM, values.max() + ROOM, BINS + 1)
+    filled = np.cumsum(np.histogram(values, bins=edges, weights=counts)[0])
+    return found | {name: _quantile(edges, filled, share * total) for name, share in QUANTILES.items()}
+
+
+def _quantile(edges: Floats, filled: Floats, target: float) -> float:
+    """Where so many values lie below, evenly spread in their bin; of the first bin its lower edge."""
+    place = int(np.searchsorted(filled, target))
+    if place == 0:
+        return float(edges[0])
+    if place >= len(filled):
+        return float(edges[-1])
+    within = (target - filled[place - 1]) / (filled[place] - filled[place - 1])
+    return float(edges[place] + within * (edges[place + 1] - edges[place]))
+
+
+def _joined(each: Sequence[dict[str, float]], count: int, shape: tuple[int, ...], unit: float) -> Summary:
+    found = {name: np.array([column[name] for column in each]).reshape(shape) / unit for name in each[0]}
+    quantiles = {name: found[name] for name in QUANTILES}
+    return Summary(found["low"], found["high"], found["mean"], found["std"], quantiles, count)

@@ -45,8 +45,11 @@ class VideoFile:
 
     def close(self) -> None:
         """Write what is still in the encoder."""
-        self._container.mux(self._stream.encode(None))
-        self._container.close()
+        try:
+            left = self._stream.encode(None)
+            self._container.mux(left)
+        finally:
+            self._container.close()
 
 
 def _open(path: Path) -> Any:  # what PyAV returns has more types than a video stream needs to know

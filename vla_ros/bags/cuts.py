@@ -1,0 +1,41 @@
+"""Where episodes fell into pieces, why, and how often: never without a word."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from vla_ros.bags.marks import OPEN_NS, Span
+from vla_ros.core.types import NS_PER_S
+
+TOLD = 20  # cuts that are told one by one; all are counted
+
+
+class Cuts:
+    """counted: by reason. told: the first of those of marked episodes, in words; times are since `start_ns`."""
+
+    def __init__(self, start_ns: int = 0) -> None:
+        self.counted: Counter[str] = Counter()
+        self.told: list[str] = []
+        self._start_ns = start_ns
+        self._broken: tuple[Span | None, str, int] | None = None
+
+    def broke(self, span: Span | None, why: str, at_ns: int) -> None:
+        """A piece of an episode has ended at a stamp. It is a cut only if the same episode goes on."""
+        self._broken = (span, why, at_ns)
+
+    def border(self) -> None:
+        """What follows is another episode, as was wanted."""
+        self._broken = None
+
+    def goes_on(self, span: Span | None) -> None:
+        """A frame of an episode."""
+        broken, self._broken = self._broken, None
+        if broken is None or broken[0] is not span:
+            return
+        self.counted[broken[1]] += 1
+        if span is not None and len(self.told) < TOLD:
+            since, until, at = (self._seconds(ns) for ns in (span.start_ns, span.end_ns, broken[2]))
+            self.told.append(f"the episode marked from {since} to {until} was cut at {at}: {broken[1]}")
+
+    def _seconds(self, moment_ns: int) -> str:
+        return f"{(moment_ns - self._start_ns) / NS_PER_S:.2f} s" if moment_ns < OPEN_NS else "the end"
