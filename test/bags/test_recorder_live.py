@@ -162,14 +162,13 @@ def test_a_signal_completes_the_bag(processes: Processes, world: World, tmp_path
     assert (path / "metadata.yaml").exists() and len(recorded(path)) > 30
 
 
-@pytest.mark.parametrize("under", ["node", "vla-ros record"])
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGQUIT])
-def test_a_terminal_that_closes_leaves_a_complete_bag(
-    processes: Processes, world: World, tmp_path: Path, under: str, number: int
+def test_a_terminal_that_closes_on_vla_ros_record_leaves_a_complete_bag(
+    processes: Processes, world: World, tmp_path: Path, number: int
 ) -> None:
     source, path = Source(world.node), tmp_path / "bag"
     command = [sys.executable, "-m", "vla_ros.cli.main", "record", "--bag", str(path)]
-    recorder = processes.start("recorder", bag=path) if under == "node" else processes.run("recorder", command)
+    recorder = processes.run("recorder", command)
     until(lambda: world.says("recorder", f"recording {path}"), what="the recorder")
     before = source.sent
     until(lambda: source.sent > before + 30, 20, "messages")

@@ -217,7 +217,7 @@ def moves_under(graph: Graph, row: Row, inject: Callable[[], object], for_s: flo
     until(lambda: time.time() > start_s + for_s)
     recording = graph.robot.recording
     row.observed = f"moved on by {recording.travel(start_s):.2f} rad"
-    assert recording.travel(time.time() - 0.5) > 0.01, "it ceased to move"
+    assert recording.travel(time.time() - 0.5) > 0.01, graph.world.diagnostics["commander"].message
     assert graph.world.says("commander", "armed"), graph.world.diagnostics["commander"].message
     assert recording.violations() == []
 

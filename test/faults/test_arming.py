@@ -44,6 +44,7 @@ def test_requests_from_before_a_pause(graph: Graph, row: Any) -> None:
     line = row("arm requested in a 3 s pause", "refused when it wakes; nothing moves")
     graph.move()
     graph.rest()
+    time.sleep(1.0)  # the stop has come to its end
     graph.robot.swing()  # there are plans; nobody has armed
     client = graph.world.node.create_client(Trigger, "commander/arm")
     until(client.service_is_ready, 5, "the service")

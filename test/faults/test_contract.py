@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,22 @@ def test_a_remapped_command_topic(fresh_graph: Graph, row: Any) -> None:
     until(lambda: "2 publishers on /arm/commands" in fresh_graph.arming()[1], 5, "the refusal")
     line.observed = fresh_graph.arming()[1]
     node.destroy_publisher(rival)
+
+
+def test_a_namespace_has_a_stop_of_its_own(fresh_graph: Graph, row: Any) -> None:
+    line, world = row("stop in another namespace, and in its own", "armed still; then stopped"), fresh_graph.world
+    publish = world.node.create_publisher
+    stops = {name: publish(Empty, name, RELIABLE) for name in ("/stop", "/left/stop")}
+    fresh_graph.processes.start("commander", remaps=("__ns:=/left",), robot=fresh_graph.folder / "robot.yaml")
+    until(lambda: stops["/left/stop"].get_subscription_count() >= 1, 30, "a listener")
+    until(lambda: world.trigger("left/commander/arm")[0], 20, "arming")
+    stops["/stop"].publish(Empty())
+    time.sleep(0.3)
+    assert world.says("commander", "armed") or world.says("/left/commander", "armed")
+    stops["/left/stop"].publish(Empty())
+    stopped = "fault: stop requested on the stop topic"
+    until(lambda: world.says("commander", stopped) or world.says("/left/commander", stopped), 5, "the stop")
+    line.observed = stopped
 
 
 def test_a_sign_of_life_that_ceases(tmp_path: Path, row: Any) -> None:

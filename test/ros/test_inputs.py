@@ -126,6 +126,7 @@ def test_joint_states_that_do_not_fit_are_refused(robot):
 def test_joint_states_of_other_machines_are_no_mistake_and_do_not_crowd_out_the_robots(robot):
     from vla_ros.ros.convert import array_to_joint_state
 
+    robot.until(robot.states.get_subscription_count)
     for _ in range(20):  # in one go: a queue of two would lose the robot's own among them
         robot.states.publish(array_to_joint_state(("x", "y"), np.zeros(2), robot.now_ns()))
     robot.states.publish(array_to_joint_state(ROBOT.joint_names, np.zeros(7), robot.now_ns()))

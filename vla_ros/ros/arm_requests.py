@@ -52,12 +52,14 @@ class ArmRequests:
             pause_s = now_s - self._beats[what]
             if pause_s > PAUSE_S:
                 self._paused_s, self._woke_s = pause_s, now_s
+        if (barred := self.barred()) is not None:
+            return barred
         if now_s - self._woke_s < AFTER_PAUSE_S:
             return f"the commander paused for {self._paused_s:.1f} s, and this request may be from before; ask again"
         if self._stopped and since_s < LET_GO_S:
             return f"requests to arm went on through a stop; ask for none for {LET_GO_S:g} s, then ask again"
         self._stopped = False
-        return self.barred()
+        return None
 
     def barred(self) -> str | None:
         """Why nobody may arm now, not the node itself either."""

@@ -24,8 +24,8 @@ POLL_S = 0.002
 class ServiceCaller:
     """Blocking calls for a node whose executor spins in another thread.
 
-    timeout_s: of a call, where it says none. Nobody is served an older request: a commander that wakes must not do what
-        its caller was told had failed.
+    timeout_s: of a call, where it says none. A request that was lost on its way is not sent again after it: a
+        commander that wakes must not do what its caller was told had failed (see `arm_requests`).
     triggers: Trigger services to meet at once. On a busy machine the first call of a client that is new may get no
     answer, as the two ends do not find each other at the same moment.
     """

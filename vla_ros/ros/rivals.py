@@ -3,6 +3,7 @@ on the topic of joint states. Names are compared resolved: rclpy's own graph que
 
 from __future__ import annotations
 
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
@@ -37,20 +38,24 @@ class Crowd:
         self._node, self._aside, self.topic, self._kind, self._what = node, aside, topic, kind, what
         self._keys = keys
         self._talkers, self._subscription, self._since_s = Talkers(), None, 0.0
+        self._lock = threading.Lock()  # it hears in another thread than it is asked, and is asked by two
 
     def look(self) -> None:
         """Listen, or cease to; call now and then."""
         several = self._node.count_publishers(self.topic) > 1
-        if several and self._subscription is None:
-            self._talkers, self._since_s = Talkers(), time.monotonic()
-            self._subscription = self._aside.listen(self._kind, self.topic, self._heard, CROWD)
-        elif not several and self._subscription is not None:
-            self._aside.forget(self._subscription)
-            self._subscription = None
+        with self._lock:
+            if several and self._subscription is None:
+                self._talkers, self._since_s = Talkers(), time.monotonic()
+                self._subscription = self._aside.listen(self._kind, self.topic, self._heard, CROWD)
+            elif not several and self._subscription is not None:
+                self._aside.forget(self._subscription)
+                self._subscription = None
 
     def rivalry(self) -> str | None:
         """Who says the same thing twice; None where nobody does."""
-        if self._subscription is None or (key := self._talkers.doubled(time.monotonic())) is None:
+        with self._lock:
+            key = None if self._subscription is None else self._talkers.doubled(time.monotonic())
+        if key is None:
             return None
         what = self._what.format(key)
         return f"several publishers of {what} on {self.topic} (publishers: {publishers(self._node, self.topic)})"
@@ -63,7 +68,8 @@ class Crowd:
         return self.rivalry()
 
     def _heard(self, message: Any, info: Any) -> None:
-        self._talkers.heard(info, self._keys(message), time.monotonic())
+        with self._lock:
+            self._talkers.heard(info, self._keys(message), time.monotonic())
         time.sleep(BREATH_S)
 
 
