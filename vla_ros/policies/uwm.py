@@ -14,21 +14,21 @@ from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
 from vla_ros.core.config import read_yaml
-from vla_ros.core.errors import ConfigError, ContractError, MessageError
+from vla_ros.core.errors import ConfigError, ContractError
 from vla_ros.core.knots import Knots
 from vla_ros.core.types import ActionChunk, Observation, Prediction
 from vla_ros.networks.guidance import Prefix, soft_mask
 from vla_ros.networks.observation import KeypointEncoderConfig, ResNetEncoderConfig
 from vla_ros.networks.sizes import check_sizes
-from vla_ros.networks.text import tokenize, words_of
+from vla_ros.networks.text import tokenize
 from vla_ros.networks.uwm import Modality, UnifiedWorldModel, UWMConfig
 from vla_ros.networks.uwm_fast import FastSampler
 from vla_ros.policies.contract import PolicyContract, check_observation
 from vla_ros.policies.statistics import Statistics, statistics_for
 from vla_ros.policies.weights import FILE as WEIGHTS
 from vla_ros.policies.weights import build_to_hold, load_weights
+from vla_ros.policies.words import words_of_order
 
-MAX_INSTRUCTION = 512  # characters
 NOISE_SEED = 0
 Precision = Literal["float32", "bfloat16"]
 DTYPES: dict[Precision, torch.dtype] = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -234,7 +234,7 @@ class UWMPolicy:
             newest = self.statistics.normalise_state(observation.state[-encoder.frames :])
             state = torch.from_numpy(newest).to(self._device)[None]
         if isinstance(encoder, KeypointEncoderConfig):
-            words = read_instruction(observation.instruction)
+            words = words_of_order(observation.instruction)
             tokens = torch.tensor([tokenize(words, encoder.text_buckets, encoder.text_length)], device=self._device)
         with torch.no_grad():
             return self.model.encode(self._images(observation, encoder.frames), state, tokens)
@@ -272,16 +272,6 @@ class UWMPolicy:
         restored = self.statistics.restore_action(actions[0].cpu().numpy(), observation.state[-1])
         start_ns = observation.stamp_ns + self.contract.step_ns
         return ActionChunk(observation.stamp_ns, start_ns, self.contract.step_ns, restored, self.contract.joints)
-
-
-def read_instruction(instruction: str) -> list[str]:
-    """The words of a sentence; MessageError where there is nothing to obey, or far too much."""
-    if len(instruction) > MAX_INSTRUCTION:
-        raise MessageError(f"the instruction has {len(instruction)} characters; right would be 1 to {MAX_INSTRUCTION}")
-    words = words_of(instruction)
-    if not words:
-        raise MessageError("the instruction is empty; say what to do, for example 'push the red block to the left'")
-    return words
 
 
 def load(folder: Path, device: str) -> UWMPolicy:

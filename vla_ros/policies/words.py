@@ -9,13 +9,13 @@ from pathlib import Path
 
 from vla_ros.core.errors import MessageError, ModelError
 from vla_ros.core.files import write_whole
+from vla_ros.core.inputs import check_order
 from vla_ros.core.strict_json import load_json
 from vla_ros.networks.text import words_of
 
 FILE = "words.json"
 PADDING, UNKNOWN, END = 0, 1, 2
 FIRST = 3  # id of the first word
-MAX_SENTENCE = 512  # characters
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +46,7 @@ class Words:
 
     def obey(self, sentence: str) -> list[int]:
         """The ids of a sentence; MessageError where there is nothing in it that this model could obey."""
-        if len(sentence) > MAX_SENTENCE:
-            raise MessageError(f"the instruction has {len(sentence)} characters; right would be 1 to {MAX_SENTENCE}")
-        words = words_of(sentence)
-        if not words:
-            raise MessageError("the instruction is empty; say what to do, for example 'push the red block to the left'")
+        words = words_of_order(sentence)
         ids = self.encode(words)
         if 2 * ids.count(UNKNOWN) > len(ids):
             strange = [word for word, token in zip(words, ids, strict=True) if token == UNKNOWN]
@@ -67,11 +63,13 @@ def collect(sentences: Iterable[str]) -> Words:
     return Words(tuple(sorted({word for sentence in sentences for word in words_of(sentence)})))
 
 
-def obeyable(sentence: str) -> str:
-    """The sentence without space around it; MessageError where it is empty or endless. For tokenizers of any words."""
-    if not 0 < len(sentence.strip()) <= MAX_SENTENCE:
-        raise MessageError(f"the instruction has {len(sentence)} characters; right would be 1 to {MAX_SENTENCE}")
-    return sentence.strip()
+def words_of_order(sentence: str) -> list[str]:
+    """The words of an instruction; MessageError where there is nothing to obey, or far too much."""
+    words = words_of(check_order(sentence))
+    if not words:
+        said = sentence.strip()[:20]
+        raise MessageError(f"the instruction is empty of words: {said!r}; say what to do in a-z and 0-9")
+    return words
 
 
 def load_words(folder: Path, room: int) -> Words:
