@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import ArrayLike
 
-from vla_ros.core.commander import Commander
+from vla_ros.core.execution.commander import Commander
 from vla_ros.core.robot import CameraSpec, CommandSpec, GuardSpec, JointSpec, RobotSpec, SyncSpec
 from vla_ros.core.types import ActionChunk
 

@@ -11,7 +11,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_robot import MS, STEP_NS, chunk_of
 
-from vla_ros.core.chunking import Plan
 from vla_ros.core.continuation import (
     Continuation,
     Continuer,
@@ -21,7 +20,8 @@ from vla_ros.core.continuation import (
     execute_steps,
 )
 from vla_ros.core.errors import ContractError
-from vla_ros.core.execution import blend_of
+from vla_ros.core.execution.modes import blend_of
+from vla_ros.core.execution.plan import Plan
 from vla_ros.core.types import ActionChunk, Observation
 
 H = 12

@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_robot import MS, STEP_NS, chunk_of, small_robot, stands
 
-from vla_ros.core.commander import Commander
 from vla_ros.core.errors import ConfigError
-from vla_ros.core.guard import Mode
+from vla_ros.core.execution.commander import Commander
+from vla_ros.core.execution.guard import Mode
 from vla_ros.core.kinematics import LinkSpec, Workspace, WorkspaceSpec, rotation
 from vla_ros.core.robot import RobotSpec, load_robot
 

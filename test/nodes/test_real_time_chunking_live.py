@@ -11,7 +11,7 @@ from std_msgs.msg import String
 from trajectory_msgs.msg import JointTrajectory
 from waiting import until
 
-from vla_ros.core.knots import Knots
+from vla_ros.core.execution.knots import Knots
 from vla_ros.core.types import ActionChunk
 from vla_ros.ros.convert import trajectory_to_chunk
 from vla_ros.ros.qos import COMMAND, LATCHED

@@ -14,7 +14,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.node import Node
 from std_msgs.msg import Float64MultiArray
 
-from vla_ros.core.guard import Mode, Verdict
+from vla_ros.core.execution.guard import Mode, Verdict
 from vla_ros.core.robot import CommandSpec, RobotSpec, load_robot
 from vla_ros.ros.outputs import Outputs
 

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 
 from vla_ros.core.errors import ConfigError, MessageError
-from vla_ros.core.knots import Knots
+from vla_ros.core.execution.knots import Knots
 from vla_ros.core.robot import RobotSpec
 from vla_ros.core.streams import StreamBuffer
 from vla_ros.core.types import NS_PER_S, ActionChunk, Vector

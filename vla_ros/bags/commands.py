@@ -8,8 +8,8 @@ from vla_ros.bags.errors import BagError
 from vla_ros.bags.reader import Bag, decode, split_topics
 from vla_ros.bags.topics import command_topics
 from vla_ros.core.errors import ConfigError, MessageError
+from vla_ros.core.execution.recorded_motion import CommandStream, RecordedMotion
 from vla_ros.core.printable import printable
-from vla_ros.core.recorded_motion import CommandStream, RecordedMotion
 from vla_ros.core.robot import RobotSpec
 from vla_ros.core.robot_parts import CommandSpec
 from vla_ros.core.types import NS_PER_S

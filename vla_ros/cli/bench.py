@@ -17,7 +17,7 @@ import argparse
 import json
 from pathlib import Path
 
-from vla_ros.core.execution import EXECUTIONS
+from vla_ros.core.execution.modes import EXECUTIONS
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

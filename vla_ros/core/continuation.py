@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vla_ros.core.errors import ContractError
-from vla_ros.core.knots import Knots
+from vla_ros.core.execution.knots import Knots
 from vla_ros.core.types import ActionChunk, Observation, Policy
 
 

@@ -41,7 +41,7 @@ class CameraSpec:
 
 @dataclass(frozen=True, slots=True)
 class GripperSpec:
-    """A gripper that is told to be open or closed and nothing in between (see core/gripper.py).
+    """A gripper that is told to be open or closed and nothing in between (see core/execution/gripper.py).
 
     Thresholds are on the way from open (0) to closed (1); between them the gripper stays as it is.
     closed_at: which limit of the joint is the closed end.

@@ -20,10 +20,10 @@ from std_msgs.msg import Empty
 from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import JointTrajectory
 
-from vla_ros.core.commander import Commander
 from vla_ros.core.errors import ContractError, MessageError
-from vla_ros.core.execution import blend_of
-from vla_ros.core.guard import Mode, Verdict
+from vla_ros.core.execution.commander import Commander
+from vla_ros.core.execution.guard import Mode, Verdict
+from vla_ros.core.execution.modes import blend_of
 from vla_ros.core.robot import load_robot
 from vla_ros.core.text import listed, shorten
 from vla_ros.core.timing import CpuMeter, LatencyStats, RateMeter
@@ -69,7 +69,7 @@ class Parameters:
 
 
 class CommanderNode(ManagedNode):
-    """Topics, services and the control loop around `core.commander.Commander`, which decides everything."""
+    """Topics, services and the control loop around `core.execution.commander.Commander`, which decides everything."""
 
     def __init__(self) -> None:
         super().__init__("commander")

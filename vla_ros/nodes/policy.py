@@ -18,7 +18,7 @@ from trajectory_msgs.msg import JointTrajectory
 from vla_ros.core.choosing import Chooser, Vetoed, scorer_of
 from vla_ros.core.continuation import Continuation, Continuer, check_can_continue, continuation
 from vla_ros.core.errors import ConfigError, ContractError, MessageError, ModelError, VlaRosError
-from vla_ros.core.execution import blend_of
+from vla_ros.core.execution.modes import blend_of
 from vla_ros.core.prefetch import ReplanClock
 from vla_ros.core.robot import load_robot
 from vla_ros.core.streams import Synchroniser

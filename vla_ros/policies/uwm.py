@@ -15,7 +15,7 @@ from torch.utils.hooks import RemovableHandle
 
 from vla_ros.core.config import read_yaml
 from vla_ros.core.errors import ConfigError, ContractError
-from vla_ros.core.knots import Knots
+from vla_ros.core.execution.knots import Knots
 from vla_ros.core.types import ActionChunk, Observation, Prediction
 from vla_ros.networks.guidance import Prefix, soft_mask
 from vla_ros.networks.observation import KeypointEncoderConfig, ResNetEncoderConfig

@@ -12,12 +12,12 @@ import numpy as np
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Empty
 
-from vla_ros.core.commander import Commander
 from vla_ros.core.errors import MessageError, VlaRosError
-from vla_ros.core.guard import Mode, Verdict
-from vla_ros.core.limits import Positions
+from vla_ros.core.execution.commander import Commander
+from vla_ros.core.execution.guard import Mode, Verdict
+from vla_ros.core.execution.limits import Positions
+from vla_ros.core.execution.recorded_motion import RecordedMotion
 from vla_ros.core.printable import printable
-from vla_ros.core.recorded_motion import RecordedMotion
 from vla_ros.core.robot import RobotSpec
 from vla_ros.core.types import NS_PER_S
 from vla_ros.ros.control_loop import ControlLoop
@@ -31,7 +31,7 @@ _PLAN_EVERY_S, _LOOK_EVERY_S = 0.1, 1.0
 
 
 class CommandPlayer:
-    """Publishers, joint states and a control loop around `core.commander.Commander`.
+    """Publishers, joint states and a control loop around `core.execution.commander.Commander`.
 
     moment: which moment of the recording it is now [ns]; None while it does not run.
     ended: called once, with the reason, where the guard stopped the robot.

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from rclpy.duration import Duration
 from rclpy.node import Node
 
-from vla_ros.core.guard import Mode, Verdict
+from vla_ros.core.execution.guard import Mode, Verdict
 from vla_ros.core.robot import CommandSpec, RobotSpec
 from vla_ros.core.types import NS_PER_S
 from vla_ros.ros.convert import COMMAND_TYPES, command_message

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from vla_ros.core.chunking import Plan
+from vla_ros.core.execution.plan import Plan
 from vla_ros.core.types import NS_PER_S, Observation
 from vla_ros.sim.marks import MARKED, SENTENCE, SHOWN_S, hide_mark, show_mark
 from vla_ros.sim.scene import COLOURS

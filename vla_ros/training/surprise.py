@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from vla_ros.core.chunking import Plan
 from vla_ros.core.errors import ConfigError
+from vla_ros.core.execution.plan import Plan
 from vla_ros.core.expectation import Expectation
 from vla_ros.core.robot import load_robot
 from vla_ros.core.signs import Reading

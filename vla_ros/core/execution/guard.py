@@ -13,11 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from vla_ros.core.belief import Belief
-from vla_ros.core.faults import Faults
-from vla_ros.core.knots import Knots
-from vla_ros.core.limits import Limits, Positions, clamp
-from vla_ros.core.mover import Command, Mover
+from vla_ros.core.execution.belief import Belief
+from vla_ros.core.execution.faults import Faults
+from vla_ros.core.execution.knots import Knots
+from vla_ros.core.execution.limits import Limits, Positions, clamp
+from vla_ros.core.execution.mover import Command, Mover
 from vla_ros.core.robot import RobotSpec
 from vla_ros.core.types import NS_PER_S, ActionChunk
 

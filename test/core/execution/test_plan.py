@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_robot import MS, STEP_NS, chunk_of
 
-from vla_ros.core.chunking import Plan
+from vla_ros.core.execution.plan import Plan
 from vla_ros.core.types import NS_PER_S, ActionChunk
 
 ONE = ("a",)

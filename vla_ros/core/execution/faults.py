@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike
 
+from vla_ros.core.execution.limits import Limits, Positions
+from vla_ros.core.execution.mover import Mover
 from vla_ros.core.kinematics import Workspace
-from vla_ros.core.limits import Limits, Positions
-from vla_ros.core.mover import Mover
 from vla_ros.core.robot import RobotSpec
 from vla_ros.core.text import listed
 from vla_ros.core.types import NS_PER_S, ActionChunk

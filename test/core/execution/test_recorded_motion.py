@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vla_ros.core.commander import Commander
 from vla_ros.core.errors import ConfigError
-from vla_ros.core.guard import Mode
-from vla_ros.core.recorded_motion import CommandStream, RecordedMotion
+from vla_ros.core.execution.commander import Commander
+from vla_ros.core.execution.guard import Mode
+from vla_ros.core.execution.recorded_motion import CommandStream, RecordedMotion
 from vla_ros.core.robot import load_robot
 
 ROBOT = load_robot("ur5e_tabletop")

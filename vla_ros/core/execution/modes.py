@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from vla_ros.core.blending import Blend, cross_fade, real_time_chunking, receding_horizon, switch
-from vla_ros.core.ensembling import TemporalEnsembling
 from vla_ros.core.errors import ConfigError, did_you_mean
+from vla_ros.core.execution.blending import Blend, cross_fade, real_time_chunking, receding_horizon, switch
+from vla_ros.core.execution.ensembling import TemporalEnsembling
 
 # Each makes a blend of its own: temporal ensembling remembers the chunks of one plan.
 EXECUTIONS: dict[str, Callable[[], Blend]] = {

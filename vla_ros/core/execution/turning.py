@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from vla_ros.core.limits import Positions
+from vla_ros.core.execution.limits import Positions
 from vla_ros.core.robot import RobotSpec
 from vla_ros.core.types import ActionChunk
 

@@ -7,12 +7,12 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike
 
-from vla_ros.core.gripper import Grippers
-from vla_ros.core.knots import Knots
-from vla_ros.core.limits import Limits, Positions
+from vla_ros.core.execution.gripper import Grippers
+from vla_ros.core.execution.knots import Knots
+from vla_ros.core.execution.limits import Limits, Positions
+from vla_ros.core.execution.smoothing import MotionLimits, State, smooth
+from vla_ros.core.execution.tracking import Tracker
 from vla_ros.core.robot import RobotSpec
-from vla_ros.core.smoothing import MotionLimits, State, smooth
-from vla_ros.core.tracking import Tracker
 
 _SAME = 1e-9
 

@@ -6,9 +6,9 @@ from collections import deque
 
 import numpy as np
 
-from vla_ros.core.blending import receding_horizon
-from vla_ros.core.knots import Knots
-from vla_ros.core.limits import Positions
+from vla_ros.core.execution.blending import receding_horizon
+from vla_ros.core.execution.knots import Knots
+from vla_ros.core.execution.limits import Positions
 
 MAX_CHUNKS = 64
 
@@ -33,7 +33,7 @@ class TemporalEnsembling:
     def __call__(
         self, old: Knots | None, new: Knots, now_ns: int, last_command: Positions | None, step_ns: int
     ) -> Knots:
-        """Take `new` in; see `core.blending.Blend`. Nothing in execution means nothing to remember."""
+        """Take `new` in; see `core.execution.blending.Blend`. Nothing in execution means nothing to remember."""
         kept = [chunk for chunk in self._chunks if old is not None and chunk.last_ns >= now_ns]
         self._chunks.clear()
         self._chunks.extend([*kept, new])

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_robot import MS
 
-from vla_ros.core.knots import Knots
-from vla_ros.core.smoothing import PLAN_SHARE, WINDOWS_NS, MotionLimits, SmoothPath, smooth
+from vla_ros.core.execution.knots import Knots
+from vla_ros.core.execution.smoothing import PLAN_SHARE, WINDOWS_NS, MotionLimits, SmoothPath, smooth
 
 WINDOW = WINDOWS_NS[0]
 LIMITS = MotionLimits(np.array([2.0]), np.array([8.0]), np.array([400.0]))

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vla_ros.core.limits import Limits, Positions
+from vla_ros.core.execution.limits import Limits, Positions
+from vla_ros.core.execution.turning import TURN, Turning
 from vla_ros.core.robot import RobotSpec
-from vla_ros.core.turning import TURN, Turning
 from vla_ros.core.types import NS_PER_S
 
 SETTLED_S, SETTLED_READINGS = 0.05, 3  # how long readings must have agreed before the robot is armed

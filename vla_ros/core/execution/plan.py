@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from vla_ros.core.blending import Blend, receding_horizon
-from vla_ros.core.knots import Knots
-from vla_ros.core.limits import Positions
-from vla_ros.core.smoothing import WINDOWS_NS
+from vla_ros.core.execution.blending import Blend, receding_horizon
+from vla_ros.core.execution.knots import Knots
+from vla_ros.core.execution.limits import Positions
+from vla_ros.core.execution.smoothing import WINDOWS_NS
 from vla_ros.core.types import ActionChunk
 
 

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from vla_ros.core.knots import Knots, distinct
-from vla_ros.core.limits import Positions
+from vla_ros.core.execution.knots import Knots, distinct
+from vla_ros.core.execution.limits import Positions
 
 Moments = NDArray[np.int64]
 

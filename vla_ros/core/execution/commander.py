@@ -6,11 +6,11 @@ from dataclasses import dataclass
 
 from numpy.typing import ArrayLike
 
-from vla_ros.core.blending import Blend, receding_horizon
-from vla_ros.core.chunking import Plan
-from vla_ros.core.guard import Guard, Mode, Verdict
+from vla_ros.core.execution.blending import Blend, receding_horizon
+from vla_ros.core.execution.guard import Guard, Mode, Verdict
+from vla_ros.core.execution.plan import Plan
+from vla_ros.core.execution.turning import Turning
 from vla_ros.core.robot import RobotSpec
-from vla_ros.core.turning import Turning
 from vla_ros.core.types import NS_PER_S, ActionChunk
 
 

@@ -15,8 +15,8 @@ import numpy as np
 import ruckig  # type: ignore[import-not-found]  # compiled, without stubs
 from numpy.typing import NDArray
 
-from vla_ros.core.limits import clamp
-from vla_ros.core.smoothing import PLAN_SHARE, Floats, MotionLimits, SmoothPath, State
+from vla_ros.core.execution.limits import clamp
+from vla_ros.core.execution.smoothing import PLAN_SHARE, Floats, MotionLimits, SmoothPath, State
 from vla_ros.core.types import NS_PER_S
 
 Bools = NDArray[np.bool_]

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vla_ros.core.errors import ConfigError
-from vla_ros.core.limits import Positions
+from vla_ros.core.execution.limits import Positions
 from vla_ros.core.robot import RobotSpec
 from vla_ros.core.types import NS_PER_S, ActionChunk
 

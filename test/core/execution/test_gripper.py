@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_robot import MS, chunk_of, small_robot, stands
 
-from vla_ros.core.commander import Commander
 from vla_ros.core.errors import ConfigError
-from vla_ros.core.gripper import Grippers, closes
+from vla_ros.core.execution.commander import Commander
+from vla_ros.core.execution.gripper import Grippers, closes
 from vla_ros.core.robot import GripperSpec, JointSpec, RobotSpec
 
 SPEC = GripperSpec(close_above=0.6, open_below=0.4)

@@ -11,12 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_robot import MS, STEP_NS, chunk_of, small_robot, stands
 
-from vla_ros.core.commander import Commander
-from vla_ros.core.execution import EXECUTIONS, blend_of
-from vla_ros.core.knots import Knots
+from vla_ros.core.execution.commander import Commander
+from vla_ros.core.execution.knots import Knots
+from vla_ros.core.execution.modes import EXECUTIONS, blend_of
+from vla_ros.core.execution.smoothing import MotionLimits, SmoothPath, smooth
+from vla_ros.core.execution.tracking import Tracker
 from vla_ros.core.robot import load_robot
-from vla_ros.core.smoothing import MotionLimits, SmoothPath, smooth
-from vla_ros.core.tracking import Tracker
 from vla_ros.core.types import ActionChunk
 
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_robot import small_robot
 
-from vla_ros.core.limits import Limits
+from vla_ros.core.execution.limits import Limits
 from vla_ros.core.robot import GuardSpec
 
 inside = st.tuples(st.floats(-1, 1), st.floats(-1, 1), st.floats(0, 1)).map(np.array)

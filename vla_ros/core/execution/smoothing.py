@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from vla_ros.core.knots import Knots, distinct
+from vla_ros.core.execution.knots import Knots, distinct
 from vla_ros.core.types import NS_PER_S
 
 Floats = NDArray[np.float64]

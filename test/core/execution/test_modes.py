@@ -10,12 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from small_robot import MS, STEP_NS, chunk_of
 
-from vla_ros.core.blending import FADE_NS, cross_fade
-from vla_ros.core.chunking import Plan
-from vla_ros.core.ensembling import MAX_CHUNKS, TemporalEnsembling
 from vla_ros.core.errors import ConfigError
-from vla_ros.core.execution import EXECUTIONS, blend_of
-from vla_ros.core.knots import Knots
+from vla_ros.core.execution.blending import FADE_NS, cross_fade
+from vla_ros.core.execution.ensembling import MAX_CHUNKS, TemporalEnsembling
+from vla_ros.core.execution.knots import Knots
+from vla_ros.core.execution.modes import EXECUTIONS, blend_of
+from vla_ros.core.execution.plan import Plan
 from vla_ros.core.types import NS_PER_S, ActionChunk
 
 ONE = ("a",)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from vla_ros.core.limits import Positions
+from vla_ros.core.execution.limits import Positions
 from vla_ros.core.robot import GripperSpec, JointSpec, RobotSpec
 
 

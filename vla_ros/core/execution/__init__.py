@@ -1,0 +1,1 @@
+"""Executing action chunks safely: the plan, its blending and smoothing, limits, guard and commander."""
