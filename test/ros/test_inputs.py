@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from vla_ros.core.robot import load_robot
-from vla_ros.core.streams import Synchroniser
+from vla_ros.core.streams.synchroniser import Synchroniser
 
 pytestmark = pytest.mark.live
 

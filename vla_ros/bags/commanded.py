@@ -10,7 +10,7 @@ import numpy as np
 from vla_ros.core.errors import ConfigError, MessageError
 from vla_ros.core.execution.knots import Knots
 from vla_ros.core.robot import RobotSpec
-from vla_ros.core.streams import StreamBuffer
+from vla_ros.core.streams.synchroniser import StreamBuffer
 from vla_ros.core.types import NS_PER_S, ActionChunk, Vector
 from vla_ros.ros.convert import command_to_array, joint_state_to_array, to_ns, trajectory_to_chunk
 

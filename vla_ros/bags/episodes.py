@@ -17,8 +17,8 @@ from vla_ros.bags.evidence import Evidence
 from vla_ros.bags.marks import Span
 from vla_ros.core.errors import ConfigError
 from vla_ros.core.robot import RobotSpec
-from vla_ros.core.streams import Synchroniser
-from vla_ros.core.ticks import Ticker
+from vla_ros.core.streams.synchroniser import Synchroniser
+from vla_ros.core.streams.ticks import Ticker
 from vla_ros.core.types import NS_PER_S, Observation, Vector
 from vla_ros.ros.ingest import INSTRUCTION, JOINT_STATES, Ingest, Source
 

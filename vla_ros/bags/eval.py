@@ -18,7 +18,7 @@ from vla_ros.bags.reader import open_bag
 from vla_ros.bags.recorded_plans import read_plans
 from vla_ros.core.errors import ConfigError
 from vla_ros.core.robot import RobotSpec
-from vla_ros.core.streams import Synchroniser
+from vla_ros.core.streams.synchroniser import Synchroniser
 from vla_ros.ros.ingest import Ingest
 
 TIMING_TOPIC = "/policy/timing"

@@ -17,8 +17,8 @@ from vla_ros.bags.rate import fps_of_step
 from vla_ros.bags.reader import open_bag
 from vla_ros.core.columns import columns_of
 from vla_ros.core.errors import ConfigError, VlaRosError
-from vla_ros.core.inputs import check_instruction
 from vla_ros.core.robot import RobotSpec
+from vla_ros.core.streams.admission import check_instruction
 from vla_ros.core.types import NS_PER_S
 
 

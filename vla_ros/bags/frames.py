@@ -13,8 +13,8 @@ from vla_ros.bags.episodes import EpisodeReader, Frame, Options
 from vla_ros.bags.inputs import Skip, check_inputs, check_kinds, marked_spans, names, output_kinds, timed
 from vla_ros.bags.reader import Bag
 from vla_ros.core.errors import ConfigError, VlaRosError
-from vla_ros.core.inputs import check_instruction
 from vla_ros.core.robot import RobotSpec
+from vla_ros.core.streams.admission import check_instruction
 from vla_ros.ros.ingest import INSTRUCTION
 
 

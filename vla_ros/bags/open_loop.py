@@ -18,7 +18,7 @@ from vla_ros.core.continuation import Continuation, Continuer, check_can_continu
 from vla_ros.core.errors import MessageError
 from vla_ros.core.prefetch import ReplanClock
 from vla_ros.core.robot import RobotSpec
-from vla_ros.core.streams import Synchroniser
+from vla_ros.core.streams.synchroniser import Synchroniser
 from vla_ros.core.types import NS_PER_S, ActionChunk, Observation
 from vla_ros.ros.ingest import INSTRUCTION, JOINT_STATES, Ingest
 

@@ -11,7 +11,6 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from vla_ros.core.buffer import StreamBuffer
 from vla_ros.core.expectation import Expectation, Recent, what_came
 from vla_ros.core.novelty import came_and_went, picture_of
 from vla_ros.core.robot import RobotSpec
@@ -25,6 +24,7 @@ from vla_ros.core.signs import (
     outside,
     picture_signs,
 )
+from vla_ros.core.streams.buffer import StreamBuffer
 from vla_ros.core.types import NS_PER_S, ActionChunk, Observation
 
 KEPT, WAITING = 64, 8  # observations, and expectations whose moment has not come

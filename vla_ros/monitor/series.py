@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vla_ros.core.errors import ConfigError, did_you_mean
-from vla_ros.core.inputs import check_instruction
+from vla_ros.core.streams.admission import check_instruction
 from vla_ros.monitor.conductor import Graph, Pace, outcome, run_episode, wait_until_ready
 from vla_ros.monitor.episodes import Episode, EpisodeResult, Sentences, drawn, repeated, tour
 from vla_ros.monitor.pictures import Gallery

@@ -27,8 +27,8 @@ from trajectory_msgs.msg import JointTrajectory
 
 from vla_ros.bags.marks import EPISODE, parse_mark
 from vla_ros.core.errors import ConfigError, ContractError, MessageError, VlaRosError
-from vla_ros.core.inputs import MAX_INSTRUCTION, check_instruction
 from vla_ros.core.robot import load_robot
+from vla_ros.core.streams.admission import MAX_INSTRUCTION, check_instruction
 from vla_ros.core.types import NS_PER_S
 from vla_ros.monitor.dashboard import serve
 from vla_ros.monitor.dashboard_events import Episodes, Events

@@ -21,7 +21,7 @@ from vla_ros.core.errors import ConfigError, ContractError, MessageError, ModelE
 from vla_ros.core.execution.modes import blend_of
 from vla_ros.core.prefetch import ReplanClock
 from vla_ros.core.robot import load_robot
-from vla_ros.core.streams import Synchroniser
+from vla_ros.core.streams.synchroniser import Synchroniser
 from vla_ros.core.timing import LatencyStats, RateMeter
 from vla_ros.core.types import NS_PER_S, ActionChunk, Observation
 from vla_ros.policies.contract import PolicyContract

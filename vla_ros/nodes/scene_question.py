@@ -11,9 +11,9 @@ from std_srvs.srv import Trigger
 
 from vla_ros.bags.marks import EPISODE
 from vla_ros.core.errors import ConfigError, MessageError
-from vla_ros.core.inputs import check_instruction
 from vla_ros.core.robot import load_robot
-from vla_ros.core.streams import Synchroniser
+from vla_ros.core.streams.admission import check_instruction
+from vla_ros.core.streams.synchroniser import Synchroniser
 from vla_ros.core.timing import LatencyStats
 from vla_ros.core.types import Observation
 from vla_ros.policies.loading import check_contract, load_model

@@ -27,7 +27,7 @@ from vla_ros.core.errors import ConfigError, ContractError, MessageError, VlaRos
 from vla_ros.core.expectation import Expectation
 from vla_ros.core.imagination import FORWARD, MODES, Imagination
 from vla_ros.core.robot import load_robot
-from vla_ros.core.streams import Synchroniser
+from vla_ros.core.streams.synchroniser import Synchroniser
 from vla_ros.core.surprise import load_calibration
 from vla_ros.core.timing import LatencyStats, RateMeter
 from vla_ros.core.types import NS_PER_S, ActionChunk, Observation

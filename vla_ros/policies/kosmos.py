@@ -14,7 +14,7 @@ from torch import Tensor
 from transformers import Kosmos2Config, Kosmos2ForConditionalGeneration
 
 from vla_ros.core.errors import ModelError
-from vla_ros.core.inputs import check_order
+from vla_ros.core.streams.admission import check_order
 from vla_ros.networks.action_tokens import ActionTokens
 from vla_ros.networks.vision import resize_and_crop
 from vla_ros.networks.vlm import Backbone, Prompt

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from vla_ros.core.errors import MessageError, ModelError
 from vla_ros.core.files import write_whole
-from vla_ros.core.inputs import check_order
+from vla_ros.core.streams.admission import check_order
 from vla_ros.core.strict_json import load_json
 from vla_ros.networks.text import words_of
 

@@ -12,7 +12,7 @@ from std_msgs.msg import String
 
 from vla_ros.core.errors import MessageError
 from vla_ros.core.robot import CameraSpec, RobotSpec
-from vla_ros.core.streams import NOTHING, Synchroniser
+from vla_ros.core.streams.synchroniser import NOTHING, Synchroniser
 from vla_ros.core.text import listed, shorten
 from vla_ros.core.timing import RateMeter
 from vla_ros.ros.convert import compressed_to_array, image_to_array, is_foreign, joint_state_to_array, to_ns

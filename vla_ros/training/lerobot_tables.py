@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from vla_ros.core.errors import ConfigError, MessageError, did_you_mean
-from vla_ros.core.inputs import check_instruction
 from vla_ros.core.paths import inside
+from vla_ros.core.streams.admission import check_instruction
 from vla_ros.training.lerobot_info import Info
 
 Integers = NDArray[np.int64]

@@ -15,7 +15,7 @@ from vla_ros.core.expectation import Expectation
 from vla_ros.core.imagination import FORWARD, Imagination
 from vla_ros.core.robot import RobotSpec, load_robot
 from vla_ros.core.signs import Reading
-from vla_ros.core.streams import Synchroniser
+from vla_ros.core.streams.synchroniser import Synchroniser
 from vla_ros.core.types import NS_PER_S
 from vla_ros.core.witness import Witness
 from vla_ros.policies.loading import check_contract, load_policy

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from vla_ros.core.ticks import Ticker
+from vla_ros.core.streams.ticks import Ticker
 
 STEP = 100_000_000
 

@@ -11,10 +11,10 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from vla_ros.core.buffer import StreamBuffer
 from vla_ros.core.errors import MessageError
-from vla_ros.core.inputs import check_image, check_instruction, check_stamp, check_state
 from vla_ros.core.robot import RobotSpec, SyncSpec
+from vla_ros.core.streams.admission import check_image, check_instruction, check_stamp, check_state
+from vla_ros.core.streams.buffer import StreamBuffer
 from vla_ros.core.types import NS_PER_S, Observation, Vector
 
 __all__ = ["StreamBuffer", "Synchroniser"]

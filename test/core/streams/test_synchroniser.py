@@ -11,9 +11,9 @@ from hypothesis import strategies as st
 from small_robot import MS, small_robot
 
 from vla_ros.core.errors import MessageError
-from vla_ros.core.inputs import check_instruction, check_order
 from vla_ros.core.robot import SyncSpec
-from vla_ros.core.streams import StreamBuffer, Synchroniser
+from vla_ros.core.streams.admission import check_instruction, check_order
+from vla_ros.core.streams.synchroniser import StreamBuffer, Synchroniser
 from vla_ros.core.types import Observation
 
 T0 = 1_000_000 * MS

@@ -1,0 +1,1 @@
+"""Streams in, one synchronised observation out."""
