@@ -13,7 +13,7 @@ from small_robot import MS, STEP_NS, chunk_of, small_robot
 
 from vla_ros.core.execution.commander import Commander
 from vla_ros.core.execution.guard import Mode
-from vla_ros.core.prefetch import ReplanClock
+from vla_ros.core.planning.replan_clock import ReplanClock
 from vla_ros.core.streams.synchroniser import Synchroniser
 from vla_ros.core.types import ActionChunk, Observation
 

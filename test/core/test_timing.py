@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_robot import MS, STEP_NS
 
-from vla_ros.core.prefetch import ReplanClock, next_due_ns
+from vla_ros.core.planning.replan_clock import ReplanClock, next_due_ns
 from vla_ros.core.timing import LatencyStats, RateMeter
 
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vla_ros.bags.recorded_plans import RecordedPlans
-from vla_ros.core.continuation import Continuation, Continuer, check_can_continue
 from vla_ros.core.errors import MessageError
-from vla_ros.core.prefetch import ReplanClock
+from vla_ros.core.planning.continuation import Continuation, Continuer, check_can_continue
+from vla_ros.core.planning.replan_clock import ReplanClock
 from vla_ros.core.robot import RobotSpec
 from vla_ros.core.streams.synchroniser import Synchroniser
 from vla_ros.core.types import NS_PER_S, ActionChunk, Observation

@@ -124,7 +124,7 @@ class Policy(Protocol):
 
         plan: for real-time chunking (arXiv 2506.07339), the plan in execution from the first action of this chunk on,
             shorter than a chunk; the chunk's first `frozen_steps` actions must be the plan's, the rest may depart from
-            it. See `core.continuation`.
+            it. See `core.planning.continuation`.
         """
 
 

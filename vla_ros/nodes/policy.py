@@ -15,11 +15,11 @@ from rclpy.clock import JumpThreshold
 from rclpy.duration import Duration
 from trajectory_msgs.msg import JointTrajectory
 
-from vla_ros.core.choosing import Chooser, Vetoed, scorer_of
-from vla_ros.core.continuation import Continuation, Continuer, check_can_continue, continuation
 from vla_ros.core.errors import ConfigError, ContractError, MessageError, ModelError, VlaRosError
 from vla_ros.core.execution.modes import blend_of
-from vla_ros.core.prefetch import ReplanClock
+from vla_ros.core.planning.choosing import Chooser, Vetoed, scorer_of
+from vla_ros.core.planning.continuation import Continuation, Continuer, check_can_continue, continuation
+from vla_ros.core.planning.replan_clock import ReplanClock
 from vla_ros.core.robot import load_robot
 from vla_ros.core.streams.synchroniser import Synchroniser
 from vla_ros.core.timing import LatencyStats, RateMeter

@@ -14,12 +14,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vla_ros.core.continuation import Continuation, Continuer, check_can_continue, execute_steps
 from vla_ros.core.errors import ContractError
 from vla_ros.core.execution.commander import Commander
 from vla_ros.core.execution.guard import Mode
 from vla_ros.core.execution.limits import Positions
 from vla_ros.core.execution.modes import EXECUTIONS, blend_of
+from vla_ros.core.planning.continuation import Continuation, Continuer, check_can_continue, execute_steps
 from vla_ros.core.robot import RobotSpec, load_robot
 from vla_ros.core.types import NS_PER_S, ActionChunk
 from vla_ros.policies.loading import find_model, load_policy

@@ -45,7 +45,7 @@ def receding_horizon(old: Knots | None, new: Knots, now_ns: int, last_command: P
 def real_time_chunking(
     old: Knots | None, new: Knots, now_ns: int, last_command: Positions | None, step_ns: int
 ) -> Knots:
-    """The new chunk as it is, since it was inferred as the plan's continuation (core/continuation.py).
+    """The new chunk as it is, since it was inferred as the plan's continuation (core/planning/continuation.py).
 
     Its first actions are the plan's, so that there is nothing to change at the switch. Where there is, after a delay
     beyond the frozen steps or from standstill, it is faded in as in the receding horizon.

@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from vla_ros.core.choosing import Candidate, Chooser, Vetoed, limits, scorer_of, spread
 from vla_ros.core.errors import ConfigError
+from vla_ros.core.planning.choosing import Candidate, Chooser, Vetoed, limits, scorer_of, spread
 from vla_ros.core.robot import load_robot
 from vla_ros.core.types import ActionChunk, Observation, Prediction
 

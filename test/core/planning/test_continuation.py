@@ -11,7 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_robot import MS, STEP_NS, chunk_of
 
-from vla_ros.core.continuation import (
+from vla_ros.core.errors import ContractError
+from vla_ros.core.execution.modes import blend_of
+from vla_ros.core.execution.plan import Plan
+from vla_ros.core.planning.continuation import (
     Continuation,
     Continuer,
     check_can_continue,
@@ -19,9 +22,6 @@ from vla_ros.core.continuation import (
     delay_steps,
     execute_steps,
 )
-from vla_ros.core.errors import ContractError
-from vla_ros.core.execution.modes import blend_of
-from vla_ros.core.execution.plan import Plan
 from vla_ros.core.types import ActionChunk, Observation
 
 H = 12
