@@ -14,7 +14,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from vla_ros.core.kinematics import Workspace
+from vla_ros.core.kinematics.chain import Workspace
 from vla_ros.core.robot import RobotSpec
 
 STILL = 1e-6  # a command that differs by less [rad] is the same command

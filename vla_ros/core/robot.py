@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from vla_ros.core.checks import topic, unique
 from vla_ros.core.config import read_yaml
 from vla_ros.core.errors import ConfigError, did_you_mean
-from vla_ros.core.kinematics import WorkspaceSpec
+from vla_ros.core.kinematics.chain import WorkspaceSpec
 from vla_ros.core.paths import find_config
 from vla_ros.core.robot_parts import (
     CameraSpec,

@@ -13,7 +13,7 @@ from small_robot import MS
 
 from vla_ros.core.execution.commander import Commander
 from vla_ros.core.execution.guard import Mode
-from vla_ros.core.kinematics import Workspace
+from vla_ros.core.kinematics.chain import Workspace
 from vla_ros.core.robot import RobotSpec, load_robot
 from vla_ros.core.types import ActionChunk
 

@@ -7,7 +7,7 @@ from numpy.typing import ArrayLike
 
 from vla_ros.core.execution.limits import Limits, Positions
 from vla_ros.core.execution.mover import Mover
-from vla_ros.core.kinematics import Workspace
+from vla_ros.core.kinematics.chain import Workspace
 from vla_ros.core.robot import RobotSpec
 from vla_ros.core.text import listed
 from vla_ros.core.types import NS_PER_S, ActionChunk

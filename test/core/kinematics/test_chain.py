@@ -13,7 +13,7 @@ from small_robot import MS, STEP_NS, chunk_of, small_robot, stands
 from vla_ros.core.errors import ConfigError
 from vla_ros.core.execution.commander import Commander
 from vla_ros.core.execution.guard import Mode
-from vla_ros.core.kinematics import LinkSpec, Workspace, WorkspaceSpec, rotation
+from vla_ros.core.kinematics.chain import LinkSpec, Workspace, WorkspaceSpec, rotation
 from vla_ros.core.robot import RobotSpec, load_robot
 
 # Two links of 1 m in the plane z = 0.

@@ -1,0 +1,1 @@
+"""Where the tool is for given joint positions."""
