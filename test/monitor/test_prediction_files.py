@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vla_ros.core.expectation import Expectation
+from vla_ros.core.surprise.expectation import Expectation
 from vla_ros.core.types import Observation, Prediction
 from vla_ros.monitor.prediction_files import PredictionFiles
 

@@ -19,7 +19,7 @@ from safetensors.torch import load_file, save_file
 
 from vla_ros.core.config import load_yaml, read_yaml
 from vla_ros.core.errors import ConfigError, ModelError
-from vla_ros.core.surprise import Calibration, load_calibration
+from vla_ros.core.surprise.score import Calibration, load_calibration
 from vla_ros.networks.uwm import UnifiedWorldModel
 from vla_ros.policies.loading import load_policy
 from vla_ros.policies.manifest import check_manifest, write_manifest

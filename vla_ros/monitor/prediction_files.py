@@ -8,7 +8,7 @@ from pathlib import Path
 
 from vla_ros.bags.formats.video import VideoFile
 from vla_ros.core.errors import VlaRosError
-from vla_ros.core.expectation import Expectation
+from vla_ros.core.surprise.expectation import Expectation
 from vla_ros.core.types import NS_PER_S
 from vla_ros.monitor.comparison import clip, grid
 

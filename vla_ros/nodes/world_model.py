@@ -24,14 +24,14 @@ from trajectory_msgs.msg import JointTrajectory
 
 from vla_ros.bags.marks import EPISODE
 from vla_ros.core.errors import ConfigError, ContractError, MessageError, VlaRosError
-from vla_ros.core.expectation import Expectation
-from vla_ros.core.imagination import FORWARD, MODES, Imagination
 from vla_ros.core.robot import load_robot
 from vla_ros.core.streams.synchroniser import Synchroniser
-from vla_ros.core.surprise import load_calibration
+from vla_ros.core.surprise.expectation import Expectation
+from vla_ros.core.surprise.imagination import FORWARD, MODES, Imagination
+from vla_ros.core.surprise.score import load_calibration
+from vla_ros.core.surprise.witness import Judged, Witness
 from vla_ros.core.timing import LatencyStats, RateMeter
 from vla_ros.core.types import NS_PER_S, ActionChunk, Observation
-from vla_ros.core.witness import Judged, Witness
 from vla_ros.monitor.comparison import comparison
 from vla_ros.monitor.prediction_files import PredictionFiles
 from vla_ros.policies.loading import check_contract, find_model, load_policy

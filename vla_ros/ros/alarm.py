@@ -7,8 +7,8 @@ from std_msgs.msg import Float32
 from std_srvs.srv import Trigger
 
 from vla_ros.core.errors import ConfigError
-from vla_ros.core.signs import Reading
-from vla_ros.core.surprise import Calibration, Surprise
+from vla_ros.core.surprise.score import Calibration, Surprise
+from vla_ros.core.surprise.signs import Reading
 from vla_ros.ros.diagnostics import ERROR, OK, WARN
 from vla_ros.ros.qos import COMMAND
 

@@ -15,12 +15,12 @@ import torch
 
 from vla_ros.core.errors import ConfigError
 from vla_ros.core.execution.plan import Plan
-from vla_ros.core.expectation import Expectation
 from vla_ros.core.robot import load_robot
-from vla_ros.core.signs import Reading
-from vla_ros.core.surprise import Calibration, calibrate, is_inverse
+from vla_ros.core.surprise.expectation import Expectation
+from vla_ros.core.surprise.score import Calibration, calibrate, is_inverse
+from vla_ros.core.surprise.signs import Reading
+from vla_ros.core.surprise.witness import Witness
 from vla_ros.core.types import NS_PER_S, Observation
-from vla_ros.core.witness import Witness
 from vla_ros.policies.loading import load_policy
 from vla_ros.sim.anomalies import Anomaly, named
 from vla_ros.sim.tabletop import Tabletop

@@ -11,13 +11,13 @@ from vla_ros.bags.contract import by_contract
 from vla_ros.bags.inputs import check_inputs, check_kinds, marked_spans, names, output_kinds, timed
 from vla_ros.bags.reader import Bag, open_bag
 from vla_ros.core.errors import ConfigError, ContractError, MessageError
-from vla_ros.core.expectation import Expectation
-from vla_ros.core.imagination import FORWARD, Imagination
 from vla_ros.core.robot import RobotSpec, load_robot
-from vla_ros.core.signs import Reading
 from vla_ros.core.streams.synchroniser import Synchroniser
+from vla_ros.core.surprise.expectation import Expectation
+from vla_ros.core.surprise.imagination import FORWARD, Imagination
+from vla_ros.core.surprise.signs import Reading
+from vla_ros.core.surprise.witness import Witness
 from vla_ros.core.types import NS_PER_S
-from vla_ros.core.witness import Witness
 from vla_ros.policies.loading import check_contract, load_policy
 from vla_ros.ros.convert import command_to_array, trajectory_to_chunk
 from vla_ros.ros.ingest import INSTRUCTION, JOINT_STATES, Ingest

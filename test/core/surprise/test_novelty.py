@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vla_ros.core.novelty import REACH, SIDE, came_and_went, cells_of, farness, picture_of
+from vla_ros.core.surprise.novelty import REACH, SIDE, came_and_went, cells_of, farness, picture_of
 
 RED = (1.0, 0.0, 0.0)
 

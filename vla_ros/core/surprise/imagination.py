@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from vla_ros.core.expectation import Expectation, Recent
+from vla_ros.core.surprise.expectation import Expectation, Recent
 from vla_ros.core.types import NS_PER_S, ActionChunk, Observation
 
 FORWARD, VIDEO = "forward", "video"

@@ -11,10 +11,11 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from vla_ros.core.expectation import Expectation, Recent, what_came
-from vla_ros.core.novelty import came_and_went, picture_of
 from vla_ros.core.robot import RobotSpec
-from vla_ros.core.signs import (
+from vla_ros.core.streams.buffer import StreamBuffer
+from vla_ros.core.surprise.expectation import Expectation, Recent, what_came
+from vla_ros.core.surprise.novelty import came_and_went, picture_of
+from vla_ros.core.surprise.signs import (
     Map,
     Reading,
     Stillness,
@@ -24,7 +25,6 @@ from vla_ros.core.signs import (
     outside,
     picture_signs,
 )
-from vla_ros.core.streams.buffer import StreamBuffer
 from vla_ros.core.types import NS_PER_S, ActionChunk, Observation
 
 KEPT, WAITING = 64, 8  # observations, and expectations whose moment has not come

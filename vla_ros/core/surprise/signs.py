@@ -1,4 +1,4 @@
-"""Signs that something is not as usual, each a few numbers of what happened; `core.surprise` says how unusual they are.
+"""Signs that something is not as usual, each a few numbers of what happened; `core.surprise.score` says how unusual they are.
 
 Where a world model imagines that nothing moves, it is right to a hair; where it imagines motion, its pictures are
 blurred. So an error counts by how much motion was imagined at its place: a table of the largest error at each amount.
@@ -11,7 +11,7 @@ from collections.abc import Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from vla_ros.core.novelty import cells_of
+from vla_ros.core.surprise.novelty import cells_of
 
 Map = NDArray[np.float32]
 Vector = NDArray[np.float64]

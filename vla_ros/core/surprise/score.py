@@ -20,8 +20,8 @@ import numpy as np
 from vla_ros.core.config import parse
 from vla_ros.core.errors import ConfigError
 from vla_ros.core.files import write_whole
-from vla_ros.core.signs import Reading, Vector, beyond_appearance
 from vla_ros.core.strict_json import load_json
+from vla_ros.core.surprise.signs import Reading, Vector, beyond_appearance
 from vla_ros.core.types import NS_PER_S
 
 FILE = "surprise.json"

@@ -10,17 +10,7 @@ import pytest
 
 from vla_ros.core.errors import ConfigError
 from vla_ros.core.paths import share_folder
-from vla_ros.core.signs import (
-    BINS,
-    KNOTS,
-    Stillness,
-    appearance,
-    beyond_appearance,
-    inverse_error,
-    outside,
-    picture_signs,
-)
-from vla_ros.core.surprise import (
+from vla_ros.core.surprise.score import (
     Calibration,
     Surprise,
     calibrate,
@@ -29,6 +19,16 @@ from vla_ros.core.surprise import (
     fingerprint,
     load_calibration,
     usual_of,
+)
+from vla_ros.core.surprise.signs import (
+    BINS,
+    KNOTS,
+    Stillness,
+    appearance,
+    beyond_appearance,
+    inverse_error,
+    outside,
+    picture_signs,
 )
 from vla_ros.core.types import NS_PER_S
 

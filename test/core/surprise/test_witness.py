@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from small_robot import small_robot
 
-from vla_ros.core.expectation import Expectation
+from vla_ros.core.surprise.expectation import Expectation
+from vla_ros.core.surprise.witness import Witness
 from vla_ros.core.types import ActionChunk, Observation, Prediction
-from vla_ros.core.witness import Witness
 
 STEP_NS = 100_000_000
 JOINTS = ("pan", "lift", "gripper")
