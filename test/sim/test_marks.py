@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from vla_ros.core.contract import CameraContract, PolicyContract
 from vla_ros.core.types import ActionChunk, Observation
-from vla_ros.policies.contract import CameraContract, PolicyContract
 from vla_ros.sim.marks import MARKED, SENTENCE, SHOWN_S, hide_mark, show_mark
 from vla_ros.sim.tabletop import JOINTS, Tabletop
 from vla_ros.training.evaluation import choose, evaluate, run_episode

@@ -18,6 +18,7 @@ from library_folders import backbone_folder
 
 from vla_ros.core.columns import Column, columns_of
 from vla_ros.core.config import load_yaml, parse, to_plain
+from vla_ros.core.contract import CameraContract, PolicyContract, check_contract
 from vla_ros.core.errors import ConfigError, ContractError, ModelError
 from vla_ros.core.robot import load_robot
 from vla_ros.core.types import Observation
@@ -25,7 +26,6 @@ from vla_ros.networks.autoencoder import AutoencoderConfig
 from vla_ros.networks.observation import KeypointEncoderConfig
 from vla_ros.networks.uwm import UWMConfig
 from vla_ros.policies.backbones import TinyBackbone
-from vla_ros.policies.contract import CameraContract, PolicyContract, check_contract
 from vla_ros.policies.loading import load_policy
 from vla_ros.policies.statistics import statistics_for
 from vla_ros.policies.vla import HeadSizes

@@ -7,8 +7,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from vla_ros.core.contract import CameraContract
 from vla_ros.core.types import ActionChunk, Observation
-from vla_ros.policies.contract import CameraContract
 from vla_ros.sim.expert import plan
 from vla_ros.sim.tabletop import JOINTS, Tabletop
 from vla_ros.sim.tasks import TASKS, instruction_to_task, wordings

@@ -15,6 +15,7 @@ from rclpy.clock import JumpThreshold
 from rclpy.duration import Duration
 from trajectory_msgs.msg import JointTrajectory
 
+from vla_ros.core.contract import PolicyContract
 from vla_ros.core.errors import ConfigError, ContractError, MessageError, ModelError, VlaRosError
 from vla_ros.core.execution.modes import blend_of
 from vla_ros.core.planning.choosing import Chooser, Vetoed, scorer_of
@@ -24,7 +25,6 @@ from vla_ros.core.robot import load_robot
 from vla_ros.core.streams.synchroniser import Synchroniser
 from vla_ros.core.timing import LatencyStats, RateMeter
 from vla_ros.core.types import NS_PER_S, ActionChunk, Observation
-from vla_ros.policies.contract import PolicyContract
 from vla_ros.policies.loading import check_contract, load_policy
 from vla_ros.ros.convert import chunk_to_trajectory
 from vla_ros.ros.diagnostics import ERROR, OK, WARN, Diagnostics, Report, status, waiting

@@ -9,8 +9,8 @@ from typing import Any
 import torch
 
 from vla_ros.core.config import load_yaml
+from vla_ros.core.contract import check_contract
 from vla_ros.core.errors import ConfigError, did_you_mean
-from vla_ros.policies.contract import check_contract
 from vla_ros.policies.model_folder import ModelFolder, find_model
 
 __all__ = ["KINDS", "check_contract", "find_model", "load_model", "load_policy"]

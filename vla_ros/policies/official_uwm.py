@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vla_ros.core.contract import CameraContract, PolicyContract
 from vla_ros.core.errors import ConfigError, ModelError, did_you_mean
 from vla_ros.networks.uwm import PRESETS, UnifiedWorldModel, UWMConfig
-from vla_ros.policies.contract import CameraContract, PolicyContract
 from vla_ros.policies.model_folder import ModelFolder, write_files
 from vla_ros.policies.statistics import Statistics
 from vla_ros.policies.torch_file import Attributes, DictAttributes, PickledArray, StoredTensor, TorchFile

@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 from torch import Tensor
 
+from vla_ros.core.contract import CameraContract, PolicyContract
 from vla_ros.core.errors import ConfigError, ModelError, did_you_mean
 from vla_ros.networks.vla import ContinuousVLA
 from vla_ros.policies.backbone_folder import copy_backbone
-from vla_ros.policies.contract import CameraContract, PolicyContract
 from vla_ros.policies.kosmos import KosmosBackbone
 from vla_ros.policies.model_folder import ModelFolder, write_files
 from vla_ros.policies.statistics import Statistics

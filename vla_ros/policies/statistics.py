@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vla_ros.core.config import parse
+from vla_ros.core.contract import PolicyContract
 from vla_ros.core.errors import ConfigError, ModelError
 from vla_ros.core.files import write_whole
 from vla_ros.core.strict_json import load_json
-from vla_ros.policies.contract import PolicyContract
 
 FILE = "statistics.json"
 

@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.utils.hooks import RemovableHandle
 
 from vla_ros.core.config import read_yaml
+from vla_ros.core.contract import PolicyContract, check_observation
 from vla_ros.core.errors import ConfigError, ContractError
 from vla_ros.core.execution.knots import Knots
 from vla_ros.core.types import ActionChunk, Observation, Prediction
@@ -23,7 +24,6 @@ from vla_ros.networks.sizes import check_sizes
 from vla_ros.networks.text import tokenize
 from vla_ros.networks.uwm import Modality, UnifiedWorldModel, UWMConfig
 from vla_ros.networks.uwm_fast import FastSampler
-from vla_ros.policies.contract import PolicyContract, check_observation
 from vla_ros.policies.statistics import Statistics, statistics_for
 from vla_ros.policies.weights import FILE as WEIGHTS
 from vla_ros.policies.weights import build_to_hold, load_weights

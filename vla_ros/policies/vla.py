@@ -11,13 +11,13 @@ import torch
 from numpy.typing import NDArray
 
 from vla_ros.core.config import read_yaml
+from vla_ros.core.contract import PolicyContract
 from vla_ros.core.errors import ConfigError, ContractError, did_you_mean
 from vla_ros.core.types import ActionChunk, Observation
 from vla_ros.networks.policy_head import Actions, HeadConfig, HeadKind
 from vla_ros.networks.vla import ContinuousVLA, DiscreteVLA, VLAStream
 from vla_ros.networks.vlm import Backbone, Prompt
 from vla_ros.policies.backbones import BackboneConfig, Reader, TinyBackbone, check_inside
-from vla_ros.policies.contract import PolicyContract
 from vla_ros.policies.prompts import one_behind_another
 from vla_ros.policies.statistics import Statistics, statistics_for
 from vla_ros.policies.vlm import Speaker

@@ -9,10 +9,10 @@ from typing import Any, Literal
 from torch import nn
 
 from vla_ros.core.config import read_yaml
+from vla_ros.core.contract import PolicyContract, check_observation
 from vla_ros.core.types import Observation
 from vla_ros.networks.vlm import Backbone, Prompt
 from vla_ros.policies.backbones import BackboneConfig, Reader, check_inside
-from vla_ros.policies.contract import PolicyContract, check_observation
 from vla_ros.policies.weights import FILE as WEIGHTS
 from vla_ros.policies.weights import build_to_hold, load_weights
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from vla_ros.core.contract import PolicyContract
 from vla_ros.core.types import Observation
-from vla_ros.policies.contract import PolicyContract
 from vla_ros.policies.loading import load_policy
 from vla_ros.sim.tabletop import Tabletop
 

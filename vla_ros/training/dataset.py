@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from vla_ros.core.columns import Column, are_grippers
 from vla_ros.core.config import parse, to_plain
+from vla_ros.core.contract import CameraContract, PolicyContract
 from vla_ros.core.errors import ConfigError, did_you_mean
 from vla_ros.core.json_files import read_json
-from vla_ros.policies.contract import CameraContract, PolicyContract
 
 ARRAYS = ("state", "executed", "plans", "plan_task", "aux", "episode", "frame", "task")
 META = ("tasks", "joints", "cameras", "step_ns")
