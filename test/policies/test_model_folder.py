@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 from vla_ros.core.config import load_yaml, read_yaml
 from vla_ros.core.errors import ConfigError, ModelError
 from vla_ros.core.surprise.score import Calibration, load_calibration
-from vla_ros.networks.uwm import UnifiedWorldModel
+from vla_ros.networks.uwm.model import UnifiedWorldModel
 from vla_ros.policies.loading import load_policy
 from vla_ros.policies.manifest import check_manifest, write_manifest
 from vla_ros.policies.model_folder import ModelFolder, check_out, write_among
@@ -60,7 +60,7 @@ import os, signal, sys
 from pathlib import Path
 import torch
 from vla_ros.core.config import read_yaml
-from vla_ros.networks.uwm import UnifiedWorldModel
+from vla_ros.networks.uwm.model import UnifiedWorldModel
 from vla_ros.policies.model_folder import ModelFolder
 from vla_ros.policies.uwm import UWMFolder
 
@@ -204,7 +204,7 @@ def test_a_folder_of_other_things_is_never_replaced(folder: Path, name: str) -> 
 
 def test_a_run_folder_written_in_part_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An autoencoder lies among its checkpoints, so that its files are replaced one by one, the manifest first."""
-    from vla_ros.networks.autoencoder import AutoencoderConfig, LatentAutoencoder
+    from vla_ros.networks.uwm.autoencoder import AutoencoderConfig, LatentAutoencoder
     from vla_ros.training.autoencoder import load_autoencoder
 
     config = AutoencoderConfig((8, 8), norm_groups=4)

@@ -16,9 +16,9 @@ from vla_ros.cli.main import USER_ERROR, main
 from vla_ros.core.errors import ContractError, ModelError
 from vla_ros.core.robot import load_robot
 from vla_ros.core.types import Observation
-from vla_ros.networks import uwm
-from vla_ros.networks.autoencoder import AutoencoderConfig
-from vla_ros.networks.observation import ResNetEncoderConfig
+from vla_ros.networks.uwm import model as uwm
+from vla_ros.networks.uwm.autoencoder import AutoencoderConfig
+from vla_ros.networks.uwm.encoders import ResNetEncoderConfig
 from vla_ros.policies.loading import check_contract, load_policy
 from vla_ros.policies.official_uwm import EMBODIMENTS
 

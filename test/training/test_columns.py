@@ -22,9 +22,9 @@ from vla_ros.core.contract import CameraContract, PolicyContract, check_contract
 from vla_ros.core.errors import ConfigError, ContractError, ModelError
 from vla_ros.core.robot import load_robot
 from vla_ros.core.types import Observation
-from vla_ros.networks.autoencoder import AutoencoderConfig
-from vla_ros.networks.observation import KeypointEncoderConfig
-from vla_ros.networks.uwm import UWMConfig
+from vla_ros.networks.uwm.autoencoder import AutoencoderConfig
+from vla_ros.networks.uwm.encoders import KeypointEncoderConfig
+from vla_ros.networks.uwm.model import UWMConfig
 from vla_ros.policies.backbones import TinyBackbone
 from vla_ros.policies.loading import load_policy
 from vla_ros.policies.statistics import statistics_for

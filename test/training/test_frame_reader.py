@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from vla_ros.core.errors import ConfigError
-from vla_ros.networks.autoencoder import AutoencoderConfig
-from vla_ros.networks.observation import KeypointEncoderConfig
-from vla_ros.networks.uwm import UnifiedWorldModel, UWMConfig
+from vla_ros.networks.uwm.autoencoder import AutoencoderConfig
+from vla_ros.networks.uwm.encoders import KeypointEncoderConfig
+from vla_ros.networks.uwm.model import UnifiedWorldModel, UWMConfig
 from vla_ros.policies.loading import load_policy
 from vla_ros.policies.weights import FILE, load_weights
 from vla_ros.training.config import FrameReaderTraining, LoopConfig, UWMTraining

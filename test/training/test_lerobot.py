@@ -18,9 +18,9 @@ from vla_ros.bags.episodes import Options
 from vla_ros.bags.export import export
 from vla_ros.core.errors import ConfigError
 from vla_ros.core.robot import load_robot
-from vla_ros.networks.autoencoder import AutoencoderConfig
-from vla_ros.networks.observation import KeypointEncoderConfig
-from vla_ros.networks.uwm import UWMConfig
+from vla_ros.networks.uwm.autoencoder import AutoencoderConfig
+from vla_ros.networks.uwm.encoders import KeypointEncoderConfig
+from vla_ros.networks.uwm.model import UWMConfig
 from vla_ros.policies.loading import check_contract, load_policy
 from vla_ros.training.autoencoder import train_autoencoder
 from vla_ros.training.config import AutoencoderTraining, Columns, LoopConfig, UWMTraining

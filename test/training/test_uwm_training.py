@@ -19,9 +19,9 @@ from numpy.typing import NDArray
 
 from vla_ros.core.config import parse, to_plain
 from vla_ros.core.errors import ConfigError
-from vla_ros.networks.autoencoder import AutoencoderConfig, LatentAutoencoder
-from vla_ros.networks.observation import KeypointEncoderConfig
-from vla_ros.networks.uwm import UWMConfig
+from vla_ros.networks.uwm.autoencoder import AutoencoderConfig, LatentAutoencoder
+from vla_ros.networks.uwm.encoders import KeypointEncoderConfig
+from vla_ros.networks.uwm.model import UWMConfig
 from vla_ros.policies.loading import load_policy
 from vla_ros.policies.weights import FILE, save_weights
 from vla_ros.sim.tasks import TASKS

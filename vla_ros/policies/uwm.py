@@ -18,12 +18,12 @@ from vla_ros.core.contract import PolicyContract, check_observation
 from vla_ros.core.errors import ConfigError, ContractError
 from vla_ros.core.execution.knots import Knots
 from vla_ros.core.types import ActionChunk, Observation, Prediction
-from vla_ros.networks.guidance import Prefix, soft_mask
-from vla_ros.networks.observation import KeypointEncoderConfig, ResNetEncoderConfig
 from vla_ros.networks.sizes import check_sizes
-from vla_ros.networks.text import tokenize
-from vla_ros.networks.uwm import Modality, UnifiedWorldModel, UWMConfig
-from vla_ros.networks.uwm_fast import FastSampler
+from vla_ros.networks.uwm.encoders import KeypointEncoderConfig, ResNetEncoderConfig
+from vla_ros.networks.uwm.fast_sampler import FastSampler
+from vla_ros.networks.uwm.guidance import Prefix, soft_mask
+from vla_ros.networks.uwm.model import Modality, UnifiedWorldModel, UWMConfig
+from vla_ros.networks.uwm.text import tokenize
 from vla_ros.policies.statistics import Statistics, statistics_for
 from vla_ros.policies.weights import FILE as WEIGHTS
 from vla_ros.policies.weights import build_to_hold, load_weights
@@ -139,7 +139,7 @@ class UWMPolicy:
         """Sample a chunk from p(a|o). Raises ContractError or MessageError on an observation that does not fit.
 
         plan: what is being executed; the chunk begins with its first `frozen_steps` actions from there on, and is drawn
-        towards the rest of it (`networks.guidance`).
+        towards the rest of it (`networks.uwm.guidance`).
         """
         prefix = None if plan is None else self._prefix(observation, plan, frozen_steps)
         actions, _ = self._plan(self._encode(observation), action=self._noise, next_obs=self._ignored, prefix=prefix)

@@ -11,7 +11,7 @@ from vla_ros.core.errors import MessageError, ModelError
 from vla_ros.core.files import write_whole
 from vla_ros.core.streams.admission import check_order
 from vla_ros.core.strict_json import load_json
-from vla_ros.networks.text import words_of
+from vla_ros.networks.uwm.text import words_of
 
 FILE = "words.json"
 PADDING, UNKNOWN, END = 0, 1, 2

@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vla_ros.networks.observation import KeypointEncoderConfig
-from vla_ros.networks.text import PADDING, tokenize, words_of
-from vla_ros.networks.uwm import UnifiedWorldModel
+from vla_ros.networks.uwm.encoders import KeypointEncoderConfig
+from vla_ros.networks.uwm.model import UnifiedWorldModel
+from vla_ros.networks.uwm.text import PADDING, tokenize, words_of
 from vla_ros.policies.statistics import Statistics
 from vla_ros.training.data import sentences_of
 from vla_ros.training.dataset import Demonstrations

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from vla_ros.core.config import load_yaml, parse
-from vla_ros.networks.autoencoder import AutoencoderConfig, LatentAutoencoder
+from vla_ros.networks.uwm.autoencoder import AutoencoderConfig, LatentAutoencoder
 from vla_ros.policies.loading import load_policy
 from vla_ros.policies.manifest import check_manifest
 from vla_ros.policies.model_folder import write_among

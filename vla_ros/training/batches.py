@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from rich.progress import track
 from torch import Tensor, nn
 
-from vla_ros.networks.autoencoder import LatentAutoencoder
-from vla_ros.networks.observation import KeypointEncoderConfig
-from vla_ros.networks.text import tokenize, words_of
-from vla_ros.networks.uwm import UnifiedWorldModel
+from vla_ros.networks.uwm.autoencoder import LatentAutoencoder
+from vla_ros.networks.uwm.encoders import KeypointEncoderConfig
+from vla_ros.networks.uwm.model import UnifiedWorldModel
+from vla_ros.networks.uwm.text import tokenize, words_of
 from vla_ros.policies.statistics import Statistics
 from vla_ros.training.autoencoder import as_tensor
 from vla_ros.training.config import UWMTraining

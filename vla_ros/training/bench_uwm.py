@@ -14,8 +14,8 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from vla_ros.core.errors import ConfigError, did_you_mean
-from vla_ros.networks.uwm import PRESETS, Modality, UnifiedWorldModel, UWMConfig
-from vla_ros.networks.uwm_fast import FastSampler
+from vla_ros.networks.uwm.fast_sampler import FastSampler
+from vla_ros.networks.uwm.model import PRESETS, Modality, UnifiedWorldModel, UWMConfig
 
 POLICY: tuple[Modality, ...] = ("action",)
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Literal
 
 from vla_ros.core.errors import ConfigError
-from vla_ros.networks.autoencoder import AutoencoderConfig
-from vla_ros.networks.observation import KeypointEncoderConfig
-from vla_ros.networks.uwm import UWMConfig
+from vla_ros.networks.uwm.autoencoder import AutoencoderConfig
+from vla_ros.networks.uwm.encoders import KeypointEncoderConfig
+from vla_ros.networks.uwm.model import UWMConfig
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vla_ros.networks.text import words_of
+from vla_ros.networks.uwm.text import words_of
 from vla_ros.policies.words import END, PADDING, Words
 from vla_ros.sim.tasks import TASKS
 from vla_ros.training.changes import about_changes, check_of

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from vla_ros.networks.uwm import UnifiedWorldModel, make_scheduler
+from vla_ros.networks.uwm.model import UnifiedWorldModel, make_scheduler
 from vla_ros.policies.model_folder import write_among
 from vla_ros.training.autoencoder import load_autoencoder
 from vla_ros.training.batches import MIN_STD, cached_latents

@@ -10,7 +10,7 @@ import torch
 
 from vla_ros.core.contract import CameraContract, PolicyContract
 from vla_ros.core.robot import RobotSpec
-from vla_ros.networks.uwm import PRESETS, UnifiedWorldModel
+from vla_ros.networks.uwm.model import PRESETS, UnifiedWorldModel
 from vla_ros.policies.model_folder import ModelFolder
 from vla_ros.policies.statistics import Statistics
 from vla_ros.policies.uwm import UWMFolder

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 
 from vla_ros.core.contract import PolicyContract
 from vla_ros.core.errors import ConfigError
-from vla_ros.networks.text import PADDING
-from vla_ros.networks.uwm import UnifiedWorldModel
+from vla_ros.networks.uwm.model import UnifiedWorldModel
+from vla_ros.networks.uwm.text import PADDING
 from vla_ros.policies.loading import load_policy
 from vla_ros.policies.manifest import check_manifest
 from vla_ros.policies.model_folder import ModelFolder, check_out

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vla_ros.networks.text import words_of
+from vla_ros.networks.uwm.text import words_of
 from vla_ros.policies.backbones import pixels
 from vla_ros.policies.statistics import Statistics
 from vla_ros.policies.words import FIRST, UNKNOWN, Words

@@ -9,7 +9,7 @@ The presets `libero` and `droid` are the published model. The tabletop preset de
 demand it, each departure a field of `UWMConfig`: it predicts the clean sample, sees language and joint states, leaves
 out the tokens of an ignored future, shows the current latents to the future tokens, whose change it predicts (a
 condition vector cannot carry a whole scene), and knows what it is to have seen nothing. With `reader_width` it also
-reads a given future as a whole (`networks.frame_reader`).
+reads a given future as a whole (`networks.uwm.frame_reader`).
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from diffusers import DDIMScheduler, DPMSolverMultistepScheduler
 from einops import rearrange
 from torch import Tensor, nn
 
-from vla_ros.networks.autoencoder import SDXL, AutoencoderConfig
-from vla_ros.networks.frame_reader import FrameReader
-from vla_ros.networks.guidance import Prefix, guided
 from vla_ros.networks.layers import AdaLNBlock, AdaLNHead, TimestepEmbedding
-from vla_ros.networks.observation import EncoderConfig, KeypointEncoderConfig, ResNetEncoderConfig, observation_encoder
 from vla_ros.networks.sizes import MOST_HEADS, MOST_LAYERS, MOST_TOKENS, MOST_UNITS, check_sizes
+from vla_ros.networks.uwm.autoencoder import SDXL, AutoencoderConfig
+from vla_ros.networks.uwm.encoders import EncoderConfig, KeypointEncoderConfig, ResNetEncoderConfig, observation_encoder
+from vla_ros.networks.uwm.frame_reader import FrameReader
+from vla_ros.networks.uwm.guidance import Prefix, guided
 
 Modality = Literal["action", "next_obs"]
 Solver = Literal["ddim", "dpmsolver++"]
@@ -366,7 +366,7 @@ class UnifiedWorldModel(nn.Module):
         unconditional video p(o'), an extension of ours: obs=None with `batch`.
         A modality that is neither given nor predicted is ignored: noise at the ignored timestep, drawn once.
         Initial noise is `action_noise` and `next_obs_noise`, or drawn from `generator`. `batch`: draw this many answers
-        where the inputs have one row. `prefix` holds the first actions (see `networks.guidance`).
+        where the inputs have one row. `prefix` holds the first actions (see `networks.uwm.guidance`).
         Returns (action, next_obs); next_obs is None where its tokens were left out.
         """
         given: dict[Modality, Tensor | None] = {"action": action, "next_obs": next_obs}

@@ -1,4 +1,4 @@
-"""The sampler of `networks.uwm` made fast: the same weights, the same numbers up to rounding, one question per object.
+"""The sampler of `networks.uwm.model` made fast: the same weights, the same numbers up to rounding, one question per object.
 
 What is moved out of the loop over the steps, or left out because nobody reads it:
 - adaLN: SiLU(cat(o, t)) W = SiLU(o) W_o + SiLU(t) W_t. The observation's part is one product a chunk for all blocks,
@@ -20,11 +20,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vla_ros.networks.guidance import Prefix
 from vla_ros.networks.kernels import Kernels, choose
 from vla_ros.networks.layers import AdaLNBlock
 from vla_ros.networks.packed import Linear, packed
-from vla_ros.networks.uwm import Modality, NoisePredictionNet, UnifiedWorldModel, make_scheduler
+from vla_ros.networks.uwm.guidance import Prefix
+from vla_ros.networks.uwm.model import Modality, NoisePredictionNet, UnifiedWorldModel, make_scheduler
 
 EPS = 1e-6  # of the blocks' layer norms
 MODALITIES: tuple[Modality, Modality] = ("action", "next_obs")
@@ -89,7 +89,7 @@ class FastBlock:
 
 
 def two_layers(layers: Sequence[Linear], x: Tensor) -> Tensor:
-    """What `networks.uwm.two_layers` makes of x."""
+    """What `networks.uwm.model.two_layers` makes of x."""
     first, second = layers
     return second(F.mish(first(x)))
 

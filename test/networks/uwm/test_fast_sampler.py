@@ -7,11 +7,11 @@ import dataclasses
 import pytest
 import torch
 
-from vla_ros.networks.autoencoder import AutoencoderConfig
-from vla_ros.networks.guidance import Prefix, soft_mask
-from vla_ros.networks.observation import KeypointEncoderConfig, ResNetEncoderConfig
-from vla_ros.networks.uwm import UnifiedWorldModel, UWMConfig, published
-from vla_ros.networks.uwm_fast import FastSampler
+from vla_ros.networks.uwm.autoencoder import AutoencoderConfig
+from vla_ros.networks.uwm.encoders import KeypointEncoderConfig, ResNetEncoderConfig
+from vla_ros.networks.uwm.fast_sampler import FastSampler
+from vla_ros.networks.uwm.guidance import Prefix, soft_mask
+from vla_ros.networks.uwm.model import UnifiedWorldModel, UWMConfig, published
 
 SMALL = dict(autoencoder=AutoencoderConfig((8, 8, 8)), dim=32, depth=2, heads=2, timestep_dim=16, latent_size=8)
 TABLETOP = UWMConfig(KeypointEncoderConfig(obs_features=48, text_dim=8), **SMALL)

@@ -8,9 +8,9 @@ import pytest
 import torch
 from diffusers import DDIMScheduler
 
-from vla_ros.networks.autoencoder import AutoencoderConfig
-from vla_ros.networks.observation import KeypointEncoderConfig, ResNetEncoderConfig
-from vla_ros.networks.uwm import PRESETS, UnifiedWorldModel, UWMConfig
+from vla_ros.networks.uwm.autoencoder import AutoencoderConfig
+from vla_ros.networks.uwm.encoders import KeypointEncoderConfig, ResNetEncoderConfig
+from vla_ros.networks.uwm.model import PRESETS, UnifiedWorldModel, UWMConfig
 
 TINY = UWMConfig(
     KeypointEncoderConfig(7, (8, 8, 8), 16, obs_features=32, text_buckets=64, text_length=16, text_dim=8),

@@ -9,9 +9,9 @@ import torch
 from golden import close, golden_folder, ruled_weight
 from safetensors.torch import load_file
 
-from vla_ros.networks.autoencoder import AutoencoderConfig
-from vla_ros.networks.observation import ResNetEncoderConfig
-from vla_ros.networks.uwm import PRESETS, UnifiedWorldModel, UWMConfig, published
+from vla_ros.networks.uwm.autoencoder import AutoencoderConfig
+from vla_ros.networks.uwm.encoders import ResNetEncoderConfig
+from vla_ros.networks.uwm.model import PRESETS, UnifiedWorldModel, UWMConfig, published
 
 AUTOENCODER = "obs_encoder.vae.vae."  # the official files name a small one there
 GOLDEN = golden_folder("UWM_GOLDEN", "uwm_tiny")

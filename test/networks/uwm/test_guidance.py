@@ -7,10 +7,10 @@ import math
 import pytest
 import torch
 
-from vla_ros.networks.autoencoder import AutoencoderConfig
-from vla_ros.networks.guidance import Prefix, soft_mask
-from vla_ros.networks.observation import KeypointEncoderConfig
-from vla_ros.networks.uwm import UnifiedWorldModel, UWMConfig
+from vla_ros.networks.uwm.autoencoder import AutoencoderConfig
+from vla_ros.networks.uwm.encoders import KeypointEncoderConfig
+from vla_ros.networks.uwm.guidance import Prefix, soft_mask
+from vla_ros.networks.uwm.model import UnifiedWorldModel, UWMConfig
 
 
 def test_the_weights_are_the_paper_s():

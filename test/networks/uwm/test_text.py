@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from vla_ros.networks.text import PADDING, TextEncoder, tokenize, word_ids, words_of
+from vla_ros.networks.uwm.text import PADDING, TextEncoder, tokenize, word_ids, words_of
 
 
 def test_case_and_punctuation_do_not_matter():

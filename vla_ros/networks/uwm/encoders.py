@@ -14,10 +14,10 @@ import torch.nn.functional as F
 from einops import rearrange
 from torch import Tensor, nn
 
-from vla_ros.networks.autoencoder import AutoencoderConfig, LatentAutoencoder
 from vla_ros.networks.resnet import ResNet18
 from vla_ros.networks.sizes import MOST_TOKENS, MOST_UNITS, MOST_WORDS, check_sizes
-from vla_ros.networks.text import TextEncoder
+from vla_ros.networks.uwm.autoencoder import AutoencoderConfig, LatentAutoencoder
+from vla_ros.networks.uwm.text import TextEncoder
 from vla_ros.networks.vision import KeypointResNet, resize_and_crop
 
 CLIP_TEXT_FEATURES = 512

@@ -1,0 +1,1 @@
+"""The Unified World Model, its encoders and its samplers."""
