@@ -13,8 +13,8 @@ from transformers.models.llava_next.image_processing_pil_llava_next import Llava
 from transformers.models.llava_onevision.image_processing_pil_llava_onevision import LlavaOnevisionImageProcessorPil
 from transformers.models.siglip.image_processing_pil_siglip import SiglipImageProcessorPil
 
-from vla_ros.networks.any_resolution import HD, grids, hd_config
-from vla_ros.networks.vlm import CLASSES
+from vla_ros.networks.vla.any_resolution import HD, grids, hd_config
+from vla_ros.networks.vla.backbone import CLASSES
 
 FAMILIES = ("llava", "llava_hd", "llava_next", "llava_onevision", "paligemma")
 SPECIAL = ("<pad>", "<s>", "</s>", "<unk>", "<image>")

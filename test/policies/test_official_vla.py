@@ -12,9 +12,9 @@ import transformers as hf
 from vla_ros.cli.main import main
 from vla_ros.core.errors import ConfigError, ModelError
 from vla_ros.core.types import Observation
-from vla_ros.networks.policy_head import HeadConfig
-from vla_ros.networks.vla import ContinuousVLA
-from vla_ros.networks.vlm import Backbone, Prompt
+from vla_ros.networks.vla.backbone import Backbone, Prompt
+from vla_ros.networks.vla.formulations import ContinuousVLA
+from vla_ros.networks.vla.policy_head import HeadConfig
 from vla_ros.policies.loading import load_policy
 from vla_ros.policies.official_vla import convert_kosmos_ph, load_kosmos_ph
 

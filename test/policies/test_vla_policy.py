@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from vla_ros.core.errors import ConfigError, ContractError, MessageError, ModelError
 from vla_ros.core.robot import load_robot
 from vla_ros.core.types import Observation, Policy
-from vla_ros.networks.vlm import Prompt
+from vla_ros.networks.vla.backbone import Prompt
 from vla_ros.policies.backbones import TinyBackbone
 from vla_ros.policies.loading import check_contract, load_policy
 from vla_ros.policies.vla import HeadSizes

@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vla_ros.core.errors import ConfigError, ModelError
-from vla_ros.networks.action_tokens import BINS, RESERVED, ActionTokens
 from vla_ros.networks.sizes import MOST_HEADS, MOST_LAYERS, MOST_UNITS, MOST_WORDS, check_sizes
-from vla_ros.networks.vlm import Backbone, KeypointTower, Prompt, tiny_config, tiny_model
+from vla_ros.networks.vla.action_tokens import BINS, RESERVED, ActionTokens
+from vla_ros.networks.vla.backbone import Backbone, KeypointTower, Prompt, tiny_config, tiny_model
 from vla_ros.policies.kosmos import KosmosBackbone
 from vla_ros.policies.library_backbones import LibraryBackbone
 from vla_ros.policies.words import Words, load_words
@@ -25,7 +25,7 @@ IMAGE_TOKENS = 1  # the placeholder of images, the last of the vocabulary
 
 @dataclass(frozen=True, slots=True)
 class KeypointTowerConfig:
-    """A keypoint network a camera in the place of the ViT, of the sizes of a UWM's; see `networks.vlm`."""
+    """A keypoint network a camera in the place of the ViT, of the sizes of a UWM's; see `networks.vla.backbone`."""
 
     views: int = 2
     widths: tuple[int, int, int] = (24, 48, 48)
@@ -68,7 +68,7 @@ class TinyBackbone:
     """A LLaVA of ViT (or keypoint networks), projector and small decoder, trained on two cores.
 
     vocabulary: ids of words, of 256 action tokens, and of the image; image_size, patch: pixels.
-    early_convolutions: see `networks.vlm`; patch is then a power of two.
+    early_convolutions: see `networks.vla.backbone`; patch is then a power of two.
     """
 
     vocabulary: int = 640

@@ -10,9 +10,9 @@ import transformers
 from transformers import LlavaConfig, LlavaNextConfig, LlavaOnevisionConfig, PaliGemmaConfig
 
 from vla_ros.core.errors import ConfigError, ModelError
-from vla_ros.networks.action_tokens import BINS, RESERVED, ActionTokens
-from vla_ros.networks.any_resolution import HD
-from vla_ros.networks.vlm import CLASSES, Backbone
+from vla_ros.networks.vla.action_tokens import BINS, RESERVED, ActionTokens
+from vla_ros.networks.vla.any_resolution import HD
+from vla_ros.networks.vla.backbone import CLASSES, Backbone
 from vla_ros.policies.backbone_folder import CONFIG, read_config, read_image_processor, read_tokenizer
 from vla_ros.policies.library_reader import FORMS, IMAGES, SENTENCE, TILED, LibraryReader, class_tokens
 
@@ -98,5 +98,5 @@ class LibraryBackbone:
         if config.vision_config.image_size != HD.tile or canvases != set(HD.canvases):
             raise ConfigError(
                 f"{path / CONFIG}: tiles of {config.vision_config.image_size} pixels on {len(canvases)} canvases; "
-                f"right for llava_hd would be {HD.tile} on {len(HD.canvases)} (`networks.any_resolution.hd_config`)"
+                f"right for llava_hd would be {HD.tile} on {len(HD.canvases)} (`networks.vla.any_resolution.hd_config`)"
             )

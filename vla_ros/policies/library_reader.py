@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from vla_ros.core.errors import MessageError, ModelError
 from vla_ros.core.streams.admission import check_order
-from vla_ros.networks.any_resolution import Size, image_tokens, layout_of, several_image_tokens
-from vla_ros.networks.vlm import Family, Prompt
+from vla_ros.networks.vla.any_resolution import Size, image_tokens, layout_of, several_image_tokens
+from vla_ros.networks.vla.backbone import Family, Prompt
 
 IMAGES, SENTENCE, BEGIN = "{images}", "{sentence}", "{begin}"
 VICUNA = "USER: {images}{sentence} ASSISTANT:"

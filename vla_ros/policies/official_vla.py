@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vla_ros.core.contract import CameraContract, PolicyContract
 from vla_ros.core.errors import ConfigError, ModelError, did_you_mean
-from vla_ros.networks.vla import ContinuousVLA
+from vla_ros.networks.vla.formulations import ContinuousVLA
 from vla_ros.policies.backbone_folder import copy_backbone
 from vla_ros.policies.kosmos import KosmosBackbone
 from vla_ros.policies.model_folder import ModelFolder, write_files

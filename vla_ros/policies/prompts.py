@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from vla_ros.networks.vlm import Prompt
+from vla_ros.networks.vla.backbone import Prompt
 
 
 def one_behind_another(prompts: Sequence[Prompt], padding: int = 0) -> Prompt:

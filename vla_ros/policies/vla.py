@@ -14,9 +14,9 @@ from vla_ros.core.config import read_yaml
 from vla_ros.core.contract import PolicyContract
 from vla_ros.core.errors import ConfigError, ContractError, did_you_mean
 from vla_ros.core.types import ActionChunk, Observation
-from vla_ros.networks.policy_head import Actions, HeadConfig, HeadKind
-from vla_ros.networks.vla import ContinuousVLA, DiscreteVLA, VLAStream
-from vla_ros.networks.vlm import Backbone, Prompt
+from vla_ros.networks.vla.backbone import Backbone, Prompt
+from vla_ros.networks.vla.formulations import ContinuousVLA, DiscreteVLA, VLAStream
+from vla_ros.networks.vla.policy_head import Actions, HeadConfig, HeadKind
 from vla_ros.policies.backbones import BackboneConfig, Reader, TinyBackbone, check_inside
 from vla_ros.policies.prompts import one_behind_another
 from vla_ros.policies.statistics import Statistics, statistics_for
@@ -30,7 +30,7 @@ MAX_GAP = 3  # times the usual time between two chunks; after more, what was bef
 
 @dataclass(frozen=True, slots=True)
 class HeadSizes:
-    """What a policy head is free to be; see `networks.policy_head`."""
+    """What a policy head is free to be; see `networks.vla.policy_head`."""
 
     kind: HeadKind = "lstm"
     hidden_size: int = 256

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 
 from vla_ros.core.robot import load_robot
-from vla_ros.networks.policy_head import Actions
-from vla_ros.networks.vla import ContinuousVLA, VLAStream
-from vla_ros.networks.vlm import Prompt
+from vla_ros.networks.vla.backbone import Prompt
+from vla_ros.networks.vla.formulations import ContinuousVLA, VLAStream
+from vla_ros.networks.vla.policy_head import Actions
 from vla_ros.policies.loading import load_policy
 from vla_ros.policies.prompts import one_behind_another
 from vla_ros.policies.vla import VLAPolicy

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vla_ros.networks.vlm import Backbone
+from vla_ros.networks.vla.backbone import Backbone
 from vla_ros.policies.words import PADDING
 
 

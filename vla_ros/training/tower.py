@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vla_ros.core.errors import ConfigError
-from vla_ros.networks.vlm import Backbone
+from vla_ros.networks.vla.backbone import Backbone
 from vla_ros.policies.loading import load_policy
 from vla_ros.training.batches import digest, once
 from vla_ros.training.dataset import Demonstrations

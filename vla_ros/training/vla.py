@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vla_ros.core.errors import ConfigError
-from vla_ros.networks.policy_head import Actions
-from vla_ros.networks.vla import DiscreteVLA
+from vla_ros.networks.vla.formulations import DiscreteVLA
+from vla_ros.networks.vla.policy_head import Actions
 from vla_ros.policies.backbones import BackboneConfig
 from vla_ros.policies.model_folder import ModelFolder, check_out
 from vla_ros.policies.statistics import Statistics

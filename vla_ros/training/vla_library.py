@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from vla_ros.core.errors import ConfigError
-from vla_ros.networks.vla import DiscreteVLA
-from vla_ros.networks.vlm import Backbone, load_backbone
+from vla_ros.networks.vla.backbone import Backbone, load_backbone
+from vla_ros.networks.vla.formulations import DiscreteVLA
 from vla_ros.policies.backbone_folder import copy_backbone
 from vla_ros.policies.library_backbones import LibraryBackbone
 from vla_ros.policies.model_folder import ModelFolder, check_out

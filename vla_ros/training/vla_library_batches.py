@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from vla_ros.networks.vlm import Prompt
+from vla_ros.networks.vla.backbone import Prompt
 from vla_ros.policies.library_reader import LibraryReader
 from vla_ros.policies.prompts import one_behind_another
 from vla_ros.policies.statistics import Statistics

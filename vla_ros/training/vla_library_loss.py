@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from vla_ros.networks.policy_head import Actions
-from vla_ros.networks.vla import ContinuousVLA, DiscreteVLA
-from vla_ros.networks.vlm import Backbone, Prompt
+from vla_ros.networks.vla.backbone import Backbone, Prompt
+from vla_ros.networks.vla.formulations import ContinuousVLA, DiscreteVLA
+from vla_ros.networks.vla.policy_head import Actions
 from vla_ros.training.vla_library_batches import unflat
 from vla_ros.training.vla_library_config import VLALibraryTraining
 from vla_ros.training.vla_loss import compared

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from vla_ros.core.errors import ConfigError
-from vla_ros.networks.vlm import Backbone
+from vla_ros.networks.vla.backbone import Backbone
 from vla_ros.policies.model_folder import ModelFolder, check_out
 from vla_ros.policies.vlm import VLMFolder
 from vla_ros.policies.words import Words

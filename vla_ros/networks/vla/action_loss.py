@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch.nn.functional as F
 from torch import Tensor
 
-from vla_ros.networks.policy_head import Actions
+from vla_ros.networks.vla.policy_head import Actions
 
 GRIPPER_WEIGHT = 0.01  # the official code's; the paper leaves lambda open
 

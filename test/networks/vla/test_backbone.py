@@ -6,7 +6,7 @@ import pytest
 import torch
 import transformers as hf
 
-from vla_ros.networks.any_resolution import (
+from vla_ros.networks.vla.any_resolution import (
     HD,
     TileLayout,
     grids,
@@ -15,7 +15,7 @@ from vla_ros.networks.any_resolution import (
     several_image_tokens,
     video_tokens,
 )
-from vla_ros.networks.vlm import Backbone, Prompt, load_backbone, tiny_config
+from vla_ros.networks.vla.backbone import Backbone, Prompt, load_backbone, tiny_config
 
 SIZES = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
 TEXT = {**SIZES, "num_key_value_heads": 2, "vocab_size": 48, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2}

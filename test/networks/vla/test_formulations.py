@@ -9,11 +9,11 @@ import transformers as hf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vla_ros.networks.action_loss import action_loss
-from vla_ros.networks.action_tokens import ActionTokens, normalise, restore, window_at
-from vla_ros.networks.policy_head import HeadConfig
-from vla_ros.networks.vla import ContinuousVLA, DiscreteVLA, VLAStream
-from vla_ros.networks.vlm import Backbone, Prompt, tiny_config
+from vla_ros.networks.vla.action_loss import action_loss
+from vla_ros.networks.vla.action_tokens import ActionTokens, normalise, restore, window_at
+from vla_ros.networks.vla.backbone import Backbone, Prompt, tiny_config
+from vla_ros.networks.vla.formulations import ContinuousVLA, DiscreteVLA, VLAStream
+from vla_ros.networks.vla.policy_head import HeadConfig
 
 VOCABULARY = 320
 

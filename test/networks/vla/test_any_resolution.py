@@ -17,7 +17,7 @@ from transformers import (
     SiglipVisionConfig,
 )
 
-from vla_ros.networks.any_resolution import (
+from vla_ros.networks.vla.any_resolution import (
     HD,
     NEXT,
     ONEVISION,

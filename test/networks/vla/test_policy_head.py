@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file
 
-from vla_ros.networks.action_loss import GRIPPER_WEIGHT, action_loss
-from vla_ros.networks.policy_head import Actions, HeadConfig, HeadStream, PolicyHead
+from vla_ros.networks.vla.action_loss import GRIPPER_WEIGHT, action_loss
+from vla_ros.networks.vla.policy_head import Actions, HeadConfig, HeadStream, PolicyHead
 
 GOLDEN = golden_folder("ROBOVLMS_GOLDEN", "robovlms_lstm_tiny")
 KINDS = ("lstm", "gpt2", "fc")

@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vla_ros.networks.action_tokens import ActionTokens
-from vla_ros.networks.policy_head import Actions, HeadConfig, HeadStream, PolicyHead
-from vla_ros.networks.vlm import Backbone, Prompt
+from vla_ros.networks.vla.action_tokens import ActionTokens
+from vla_ros.networks.vla.backbone import Backbone, Prompt
+from vla_ros.networks.vla.policy_head import Actions, HeadConfig, HeadStream, PolicyHead
 
 Formulation = Literal["one_step", "interleaved", "policy_head"]
 

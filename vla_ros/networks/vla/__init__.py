@@ -1,0 +1,1 @@
+"""Vision-language-action networks: backbones, policy heads, action tokens."""
