@@ -6,8 +6,8 @@ What is moved out of the loop over the steps, or left out because nobody reads i
 - A given or ignored modality does not change: its tokens are encoded once a chunk.
 - Behind its attention the last block computes only the tokens that are read.
 - The scheduler's coefficients are numbers, not calls.
-- On a CPU weights are laid out beforehand (`networks.packed`); on a GPU the whole sampler is one CUDA graph, of few
-  and large kernels (`networks.kernels`).
+- On a CPU weights are laid out beforehand (`networks.kernels.packed`); on a GPU the whole sampler is one CUDA graph, of few
+  and large kernels (`networks.kernels.blocks`).
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vla_ros.networks.kernels import Kernels, choose
+from vla_ros.networks.kernels.blocks import Kernels, choose
+from vla_ros.networks.kernels.packed import Linear, packed
 from vla_ros.networks.layers import AdaLNBlock
-from vla_ros.networks.packed import Linear, packed
 from vla_ros.networks.uwm.guidance import Prefix
 from vla_ros.networks.uwm.model import Modality, NoisePredictionNet, UnifiedWorldModel, make_scheduler
 

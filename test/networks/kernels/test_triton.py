@@ -7,14 +7,14 @@ import os
 import pytest
 import torch
 
-from vla_ros.networks import kernels
+from vla_ros.networks.kernels import blocks as kernels
 
 pytest.importorskip("triton")
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 if DEVICE == "cpu" and not os.environ.get("TRITON_INTERPRET"):
     pytest.skip("no CUDA GPU", allow_module_level=True)
 
-from vla_ros.networks import fused  # noqa: E402
+from vla_ros.networks.kernels import triton as fused  # noqa: E402
 
 EPS = 1e-6
 SIZES = [(1, 138, 768, 12), (3, 20, 160, 5), (2, 17, 32, 2)]  # rows, tokens, width, heads; the first as published

@@ -44,7 +44,7 @@ def choose(device: torch.device, dtype: torch.dtype, tokens: int, width: int) ->
     """The fastest that a device has for heads of `width` over `tokens`."""
     if device.type != "cuda" or find_spec("triton") is None:
         return Kernels(residual_norm, attention)
-    from vla_ros.networks import fused  # needs Triton
+    from vla_ros.networks.kernels import triton as fused  # needs Triton
 
     # Triton multiplies float32 on tensor cores, in fewer digits, or slowly; torch's is exact.
     short = dtype == torch.bfloat16 and tokens <= fused.MOST_TOKENS and width in (16, 32, 64, 128)

@@ -1,4 +1,4 @@
-"""The kernels of `networks.kernels` for a GPU, in Triton, which comes with torch's CUDA wheels on Linux.
+"""The kernels of `networks.kernels.blocks` for a GPU, in Triton, which comes with torch's CUDA wheels on Linux.
 
 For the few hundred tokens of a chunk not arithmetic takes the time, but how many kernels start behind each other.
 """

@@ -1,0 +1,1 @@
+"""Fused and packed kernels for the samplers."""
