@@ -8,7 +8,7 @@ import pytest
 from waiting import until
 
 from vla_ros.core.robot import load_robot
-from vla_ros.policies.backbones import TinyBackbone
+from vla_ros.policies.backbones.tiny import TinyBackbone
 from vla_ros.policies.vla import HeadSizes
 from vla_ros.training.random_vla import write_random_vla
 

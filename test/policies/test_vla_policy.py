@@ -15,7 +15,7 @@ from vla_ros.core.errors import ConfigError, ContractError, MessageError, ModelE
 from vla_ros.core.robot import load_robot
 from vla_ros.core.types import Observation, Policy
 from vla_ros.networks.vla.backbone import Prompt
-from vla_ros.policies.backbones import TinyBackbone
+from vla_ros.policies.backbones.tiny import TinyBackbone
 from vla_ros.policies.loading import check_contract, load_policy
 from vla_ros.policies.vla import HeadSizes
 from vla_ros.training.random_vla import write_random_vla

@@ -25,7 +25,7 @@ from vla_ros.core.types import Observation
 from vla_ros.networks.uwm.autoencoder import AutoencoderConfig
 from vla_ros.networks.uwm.encoders import KeypointEncoderConfig
 from vla_ros.networks.uwm.model import UWMConfig
-from vla_ros.policies.backbones import TinyBackbone
+from vla_ros.policies.backbones.tiny import TinyBackbone
 from vla_ros.policies.loading import load_policy
 from vla_ros.policies.statistics import statistics_for
 from vla_ros.policies.vla import HeadSizes

@@ -13,9 +13,9 @@ import yaml
 
 from vla_ros.core.config import to_plain
 from vla_ros.core.errors import ConfigError
-from vla_ros.policies.backbones import KeypointTowerConfig, TinyBackbone
+from vla_ros.policies.backbones.tiny import KeypointTowerConfig, TinyBackbone
+from vla_ros.policies.backbones.words import PADDING
 from vla_ros.policies.loading import load_model, load_policy
-from vla_ros.policies.words import PADDING
 from vla_ros.sim.tasks import TASKS
 from vla_ros.training.changes import about_changes, check_of
 from vla_ros.training.config import LoopConfig

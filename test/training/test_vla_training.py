@@ -13,10 +13,10 @@ import yaml
 
 from vla_ros.core.config import to_plain
 from vla_ros.core.errors import ConfigError
-from vla_ros.policies.backbones import KeypointTowerConfig, TinyBackbone
+from vla_ros.policies.backbones.tiny import KeypointTowerConfig, TinyBackbone
+from vla_ros.policies.backbones.words import UNKNOWN
 from vla_ros.policies.loading import load_policy
 from vla_ros.policies.vla import HeadSizes
-from vla_ros.policies.words import UNKNOWN
 from vla_ros.sim.tasks import TASKS, wordings
 from vla_ros.training.changes import every_change
 from vla_ros.training.config import LoopConfig

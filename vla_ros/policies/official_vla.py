@@ -12,8 +12,8 @@ from torch import Tensor
 from vla_ros.core.contract import CameraContract, PolicyContract
 from vla_ros.core.errors import ConfigError, ModelError, did_you_mean
 from vla_ros.networks.vla.formulations import ContinuousVLA
-from vla_ros.policies.backbone_folder import copy_backbone
-from vla_ros.policies.kosmos import KosmosBackbone
+from vla_ros.policies.backbones.kosmos import KosmosBackbone
+from vla_ros.policies.backbones.saved import copy_backbone
 from vla_ros.policies.model_folder import ModelFolder, write_files
 from vla_ros.policies.statistics import Statistics
 from vla_ros.policies.torch_file import StoredTensor, TorchFile

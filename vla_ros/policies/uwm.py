@@ -24,10 +24,10 @@ from vla_ros.networks.uwm.fast_sampler import FastSampler
 from vla_ros.networks.uwm.guidance import Prefix, soft_mask
 from vla_ros.networks.uwm.model import Modality, UnifiedWorldModel, UWMConfig
 from vla_ros.networks.uwm.text import tokenize
+from vla_ros.policies.backbones.words import words_of_order
 from vla_ros.policies.statistics import Statistics, statistics_for
 from vla_ros.policies.weights import FILE as WEIGHTS
 from vla_ros.policies.weights import build_to_hold, load_weights
-from vla_ros.policies.words import words_of_order
 
 NOISE_SEED = 0
 Precision = Literal["float32", "bfloat16"]

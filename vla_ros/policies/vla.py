@@ -17,8 +17,8 @@ from vla_ros.core.types import ActionChunk, Observation
 from vla_ros.networks.vla.backbone import Backbone, Prompt
 from vla_ros.networks.vla.formulations import ContinuousVLA, DiscreteVLA, VLAStream
 from vla_ros.networks.vla.policy_head import Actions, HeadConfig, HeadKind
-from vla_ros.policies.backbones import BackboneConfig, Reader, TinyBackbone, check_inside
-from vla_ros.policies.prompts import one_behind_another
+from vla_ros.policies.backbones.prompts import one_behind_another
+from vla_ros.policies.backbones.tiny import BackboneConfig, Reader, TinyBackbone, check_inside
 from vla_ros.policies.statistics import Statistics, statistics_for
 from vla_ros.policies.vlm import Speaker
 from vla_ros.policies.weights import FILE as WEIGHTS

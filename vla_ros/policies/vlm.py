@@ -12,7 +12,7 @@ from vla_ros.core.config import read_yaml
 from vla_ros.core.contract import PolicyContract, check_observation
 from vla_ros.core.types import Observation
 from vla_ros.networks.vla.backbone import Backbone, Prompt
-from vla_ros.policies.backbones import BackboneConfig, Reader, check_inside
+from vla_ros.policies.backbones.tiny import BackboneConfig, Reader, check_inside
 from vla_ros.policies.weights import FILE as WEIGHTS
 from vla_ros.policies.weights import build_to_hold, load_weights
 

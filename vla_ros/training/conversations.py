@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vla_ros.networks.uwm.text import words_of
-from vla_ros.policies.words import END, PADDING, Words
+from vla_ros.policies.backbones.words import END, PADDING, Words
 from vla_ros.sim.tasks import TASKS
 from vla_ros.training.changes import about_changes, check_of
 from vla_ros.training.demonstrations import AFTER_SUCCESS_STEPS

@@ -7,8 +7,8 @@ from pathlib import Path
 from torch import Tensor
 
 from vla_ros.core.errors import ConfigError
+from vla_ros.policies.backbones.words import Words, load_words
 from vla_ros.policies.loading import find_model, load_model
-from vla_ros.policies.words import Words, load_words
 
 
 def initial_weights(folder: Path, words: Words, threads: int) -> dict[str, Tensor]:

@@ -10,7 +10,7 @@ import torch
 
 from vla_ros.core.contract import CameraContract, PolicyContract
 from vla_ros.core.robot import RobotSpec
-from vla_ros.policies.backbones import BackboneConfig, TinyBackbone
+from vla_ros.policies.backbones.tiny import BackboneConfig, TinyBackbone
 from vla_ros.policies.model_folder import ModelFolder
 from vla_ros.policies.statistics import Statistics
 from vla_ros.policies.vla import HeadSizes, VLAFolder, VLAFormulation

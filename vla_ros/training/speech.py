@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vla_ros.networks.vla.backbone import Backbone
-from vla_ros.policies.words import PADDING
+from vla_ros.policies.backbones.words import PADDING
 
 
 class SpeechLoss(nn.Module):

@@ -15,11 +15,11 @@ from torch import Tensor
 from vla_ros.core.errors import ConfigError
 from vla_ros.networks.vla.formulations import DiscreteVLA
 from vla_ros.networks.vla.policy_head import Actions
-from vla_ros.policies.backbones import BackboneConfig
+from vla_ros.policies.backbones.tiny import BackboneConfig
+from vla_ros.policies.backbones.words import Words
 from vla_ros.policies.model_folder import ModelFolder, check_out
 from vla_ros.policies.statistics import Statistics
 from vla_ros.policies.vla import VLAFolder, joined
-from vla_ros.policies.words import Words
 from vla_ros.sim.tasks import TASKS
 from vla_ros.training.data import load_data, sentences_of
 from vla_ros.training.dataset import Demonstrations

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vla_ros.networks.uwm.text import words_of
-from vla_ros.policies.backbones import pixels
+from vla_ros.policies.backbones.tiny import pixels
+from vla_ros.policies.backbones.words import FIRST, UNKNOWN, Words
 from vla_ros.policies.statistics import Statistics
-from vla_ros.policies.words import FIRST, UNKNOWN, Words
 from vla_ros.training.conversations import Conversations, padded
 from vla_ros.training.data import sentences_of
 from vla_ros.training.dataset import Demonstrations

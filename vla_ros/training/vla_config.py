@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from vla_ros.core.errors import ConfigError
-from vla_ros.policies.backbones import TinyBackbone
+from vla_ros.policies.backbones.tiny import TinyBackbone
 from vla_ros.policies.vla import HeadSizes, VLAFormulation
 from vla_ros.training.config import Columns, LoopConfig
 

@@ -15,8 +15,8 @@ import torch
 from vla_ros.core.errors import ConfigError
 from vla_ros.networks.vla.backbone import Backbone, load_backbone
 from vla_ros.networks.vla.formulations import DiscreteVLA
-from vla_ros.policies.backbone_folder import copy_backbone
-from vla_ros.policies.library_backbones import LibraryBackbone
+from vla_ros.policies.backbones.pretrained import LibraryBackbone
+from vla_ros.policies.backbones.saved import copy_backbone
 from vla_ros.policies.model_folder import ModelFolder, check_out
 from vla_ros.policies.statistics import Statistics
 from vla_ros.training.data import load_data

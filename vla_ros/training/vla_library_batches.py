@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vla_ros.networks.vla.backbone import Prompt
-from vla_ros.policies.library_reader import LibraryReader
-from vla_ros.policies.prompts import one_behind_another
+from vla_ros.policies.backbones.pretrained_reader import LibraryReader
+from vla_ros.policies.backbones.prompts import one_behind_another
 from vla_ros.policies.statistics import Statistics
 from vla_ros.training.data import sentences_of
 from vla_ros.training.dataset import Demonstrations

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from vla_ros.core.errors import ConfigError
-from vla_ros.policies.library_backbones import LibraryFamily
+from vla_ros.policies.backbones.pretrained import LibraryFamily
 from vla_ros.policies.vla import HeadSizes, VLAFormulation
 from vla_ros.training.config import Columns, LoopConfig
 
@@ -18,7 +18,7 @@ BackbonePart = Literal["vision", "projector", "embeddings"]
 class Pretrained:
     """Where a family's weights (safetensors), config, tokenizer and image processor lie, as `save_pretrained` writes.
 
-    form: what is written around images and sentence; empty for the family's own. See `policies.library_backbones`.
+    form: what is written around images and sentence; empty for the family's own. See `policies.backbones.pretrained`.
     """
 
     family: LibraryFamily

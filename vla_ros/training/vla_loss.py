@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from vla_ros.networks.vla.action_loss import action_loss
 from vla_ros.networks.vla.formulations import ContinuousVLA, DiscreteVLA
 from vla_ros.networks.vla.policy_head import Actions
-from vla_ros.policies.words import PADDING
+from vla_ros.policies.backbones.words import PADDING
 from vla_ros.training.speech import pictures_seen, written_loss
 from vla_ros.training.vla_config import VLATraining
 

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 
 from vla_ros.core.errors import ConfigError
 from vla_ros.networks.vla.backbone import Backbone
+from vla_ros.policies.backbones.words import Words
 from vla_ros.policies.model_folder import ModelFolder, check_out
 from vla_ros.policies.vlm import VLMFolder
-from vla_ros.policies.words import Words
 from vla_ros.training.conversations import Conversations
 from vla_ros.training.data import load_data
 from vla_ros.training.dataset import Demonstrations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vla_ros.policies.words import Words, collect
+from vla_ros.policies.backbones.words import Words, collect
 from vla_ros.sim.marks import SENTENCE
 from vla_ros.sim.tasks import TASKS, wordings
 from vla_ros.training.changes import every_change

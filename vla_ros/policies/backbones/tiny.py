@@ -16,9 +16,9 @@ from vla_ros.core.errors import ConfigError, ModelError
 from vla_ros.networks.sizes import MOST_HEADS, MOST_LAYERS, MOST_UNITS, MOST_WORDS, check_sizes
 from vla_ros.networks.vla.action_tokens import BINS, RESERVED, ActionTokens
 from vla_ros.networks.vla.backbone import Backbone, KeypointTower, Prompt, tiny_config, tiny_model
-from vla_ros.policies.kosmos import KosmosBackbone
-from vla_ros.policies.library_backbones import LibraryBackbone
-from vla_ros.policies.words import Words, load_words
+from vla_ros.policies.backbones.kosmos import KosmosBackbone
+from vla_ros.policies.backbones.pretrained import LibraryBackbone
+from vla_ros.policies.backbones.words import Words, load_words
 
 IMAGE_TOKENS = 1  # the placeholder of images, the last of the vocabulary
 

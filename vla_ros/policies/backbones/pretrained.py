@@ -13,8 +13,8 @@ from vla_ros.core.errors import ConfigError, ModelError
 from vla_ros.networks.vla.action_tokens import BINS, RESERVED, ActionTokens
 from vla_ros.networks.vla.any_resolution import HD
 from vla_ros.networks.vla.backbone import CLASSES, Backbone
-from vla_ros.policies.backbone_folder import CONFIG, read_config, read_image_processor, read_tokenizer
-from vla_ros.policies.library_reader import FORMS, IMAGES, SENTENCE, TILED, LibraryReader, class_tokens
+from vla_ros.policies.backbones.pretrained_reader import FORMS, IMAGES, SENTENCE, TILED, LibraryReader, class_tokens
+from vla_ros.policies.backbones.saved import CONFIG, read_config, read_image_processor, read_tokenizer
 
 LibraryFamily = Literal["llava", "llava_hd", "llava_next", "llava_onevision", "paligemma"]
 CONFIGS: dict[LibraryFamily, type] = {

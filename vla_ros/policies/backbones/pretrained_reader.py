@@ -1,7 +1,7 @@
 """How the families of `transformers` read: the family's own words around images and sentence, its own pictures.
 
 Image processors are the library's, in their form without torchvision. The placeholders are counted here, because the
-library's processors of whole prompts want torchvision in part; `test/policies/test_library_backbones.py` holds both
+library's processors of whole prompts want torchvision in part; `test/policies/backbones/test_pretrained.py` holds both
 equal where both run.
 """
 

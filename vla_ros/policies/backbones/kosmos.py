@@ -18,7 +18,7 @@ from vla_ros.core.streams.admission import check_order
 from vla_ros.networks.vision import resize_and_crop
 from vla_ros.networks.vla.action_tokens import ActionTokens
 from vla_ros.networks.vla.backbone import Backbone, Prompt
-from vla_ros.policies.backbone_folder import read_config, read_tokenizer
+from vla_ros.policies.backbones.saved import read_config, read_tokenizer
 
 CLIP_MEAN, CLIP_STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 

@@ -19,7 +19,7 @@ from vla_ros.core.errors import ConfigError, MessageError, ModelError
 from vla_ros.core.robot import load_robot
 from vla_ros.core.types import Observation
 from vla_ros.networks.vla.backbone import Prompt
-from vla_ros.policies.library_backbones import LibraryBackbone
+from vla_ros.policies.backbones.pretrained import LibraryBackbone
 from vla_ros.policies.loading import load_policy
 from vla_ros.policies.vla import HeadSizes
 from vla_ros.training.random_vla import write_random_vla

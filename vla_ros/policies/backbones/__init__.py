@@ -1,0 +1,1 @@
+"""What a vision-language backbone reads, and how it is built."""
