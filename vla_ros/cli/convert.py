@@ -32,7 +32,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _uwm(args: argparse.Namespace) -> dict[str, object]:
-    from vla_ros.policies.official_uwm import convert_uwm
+    from vla_ros.policies.convert.uwm import convert_uwm
 
     folder = convert_uwm(args.checkpoint, args.preset, args.out)
     return {"preset": args.preset, "registers": folder.network.registers}
@@ -40,7 +40,7 @@ def _uwm(args: argparse.Namespace) -> dict[str, object]:
 
 def _kosmos_ph(args: argparse.Namespace) -> dict[str, object]:
     from vla_ros.core.errors import ConfigError
-    from vla_ros.policies.official_vla import convert_kosmos_ph
+    from vla_ros.policies.convert.kosmos_ph import convert_kosmos_ph
 
     if args.backbone is None:
         raise ConfigError("--backbone is missing; right would be a folder of Kosmos-2's config and tokenizer")

@@ -15,8 +15,8 @@ from vla_ros.core.types import Observation
 from vla_ros.networks.vla.backbone import Backbone, Prompt
 from vla_ros.networks.vla.formulations import ContinuousVLA
 from vla_ros.networks.vla.policy_head import HeadConfig
+from vla_ros.policies.convert.kosmos_ph import convert_kosmos_ph, load_kosmos_ph
 from vla_ros.policies.loading import load_policy
-from vla_ros.policies.official_vla import convert_kosmos_ph, load_kosmos_ph
 
 
 def small_model(seed: int) -> ContinuousVLA:

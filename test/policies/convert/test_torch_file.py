@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from vla_ros.core.errors import ModelError
-from vla_ros.policies.torch_file import PickledArray, StoredTensor, TorchFile
+from vla_ros.policies.convert.torch_file import PickledArray, StoredTensor, TorchFile
 
 
 class Calls:

@@ -18,9 +18,9 @@ from torch import Tensor
 from vla_ros.core.contract import CameraContract, PolicyContract
 from vla_ros.core.errors import ConfigError, ModelError, did_you_mean
 from vla_ros.networks.uwm.model import PRESETS, UnifiedWorldModel, UWMConfig
+from vla_ros.policies.convert.torch_file import Attributes, DictAttributes, PickledArray, StoredTensor, TorchFile
 from vla_ros.policies.model_folder import ModelFolder, write_files
 from vla_ros.policies.statistics import Statistics
-from vla_ros.policies.torch_file import Attributes, DictAttributes, PickledArray, StoredTensor, TorchFile
 from vla_ros.policies.uwm import UWMFolder
 from vla_ros.policies.weights import check_weights
 

@@ -19,8 +19,8 @@ from vla_ros.core.types import Observation
 from vla_ros.networks.uwm import model as uwm
 from vla_ros.networks.uwm.autoencoder import AutoencoderConfig
 from vla_ros.networks.uwm.encoders import ResNetEncoderConfig
+from vla_ros.policies.convert.uwm import EMBODIMENTS
 from vla_ros.policies.loading import check_contract, load_policy
-from vla_ros.policies.official_uwm import EMBODIMENTS
 
 SMALL = dict(
     encoder=ResNetEncoderConfig(image_features=32, resize=(72, 72), crop=(64, 64)),
@@ -210,7 +210,7 @@ def test_other_presets_and_an_existing_folder_are_refused(tmp_path: Path, capsys
     assert "is there already" in capsys.readouterr().err
     with pytest.raises(ModelError, match="no 'model' with weights"):
         torch.save([1], tmp_path / "models.pt")
-        from vla_ros.policies.official_uwm import convert_uwm
+        from vla_ros.policies.convert.uwm import convert_uwm
 
         convert_uwm(tmp_path / "models.pt", "libero", tmp_path / "m")
 

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from vla_ros.core.errors import ModelError
-from vla_ros.policies.torch_pickle import Attributes, DictAttributes, PickledArray, StoredTensor, read_pickle
+from vla_ros.policies.convert.torch_pickle import Attributes, DictAttributes, PickledArray, StoredTensor, read_pickle
 
 __all__ = ["Attributes", "DictAttributes", "PickledArray", "StoredTensor", "TorchFile"]
 

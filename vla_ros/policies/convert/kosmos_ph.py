@@ -14,9 +14,9 @@ from vla_ros.core.errors import ConfigError, ModelError, did_you_mean
 from vla_ros.networks.vla.formulations import ContinuousVLA
 from vla_ros.policies.backbones.kosmos import KosmosBackbone
 from vla_ros.policies.backbones.saved import copy_backbone
+from vla_ros.policies.convert.torch_file import StoredTensor, TorchFile
 from vla_ros.policies.model_folder import ModelFolder, write_files
 from vla_ros.policies.statistics import Statistics
-from vla_ros.policies.torch_file import StoredTensor, TorchFile
 from vla_ros.policies.vla import HeadSizes, VLAFolder
 from vla_ros.policies.weights import check_weights
 

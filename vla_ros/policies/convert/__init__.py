@@ -1,0 +1,1 @@
+"""Published checkpoints into model folders, without running anything they hold."""
