@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 
 from vla_ros.core.errors import VlaRosError
+from vla_ros.media.animations import Frame
 from vla_ros.monitor.conductor import Pace, outcome, run_episode, wait_until_ready
 from vla_ros.monitor.episodes import Episode
 from vla_ros.monitor.latency import ChunkLatency
-from vla_ros.monitor.pictures import Frame
 from vla_ros.monitor.progress import ProgressLine
 from vla_ros.monitor.report import summarise, table, write_json
 from vla_ros.monitor.series import Settings, conduct

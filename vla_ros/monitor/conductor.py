@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from vla_ros.core.errors import VlaRosError
+from vla_ros.media.animations import Frame
 from vla_ros.monitor.episodes import Episode, EpisodeResult
 from vla_ros.monitor.latency import ChunkLatency
-from vla_ros.monitor.pictures import Frame
 
 Progress = Callable[[Episode, str, float], None]
 

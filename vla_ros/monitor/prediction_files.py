@@ -6,11 +6,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from vla_ros.bags.formats.video import VideoFile
 from vla_ros.core.errors import VlaRosError
 from vla_ros.core.surprise.expectation import Expectation
 from vla_ros.core.types import NS_PER_S
-from vla_ros.monitor.comparison import clip, grid
+from vla_ros.media.comparison import clip, grid
+from vla_ros.media.video import VideoFile
 
 
 @dataclass(frozen=True, slots=True)

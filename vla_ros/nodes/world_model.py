@@ -32,7 +32,7 @@ from vla_ros.core.surprise.score import load_calibration
 from vla_ros.core.surprise.witness import Judged, Witness
 from vla_ros.core.timing import LatencyStats, RateMeter
 from vla_ros.core.types import NS_PER_S, ActionChunk, Observation
-from vla_ros.monitor.comparison import comparison
+from vla_ros.media.comparison import comparison
 from vla_ros.monitor.prediction_files import PredictionFiles
 from vla_ros.policies.loading import check_contract, find_model, load_policy
 from vla_ros.ros.alarm import Alarm

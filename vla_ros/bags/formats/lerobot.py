@@ -23,8 +23,8 @@ from vla_ros.bags.episodes import Frame
 from vla_ros.bags.formats import Layout
 from vla_ros.bags.formats.columns_file import write_columns
 from vla_ros.bags.formats.summary import Summary, levels_of, of_pictures, of_rows, together
-from vla_ros.bags.formats.video import CODEC, PIXELS, VideoFile
 from vla_ros.core.errors import ConfigError
+from vla_ros.media.video import CODEC, PIXELS, VideoFile
 
 CHUNK_SIZE, DATA_MB, VIDEO_MB = 1000, 100, 200
 STATE, ACTION, IMAGES = "observation.state", "action", "observation.images."

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bag_files import picture
 
-from vla_ros.bags.formats.video import VideoFile
+from vla_ros.media.video import VideoFile
 
 
 def test_a_file_of_which_nothing_is_on_disk_yet_has_no_size(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vla_ros.monitor.pictures import Frame, file_name, strip, write_gif, write_sheet
+from vla_ros.media.animations import Frame, file_name, strip, write_gif, write_sheet
 
 
 def moving_square(count: int) -> list[Frame]:
