@@ -170,7 +170,7 @@ def test_sub_commands_stay_thin() -> None:
         ("networks/bad.py", "from vla_ros.core.types import Observation", "networks may not import vla_ros.core"),
         ("networks/bad.py", "import yaml", "networks may not import yaml"),
         ("policies/bad.py", "import rclpy", "policies may not import rclpy"),
-        ("policies/bad.py", "from vla_ros.sim.tabletop import Tabletop", "policies may not import vla_ros.sim"),
+        ("policies/bad.py", "from vla_ros.sim.tabletop.world import Tabletop", "policies may not import vla_ros.sim"),
         ("nodes/bad.py", "from vla_ros.nodes.policy import main", "nodes may not import vla_ros.nodes"),
         ("nodes/bad.py", "from vla_ros.training import loop", "nodes may not import vla_ros.training"),
         ("nodes/bad.py", "import torch", "nodes may not import torch"),

@@ -9,7 +9,7 @@ import pytest
 from vla_ros.core.errors import VlaRosError
 from vla_ros.monitor.episodes import drawn, repeated, tour
 from vla_ros.monitor.series import Settings, plan
-from vla_ros.sim.tasks import TASKS, wordings
+from vla_ros.sim.tabletop.tasks import TASKS, wordings
 from vla_ros.training.evaluation import choose
 
 SENTENCES = {name: wordings(task) for name, task in TASKS.items()}

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from vla_ros.sim.tabletop import Tabletop
+from vla_ros.sim.tabletop.world import Tabletop
 
 
 @pytest.fixture(scope="session")

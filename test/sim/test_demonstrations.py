@@ -10,10 +10,10 @@ import pytest
 
 from vla_ros.cli.main import main
 from vla_ros.core.errors import ConfigError
-from vla_ros.sim.expert import plan_many
-from vla_ros.sim.kinematics import forward
-from vla_ros.sim.tabletop import Tabletop
-from vla_ros.sim.tasks import TASKS
+from vla_ros.sim.tabletop.expert import plan_many
+from vla_ros.sim.tabletop.tasks import TASKS
+from vla_ros.sim.tabletop.ur5e import forward
+from vla_ros.sim.tabletop.world import Tabletop
 from vla_ros.training.dataset import Demonstrations, load_demonstrations
 from vla_ros.training.demonstrations import CLEAN, LAST_SEED, Disturber, Noise, Recorder, collect, collect_shard, record
 

@@ -14,7 +14,7 @@ from vla_ros.bags.info import missing_topics
 from vla_ros.bags.reader import open_bag
 from vla_ros.core.errors import ConfigError
 from vla_ros.core.robot import load_robot
-from vla_ros.sim.tasks import TASKS, instruction_to_task
+from vla_ros.sim.tabletop.tasks import TASKS, instruction_to_task
 from vla_ros.training.config import Columns
 from vla_ros.training.dataset import Demonstrations, load_demonstrations
 from vla_ros.training.demonstration_bags import write_bags

@@ -9,9 +9,9 @@ import pytest
 
 from vla_ros.core.contract import CameraContract
 from vla_ros.core.types import ActionChunk, Observation
-from vla_ros.sim.expert import plan
-from vla_ros.sim.tabletop import JOINTS, Tabletop
-from vla_ros.sim.tasks import TASKS, instruction_to_task, wordings
+from vla_ros.sim.tabletop.expert import plan
+from vla_ros.sim.tabletop.tasks import TASKS, instruction_to_task, wordings
+from vla_ros.sim.tabletop.world import JOINTS, Tabletop
 from vla_ros.training.evaluation import EpisodeResult, choose, run_episode, summarise, wilson
 from vla_ros.training.question_evaluation import measure_questions
 

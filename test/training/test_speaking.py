@@ -16,7 +16,7 @@ from vla_ros.core.errors import ConfigError
 from vla_ros.policies.backbones.tiny import KeypointTowerConfig, TinyBackbone
 from vla_ros.policies.backbones.words import PADDING
 from vla_ros.policies.loading import load_model, load_policy
-from vla_ros.sim.tasks import TASKS
+from vla_ros.sim.tabletop.tasks import TASKS
 from vla_ros.training.changes import about_changes, check_of
 from vla_ros.training.config import LoopConfig
 from vla_ros.training.conversations import Conversations, ask, ask_of_caption

@@ -24,7 +24,7 @@ from vla_ros.networks.uwm.encoders import KeypointEncoderConfig
 from vla_ros.networks.uwm.model import UWMConfig
 from vla_ros.policies.loading import load_policy
 from vla_ros.policies.weights import FILE, save_weights
-from vla_ros.sim.tasks import TASKS
+from vla_ros.sim.tabletop.tasks import TASKS
 from vla_ros.training.batches import BatchMaker
 from vla_ros.training.config import LoopConfig, UWMTraining
 from vla_ros.training.data import load_data

@@ -17,7 +17,7 @@ from vla_ros.policies.backbones.tiny import KeypointTowerConfig, TinyBackbone
 from vla_ros.policies.backbones.words import UNKNOWN
 from vla_ros.policies.loading import load_policy
 from vla_ros.policies.vla import HeadSizes
-from vla_ros.sim.tasks import TASKS, wordings
+from vla_ros.sim.tabletop.tasks import TASKS, wordings
 from vla_ros.training.changes import every_change
 from vla_ros.training.config import LoopConfig
 from vla_ros.training.dataset import load_demonstrations

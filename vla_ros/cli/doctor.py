@@ -37,7 +37,7 @@ print(get_rmw_implementation_identifier())
 node.destroy_node(); rclpy.try_shutdown()
 """
 RENDER_SCRIPT = """
-from vla_ros.sim.tabletop import Tabletop
+from vla_ros.sim.tabletop.world import Tabletop
 tabletop = Tabletop()
 tabletop.reset(0, 'reach_red')
 frame = tabletop.render('front', 64, 64)

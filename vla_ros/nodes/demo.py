@@ -35,7 +35,7 @@ from vla_ros.ros.qos import EVENTS, LATCHED, SENSOR
 from vla_ros.ros.spinning import spinning
 from vla_ros.ros.starting import start_ros
 from vla_ros.ros.timing import listen_timing
-from vla_ros.sim.tasks import TASKS, instruction_to_task, wordings
+from vla_ros.sim.tabletop.tasks import TASKS, instruction_to_task, wordings
 
 FRAMES_KEPT = 1200
 SUCCESS_SETTLE_S = 0.25  # longer than a message sent before a reset can still be on its way

@@ -37,8 +37,8 @@ from vla_ros.ros.lifecycle import spin
 from vla_ros.ros.parameters import declare, parameter
 from vla_ros.ros.qos import COMMAND, EVENTS, LATCHED, SENSOR
 from vla_ros.ros.scenes import NEW_SCENE
-from vla_ros.sim.tabletop import JOINTS, Tabletop
-from vla_ros.sim.tasks import TASKS, wordings
+from vla_ros.sim.tabletop.tasks import TASKS, wordings
+from vla_ros.sim.tabletop.world import JOINTS, Tabletop
 
 STEP_NS = 10_000_000  # physics and joint states: 100 Hz
 MAX_STEPS_BEHIND = 20  # more is given up: a simulator that hurries would surprise the policy

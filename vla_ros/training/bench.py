@@ -11,7 +11,7 @@ import numpy as np
 from vla_ros.core.contract import PolicyContract
 from vla_ros.core.types import Observation
 from vla_ros.policies.loading import load_policy
-from vla_ros.sim.tabletop import Tabletop
+from vla_ros.sim.tabletop.world import Tabletop
 
 RENDER_HZ = 10
 ROUNDS = 4

@@ -23,7 +23,7 @@ from vla_ros.core.planning.continuation import Continuation, Continuer, check_ca
 from vla_ros.core.robot import RobotSpec, load_robot
 from vla_ros.core.types import NS_PER_S, ActionChunk
 from vla_ros.policies.loading import find_model, load_policy
-from vla_ros.sim.tabletop import Tabletop
+from vla_ros.sim.tabletop.world import Tabletop
 from vla_ros.training.evaluation import CONTROL_NS, choose, observe, wilson
 from vla_ros.training.smoothness import Stream, smoothness
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from vla_ros.core.surprise.score import Calibration
 from vla_ros.core.surprise.signs import Reading
-from vla_ros.sim.anomalies import ANOMALIES
+from vla_ros.sim.tabletop.anomalies import ANOMALIES
 from vla_ros.training.evaluation import wilson
 from vla_ros.training.surprise import LIMIT_S, ONSET_S, SEEN_S, Job, Run, calibrate_runs, watch
 

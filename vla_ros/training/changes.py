@@ -1,4 +1,4 @@
-"""Questions about what has changed between two moments: how a model judges whether a task is done, as `sim.tasks` does.
+"""Questions about what has changed between two moments: how a model judges whether a task is done, as `sim.tabletop.tasks` does.
 
 What lies between done and clearly not done is not asked in training; the simulator's word decides where it is measured.
 """
@@ -9,8 +9,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from vla_ros.sim.scene import COLOURS
-from vla_ros.sim.tasks import (
+from vla_ros.sim.tabletop.scene import COLOURS
+from vla_ros.sim.tabletop.tasks import (
     DRAWER_OPENING_M,
     LIFT_HEIGHT_M,
     PUSH_DISTANCE_M,

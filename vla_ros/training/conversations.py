@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vla_ros.networks.uwm.text import words_of
 from vla_ros.policies.backbones.words import END, PADDING, Words
-from vla_ros.sim.tasks import TASKS
+from vla_ros.sim.tabletop.tasks import TASKS
 from vla_ros.training.changes import about_changes, check_of
 from vla_ros.training.demonstrations import AFTER_SUCCESS_STEPS
 from vla_ros.training.questions import KINDS, Question, Scene, about_drawer, about_ends, about_order, caption

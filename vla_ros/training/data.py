@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from vla_ros.core.errors import ConfigError
-from vla_ros.sim.tasks import TASKS, instruction_to_task, wordings
+from vla_ros.sim.tabletop.tasks import TASKS, instruction_to_task, wordings
 from vla_ros.training.config import Columns
 from vla_ros.training.dataset import Demonstrations, load_demonstrations, told_grippers
 

@@ -21,10 +21,10 @@ from numpy.typing import NDArray
 from vla_ros.core.columns import Column
 from vla_ros.core.config import to_plain
 from vla_ros.core.errors import ConfigError
-from vla_ros.sim.expert import plan_many
-from vla_ros.sim.scene import COLOURS
-from vla_ros.sim.tabletop import JOINTS, Tabletop, TrueState
-from vla_ros.sim.tasks import TASKS
+from vla_ros.sim.tabletop.expert import plan_many
+from vla_ros.sim.tabletop.scene import COLOURS
+from vla_ros.sim.tabletop.tasks import TASKS
+from vla_ros.sim.tabletop.world import JOINTS, Tabletop, TrueState
 
 CAMERAS = ("front", "wrist")
 SIZE = 64

@@ -13,10 +13,10 @@ import numpy as np
 
 from vla_ros.core.execution.plan import Plan
 from vla_ros.core.types import NS_PER_S, Observation
-from vla_ros.sim.marks import MARKED, SENTENCE, SHOWN_S, hide_mark, show_mark
-from vla_ros.sim.scene import COLOURS
-from vla_ros.sim.tabletop import Tabletop
-from vla_ros.sim.tasks import TASKS, wordings
+from vla_ros.sim.tabletop.marks import MARKED, SENTENCE, SHOWN_S, hide_mark, show_mark
+from vla_ros.sim.tabletop.scene import COLOURS
+from vla_ros.sim.tabletop.tasks import TASKS, wordings
+from vla_ros.sim.tabletop.world import Tabletop
 
 CONTROL_NS = NS_PER_S // 100
 

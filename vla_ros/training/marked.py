@@ -1,4 +1,4 @@
-"""Demonstrations of the task that needs a memory (`sim.marks`): wait while the mark is shown, then reach its block."""
+"""Demonstrations of the task that needs a memory (`sim.tabletop.marks`): wait while the mark is shown, then reach its block."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from vla_ros.core.errors import ConfigError
-from vla_ros.sim.expert import plan_many
-from vla_ros.sim.marks import MARKED, SENTENCE, SHOWN_S, hide_mark, show_mark
-from vla_ros.sim.tabletop import Tabletop
-from vla_ros.sim.tasks import TASKS
+from vla_ros.sim.tabletop.expert import plan_many
+from vla_ros.sim.tabletop.marks import MARKED, SENTENCE, SHOWN_S, hide_mark, show_mark
+from vla_ros.sim.tabletop.tasks import TASKS
+from vla_ros.sim.tabletop.world import Tabletop
 from vla_ros.training.demonstrations import (
     AFTER_SUCCESS_STEPS,
     CAMERAS,

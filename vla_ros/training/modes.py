@@ -23,7 +23,7 @@ from vla_ros.core.errors import ConfigError
 from vla_ros.networks.uwm.encoders import KeypointEncoderConfig
 from vla_ros.networks.uwm.model import UnifiedWorldModel
 from vla_ros.policies.loading import find_model, load_policy
-from vla_ros.sim.tasks import TASKS
+from vla_ros.sim.tabletop.tasks import TASKS
 from vla_ros.training.answers import BATCH, UNTOLD, Windows, answer, columns, decode, windows_at
 from vla_ros.training.dataset import Demonstrations
 from vla_ros.training.intervals import Comparison, Floats

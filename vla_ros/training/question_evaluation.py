@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from vla_ros.core.types import Observation
-from vla_ros.sim.expert import plan_many
-from vla_ros.sim.tabletop import Tabletop
-from vla_ros.sim.tasks import TASKS
+from vla_ros.sim.tabletop.expert import plan_many
+from vla_ros.sim.tabletop.tasks import TASKS
+from vla_ros.sim.tabletop.world import Tabletop
 from vla_ros.training.changes import check_of
 from vla_ros.training.demonstrations import HORIZON, auxiliary, run_step
 from vla_ros.training.evaluation import observe, wilson

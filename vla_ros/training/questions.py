@@ -13,7 +13,7 @@ from itertools import permutations
 import numpy as np
 from numpy.typing import NDArray
 
-from vla_ros.sim.scene import COLOURS, HANDLE
+from vla_ros.sim.tabletop.scene import COLOURS, HANDLE
 
 Positions = NDArray[np.float32]
 CLEAR_M = 0.015  # positions that differ by less are too close to call

@@ -22,9 +22,9 @@ from vla_ros.core.surprise.signs import Reading
 from vla_ros.core.surprise.witness import Witness
 from vla_ros.core.types import NS_PER_S, Observation
 from vla_ros.policies.loading import load_policy
-from vla_ros.sim.anomalies import Anomaly, named
-from vla_ros.sim.tabletop import Tabletop
-from vla_ros.sim.tasks import TASKS
+from vla_ros.sim.tabletop.anomalies import Anomaly, named
+from vla_ros.sim.tabletop.tasks import TASKS
+from vla_ros.sim.tabletop.world import Tabletop
 from vla_ros.training.evaluation import CONTROL_NS, choose, observe
 
 ROBOT = "ur5e_tabletop"

@@ -20,7 +20,7 @@ from vla_ros.policies.backbones.words import Words
 from vla_ros.policies.model_folder import ModelFolder, check_out
 from vla_ros.policies.statistics import Statistics
 from vla_ros.policies.vla import VLAFolder, joined
-from vla_ros.sim.tasks import TASKS
+from vla_ros.sim.tabletop.tasks import TASKS
 from vla_ros.training.data import load_data, sentences_of
 from vla_ros.training.dataset import Demonstrations
 from vla_ros.training.initial import initial_weights

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from vla_ros.policies.backbones.words import Words, collect
-from vla_ros.sim.marks import SENTENCE
-from vla_ros.sim.tasks import TASKS, wordings
+from vla_ros.sim.tabletop.marks import SENTENCE
+from vla_ros.sim.tabletop.tasks import TASKS, wordings
 from vla_ros.training.changes import every_change
 from vla_ros.training.data import sentences_of
 from vla_ros.training.dataset import Demonstrations

@@ -29,8 +29,8 @@ def planar_robot() -> RobotSpec:
 
 def test_the_ur5es_chain_is_where_the_simulators_tip_is() -> None:
     mujoco = pytest.importorskip("mujoco")
-    from vla_ros.sim.kinematics import LOWER, UPPER, forward
-    from vla_ros.sim.scene import ARM_JOINTS, mjcf
+    from vla_ros.sim.tabletop.scene import ARM_JOINTS, mjcf
+    from vla_ros.sim.tabletop.ur5e import LOWER, UPPER, forward
 
     robot = load_robot("ur5e_tabletop")
     assert robot.workspace is not None

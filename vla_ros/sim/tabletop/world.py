@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from vla_ros.core.errors import ConfigError, ContractError, did_you_mean
-from vla_ros.sim.kinematics import HOME, solve
-from vla_ros.sim.scene import ARM_JOINTS, BLOCK_HALF, COLOURS, DRAWER_TRAVEL, FINGER_TRAVEL, TIMESTEP_S, mjcf
-from vla_ros.sim.tasks import TASKS, Task, is_done
+from vla_ros.sim.tabletop.scene import ARM_JOINTS, BLOCK_HALF, COLOURS, DRAWER_TRAVEL, FINGER_TRAVEL, TIMESTEP_S, mjcf
+from vla_ros.sim.tabletop.tasks import TASKS, Task, is_done
+from vla_ros.sim.tabletop.ur5e import HOME, solve
 
 Array = NDArray[np.float64]
 
@@ -53,12 +53,12 @@ class Tabletop:
 
     @property
     def model(self) -> Any:
-        """The MuJoCo model, for `sim.anomalies`: what changes there lasts as long as this table."""
+        """The MuJoCo model, for `sim.tabletop.anomalies`: what changes there lasts as long as this table."""
         return self._model
 
     @property
     def data(self) -> Any:
-        """The MuJoCo state, for `sim.anomalies`."""
+        """The MuJoCo state, for `sim.tabletop.anomalies`."""
         return self._data
 
     @property

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from vla_ros.core.errors import ConfigError, did_you_mean
-from vla_ros.sim.scene import BLOCK_HALF, COLOURS
-from vla_ros.sim.tabletop import Tabletop
+from vla_ros.sim.tabletop.scene import BLOCK_HALF, COLOURS
+from vla_ros.sim.tabletop.world import Tabletop
 
 WEAK = 0.2  # of the servo's stiffness is left: the joint lags five times as far behind its command
 KNOCK_DEG = 5.0  # a camera turns by this much

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from vla_ros.sim.expert import STEP_M, plan, plan_many
-from vla_ros.sim.kinematics import LOWER, UPPER, forward
-from vla_ros.sim.tabletop import Tabletop
-from vla_ros.sim.tasks import TASKS
+from vla_ros.sim.tabletop.expert import STEP_M, plan, plan_many
+from vla_ros.sim.tabletop.tasks import TASKS
+from vla_ros.sim.tabletop.ur5e import LOWER, UPPER, forward
+from vla_ros.sim.tabletop.world import Tabletop
 
 STEP_S, SUBSTEPS = 0.1, 10
 TIME_LIMIT_STEPS = 60

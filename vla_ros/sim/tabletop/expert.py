@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from vla_ros.sim.kinematics import solve
-from vla_ros.sim.tasks import REACH_HEIGHT_M, Task
+from vla_ros.sim.tabletop.tasks import REACH_HEIGHT_M, Task
+from vla_ros.sim.tabletop.ur5e import solve
 
 if TYPE_CHECKING:
-    from vla_ros.sim.tabletop import TrueState
+    from vla_ros.sim.tabletop.world import TrueState
 
 Array = NDArray[np.float64]
 

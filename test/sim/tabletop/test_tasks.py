@@ -8,9 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from vla_ros.sim.scene import COLOURS
-from vla_ros.sim.tabletop import TrueState
-from vla_ros.sim.tasks import (
+from vla_ros.sim.tabletop.scene import COLOURS
+from vla_ros.sim.tabletop.tasks import (
     DRAWER_OPENING_M,
     LIFT_HEIGHT_M,
     PUSH_DISTANCE_M,
@@ -22,6 +21,7 @@ from vla_ros.sim.tasks import (
     is_done,
     wordings,
 )
+from vla_ros.sim.tabletop.world import TrueState
 
 EVERY_TASK = pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
 START = TrueState(

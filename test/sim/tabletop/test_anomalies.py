@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from vla_ros.core.errors import ConfigError
-from vla_ros.sim.anomalies import ANOMALIES, named
-from vla_ros.sim.tabletop import Tabletop
+from vla_ros.sim.tabletop.anomalies import ANOMALIES, named
+from vla_ros.sim.tabletop.world import Tabletop
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 
-from vla_ros.sim.kinematics import DH_A, DH_ALPHA, DH_D
+from vla_ros.sim.tabletop.ur5e import DH_A, DH_ALPHA, DH_D
 
 COLOURS = {"red": "0.85 0.12 0.12", "green": "0.1 0.65 0.15", "blue": "0.12 0.25 0.9"}
 ARM_JOINTS = (

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from vla_ros.sim.tabletop import Tabletop
-from vla_ros.sim.tasks import TASKS
+from vla_ros.sim.tabletop.tasks import TASKS
+from vla_ros.sim.tabletop.world import Tabletop
 
 SENTENCE = "reach the marked block"
 SHOWN_S = 0.6  # for as long the mark is to be seen, and the arm is to wait
@@ -18,5 +18,5 @@ def show_mark(tabletop: Tabletop) -> None:
 
 
 def hide_mark(tabletop: Tabletop) -> None:
-    """Take it away; a ball of `sim.anomalies` goes, too."""
+    """Take it away; a ball of `sim.tabletop.anomalies` goes, too."""
     tabletop.hide_balls()

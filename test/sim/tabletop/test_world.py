@@ -9,10 +9,10 @@ import pytest
 from numpy.typing import NDArray
 
 from vla_ros.core.errors import ConfigError, ContractError
-from vla_ros.sim.kinematics import LOWER, UPPER
-from vla_ros.sim.scene import BLOCK_HALF, COLOURS
-from vla_ros.sim.tabletop import CAMERAS, Tabletop
-from vla_ros.sim.tasks import TASKS
+from vla_ros.sim.tabletop.scene import BLOCK_HALF, COLOURS
+from vla_ros.sim.tabletop.tasks import TASKS
+from vla_ros.sim.tabletop.ur5e import LOWER, UPPER
+from vla_ros.sim.tabletop.world import CAMERAS, Tabletop
 
 
 def trace(tabletop: Tabletop, seed: int) -> str:

@@ -6,8 +6,8 @@ import mujoco
 import numpy as np
 import pytest
 
-from vla_ros.sim.kinematics import HOME, LOWER, POINTING_DOWN, UPPER, forward, rotation_error, solve
-from vla_ros.sim.scene import ARM_JOINTS, mjcf
+from vla_ros.sim.tabletop.scene import ARM_JOINTS, mjcf
+from vla_ros.sim.tabletop.ur5e import HOME, LOWER, POINTING_DOWN, UPPER, forward, rotation_error, solve
 
 
 @pytest.fixture(scope="module")

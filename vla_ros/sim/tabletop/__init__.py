@@ -1,0 +1,1 @@
+"""The embedded MuJoCo tabletop: world, scenes, tasks, scripted expert."""
