@@ -18,12 +18,12 @@ from PIL import Image
 from std_msgs.msg import String
 
 from vla_ros.bags.episodes import Frame, Options
-from vla_ros.bags.export import export
 from vla_ros.bags.frames import frames_of
 from vla_ros.bags.reader import open_bag
 from vla_ros.core.robot import RobotSpec, load_robot
 from vla_ros.core.streams.synchroniser import Synchroniser
 from vla_ros.core.types import Observation
+from vla_ros.datasets.export import export
 from vla_ros.ros.convert import array_to_image, array_to_joint_state, command_message
 
 TABLETOP = load_robot("ur5e_tabletop")

@@ -12,9 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from vla_ros.bags.episodes import Frame
-from vla_ros.bags.formats import Layout, open_writer
 from vla_ros.core.columns import Column
 from vla_ros.core.types import Observation
+from vla_ros.datasets.formats import Layout, open_writer
 
 DATA, EPISODES = "data/chunk-000/file-000.parquet", "meta/episodes/chunk-000/file-000.parquet"
 CAMERA = "observation.images.front"

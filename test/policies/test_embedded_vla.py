@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from vla_ros.datasets.expert import auxiliary
+from vla_ros.datasets.questions import KINDS, Scene
 from vla_ros.policies.loading import load_policy
 from vla_ros.sim.tabletop.world import Tabletop
-from vla_ros.training.demonstrations import auxiliary
 from vla_ros.training.evaluation import observe, run_episode
-from vla_ros.training.questions import KINDS, Scene
 
 
 @pytest.fixture(scope="module")

@@ -10,9 +10,9 @@ import pytest
 from accelerate.state import AcceleratorState
 
 from vla_ros.core.types import Observation
+from vla_ros.datasets.demonstrations import load_demonstrations
+from vla_ros.datasets.expert import collect_shard, joints_meta
 from vla_ros.sim.tabletop.tasks import TASKS
-from vla_ros.training.dataset import load_demonstrations
-from vla_ros.training.demonstrations import collect_shard, joints_meta
 
 
 @pytest.fixture(autouse=True)

@@ -22,6 +22,8 @@ from vla_ros.core.contract import CameraContract, PolicyContract, check_contract
 from vla_ros.core.errors import ConfigError, ContractError, ModelError
 from vla_ros.core.robot import load_robot
 from vla_ros.core.types import Observation
+from vla_ros.datasets.demonstrations import Demonstrations, load_demonstrations, told_grippers
+from vla_ros.datasets.lerobot.reader import load_lerobot
 from vla_ros.networks.uwm.autoencoder import AutoencoderConfig
 from vla_ros.networks.uwm.encoders import KeypointEncoderConfig
 from vla_ros.networks.uwm.model import UWMConfig
@@ -31,8 +33,6 @@ from vla_ros.policies.statistics import statistics_for
 from vla_ros.policies.vla import HeadSizes
 from vla_ros.training.config import AutoencoderTraining, Columns, LoopConfig, UWMTraining
 from vla_ros.training.data import load_data
-from vla_ros.training.dataset import Demonstrations, load_demonstrations, told_grippers
-from vla_ros.training.lerobot import load_lerobot
 from vla_ros.training.run import train
 from vla_ros.training.uwm import UWMLoss, _error, known_statistics, motion_weights
 from vla_ros.training.vla import gripper_of, off

@@ -91,7 +91,7 @@ def test_wilson_interval(successes, low, high):
 
 
 def test_labels_are_clean_and_executed_targets_are_disturbed(tmp_path):
-    from vla_ros.training.demonstrations import collect_shard
+    from vla_ros.datasets.expert import collect_shard
 
     counts = collect_shard(tmp_path, [9990, 9991])
     assert sum(attempts for _, attempts in counts.values()) == 2

@@ -10,13 +10,13 @@ import pytest
 import torch
 
 from vla_ros.core.errors import ConfigError
+from vla_ros.datasets.demonstrations import load_demonstrations
 from vla_ros.networks.uwm.autoencoder import AutoencoderConfig
 from vla_ros.networks.uwm.encoders import KeypointEncoderConfig
 from vla_ros.networks.uwm.model import UnifiedWorldModel, UWMConfig
 from vla_ros.policies.loading import load_policy
 from vla_ros.policies.weights import FILE, load_weights
 from vla_ros.training.config import FrameReaderTraining, LoopConfig, UWMTraining
-from vla_ros.training.dataset import load_demonstrations
 from vla_ros.training.frame_reader import FrameReaderLoss, Frames, train_frame_reader
 from vla_ros.training.uwm import UWMLoss, initial_weights, motion_weights, train_uwm
 

@@ -13,18 +13,18 @@ import yaml
 
 from vla_ros.core.config import to_plain
 from vla_ros.core.errors import ConfigError
+from vla_ros.datasets.changes import about_changes, check_of
+from vla_ros.datasets.conversations import Conversations, ask, ask_of_caption
+from vla_ros.datasets.demonstrations import load_demonstrations
+from vla_ros.datasets.questions import Scene
+from vla_ros.datasets.vocabulary import tabletop_words
 from vla_ros.policies.backbones.tiny import KeypointTowerConfig, TinyBackbone
 from vla_ros.policies.backbones.words import PADDING
 from vla_ros.policies.loading import load_model, load_policy
 from vla_ros.sim.tabletop.tasks import TASKS
-from vla_ros.training.changes import about_changes, check_of
 from vla_ros.training.config import LoopConfig
-from vla_ros.training.conversations import Conversations, ask, ask_of_caption
-from vla_ros.training.dataset import load_demonstrations
-from vla_ros.training.questions import Scene
 from vla_ros.training.run import train
 from vla_ros.training.vlm_config import VLMTraining
-from vla_ros.training.vocabulary import tabletop_words
 
 SMALL = TinyBackbone(dim=32, depth=1, heads=2, keypoints=KeypointTowerConfig(widths=(8, 8, 8), features=16))
 

@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 
 from vla_ros.core.config import parse, to_plain
 from vla_ros.core.errors import ConfigError
+from vla_ros.datasets.demonstrations import Demonstrations
+from vla_ros.datasets.expert import collect, joints_meta
 from vla_ros.networks.uwm.autoencoder import AutoencoderConfig, LatentAutoencoder
 from vla_ros.networks.uwm.encoders import KeypointEncoderConfig
 from vla_ros.networks.uwm.model import UWMConfig
@@ -28,8 +30,6 @@ from vla_ros.sim.tabletop.tasks import TASKS
 from vla_ros.training.batches import BatchMaker
 from vla_ros.training.config import LoopConfig, UWMTraining
 from vla_ros.training.data import load_data
-from vla_ros.training.dataset import Demonstrations
-from vla_ros.training.demonstrations import collect, joints_meta
 from vla_ros.training.loop import Trainer
 from vla_ros.training.uwm import UWMLoss, initial_weights, known_statistics, pictures, train_uwm, validate
 

@@ -13,19 +13,19 @@ import yaml
 
 from vla_ros.core.config import to_plain
 from vla_ros.core.errors import ConfigError
+from vla_ros.datasets.changes import every_change
+from vla_ros.datasets.demonstrations import load_demonstrations
+from vla_ros.datasets.questions import KINDS, Scene, caption, every_sentence
+from vla_ros.datasets.vocabulary import tabletop_words
 from vla_ros.policies.backbones.tiny import KeypointTowerConfig, TinyBackbone
 from vla_ros.policies.backbones.words import UNKNOWN
 from vla_ros.policies.loading import load_policy
 from vla_ros.policies.vla import HeadSizes
 from vla_ros.sim.tabletop.tasks import TASKS, wordings
-from vla_ros.training.changes import every_change
 from vla_ros.training.config import LoopConfig
-from vla_ros.training.dataset import load_demonstrations
-from vla_ros.training.questions import KINDS, Scene, caption, every_sentence
 from vla_ros.training.run import train
 from vla_ros.training.vla import VLABatches, quantile_statistics
 from vla_ros.training.vla_config import VLATraining
-from vla_ros.training.vocabulary import tabletop_words
 
 SMALL = TinyBackbone(dim=32, depth=1, heads=2)
 FORMULATIONS = {

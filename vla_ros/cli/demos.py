@@ -28,8 +28,8 @@ def run(args: argparse.Namespace) -> int:
     """Write demonstrations, and say how many."""
     if args.bags is not None:
         return _bags(args)
-    from vla_ros.training.demonstrations import collect
-    from vla_ros.training.marked import collect_marked
+    from vla_ros.datasets.expert import collect
+    from vla_ros.datasets.marked import collect_marked
 
     if args.marked:
         _watch(collect_marked(args.out, args.episodes, args.seed), args.episodes)
@@ -42,8 +42,8 @@ def run(args: argparse.Namespace) -> int:
 
 def _bags(args: argparse.Namespace) -> int:
     from vla_ros.core.robot import load_robot
-    from vla_ros.training.dataset import load_demonstrations
-    from vla_ros.training.demonstration_bags import write_bags
+    from vla_ros.datasets.demonstrations import load_demonstrations
+    from vla_ros.datasets.to_bags import write_bags
 
     data = load_demonstrations(args.out)
     count = len(set(data.episode.tolist()))

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from vla_ros.bags.episodes import Options
-    from vla_ros.bags.export import Report
     from vla_ros.bags.frames import Reading
+    from vla_ros.datasets.export import Report
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -57,9 +57,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Export, and say what came of it."""
-    from vla_ros.bags.export import Ended, export
     from vla_ros.core.robot import load_robot
     from vla_ros.core.signals import asked_to_end
+    from vla_ros.datasets.export import Ended, export
 
     with asked_to_end() as asked:
         try:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from vla_ros.core.config import load_yaml, parse
+from vla_ros.datasets.demonstrations import Demonstrations
 from vla_ros.networks.uwm.autoencoder import AutoencoderConfig, LatentAutoencoder
 from vla_ros.policies.loading import load_policy
 from vla_ros.policies.manifest import check_manifest
@@ -18,7 +19,6 @@ from vla_ros.policies.model_folder import write_among
 from vla_ros.policies.weights import FILE, load_weights
 from vla_ros.training.config import AutoencoderTraining
 from vla_ros.training.data import load_data
-from vla_ros.training.dataset import Demonstrations
 from vla_ros.training.loop import Trainer
 
 

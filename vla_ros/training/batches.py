@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from rich.progress import track
 from torch import Tensor, nn
 
+from vla_ros.datasets.demonstrations import Demonstrations, labelled
 from vla_ros.networks.uwm.autoencoder import LatentAutoencoder
 from vla_ros.networks.uwm.encoders import KeypointEncoderConfig
 from vla_ros.networks.uwm.model import UnifiedWorldModel
@@ -20,7 +21,6 @@ from vla_ros.policies.statistics import Statistics
 from vla_ros.training.autoencoder import as_tensor
 from vla_ros.training.config import UWMTraining
 from vla_ros.training.data import sentences_of
-from vla_ros.training.dataset import Demonstrations, labelled
 
 MIN_STD = 1e-3  # below this a column is constant, and dividing by its deviation would only amplify rounding
 

@@ -10,12 +10,12 @@ import numpy as np
 
 from vla_ros.bags.demonstrations import Demonstration, write_demonstrations
 from vla_ros.bags.episodes import Options
-from vla_ros.bags.export import export
 from vla_ros.core.robot import load_robot
+from vla_ros.datasets.expert import CAMERAS, STEP_NS, run_step
+from vla_ros.datasets.export import export
 from vla_ros.sim.tabletop.expert import plan
 from vla_ros.sim.tabletop.tasks import TASKS, wordings
 from vla_ros.sim.tabletop.world import Tabletop
-from vla_ros.training.demonstrations import CAMERAS, STEP_NS, run_step
 
 FRAMES = 30  # of one episode
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Protocol
 
 from vla_ros.core.errors import ConfigError
+from vla_ros.datasets.demonstrations import Demonstrations, load_demonstrations, told_grippers
 from vla_ros.sim.tabletop.tasks import TASKS, instruction_to_task, wordings
 from vla_ros.training.config import Columns
-from vla_ros.training.dataset import Demonstrations, load_demonstrations, told_grippers
 
 
 class Learns(Protocol):
@@ -40,7 +40,7 @@ def load_data(config: Learns, horizon: int | None = None, relabelled: bool = Tru
 
 def _read(folder: Path, columns: Columns, horizon: int) -> Demonstrations:
     if (folder / "meta").is_dir():
-        from vla_ros.training.lerobot import load_lerobot  # parquet and video are not needed for anything else
+        from vla_ros.datasets.lerobot.reader import load_lerobot  # parquet and video are not needed for anything else
 
         return load_lerobot(folder, horizon, columns)
     if replace(columns, grippers=None) != Columns():

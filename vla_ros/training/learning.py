@@ -9,7 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from vla_ros.core.config import to_plain
-from vla_ros.training.dataset import Demonstrations
+from vla_ros.datasets.demonstrations import Demonstrations
 from vla_ros.training.loop import Pictures, Trainer, Validate
 
 

@@ -20,12 +20,12 @@ from rich.progress import track
 from torch import Tensor
 
 from vla_ros.core.errors import ConfigError
+from vla_ros.datasets.demonstrations import Demonstrations
 from vla_ros.networks.uwm.encoders import KeypointEncoderConfig
 from vla_ros.networks.uwm.model import UnifiedWorldModel
 from vla_ros.policies.loading import find_model, load_policy
 from vla_ros.sim.tabletop.tasks import TASKS
 from vla_ros.training.answers import BATCH, UNTOLD, Windows, answer, columns, decode, windows_at
-from vla_ros.training.dataset import Demonstrations
 from vla_ros.training.intervals import Comparison, Floats
 from vla_ros.training.pictures import MOVING_REGION, SUMS, frame_figures, moving, score, write_grid
 
@@ -60,7 +60,7 @@ class Options:
 def record_held_out(options: Options) -> Demonstrations:
     """Episodes of the scripted expert, with the noise of training's, on seeds that training never used."""
     # The simulator, which a training does not need.
-    from vla_ros.training.demonstrations import CAMERAS, LAST_SEED, STEP_NS, joints_meta, record_episodes
+    from vla_ros.datasets.expert import CAMERAS, LAST_SEED, STEP_NS, joints_meta, record_episodes
 
     if options.seed <= LAST_SEED:
         raise ConfigError(f"seed is {options.seed}; right would be above {LAST_SEED}: training used the others")
@@ -182,7 +182,7 @@ def measure_modes(model: str, options: Options) -> Figures:
 
 def check(name: str, policy: Any, first: Any) -> None:
     """ConfigError unless a policy can be asked about the same windows as the first one, which the tabletop records."""
-    from vla_ros.training.demonstrations import CAMERAS, SIZE, STEP_NS
+    from vla_ros.datasets.expert import CAMERAS, SIZE, STEP_NS
 
     contract = policy.contract
     cameras = tuple((camera.name, camera.width, camera.height) for camera in contract.cameras)

@@ -10,11 +10,11 @@ import torch
 
 from vla_ros.core.contract import CameraContract, PolicyContract
 from vla_ros.core.robot import RobotSpec
+from vla_ros.datasets.vocabulary import tabletop_words
 from vla_ros.policies.backbones.tiny import BackboneConfig, TinyBackbone
 from vla_ros.policies.model_folder import ModelFolder
 from vla_ros.policies.statistics import Statistics
 from vla_ros.policies.vla import HeadSizes, VLAFolder, VLAFormulation
-from vla_ros.training.vocabulary import tabletop_words
 
 BACKBONE = "backbone"
 STEP_S, EXECUTE_STEPS, SPREAD = 0.1, 2, 0.002

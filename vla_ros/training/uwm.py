@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from vla_ros.core.contract import PolicyContract
 from vla_ros.core.errors import ConfigError
+from vla_ros.datasets.demonstrations import Demonstrations, labelled
 from vla_ros.networks.uwm.model import UnifiedWorldModel
 from vla_ros.networks.uwm.text import PADDING
 from vla_ros.policies.loading import load_policy
@@ -33,7 +34,6 @@ from vla_ros.training.autoencoder import load_autoencoder
 from vla_ros.training.batches import BatchMaker, cached_features, cached_latents, measure
 from vla_ros.training.config import UWMTraining
 from vla_ros.training.data import load_data
-from vla_ros.training.dataset import Demonstrations, labelled
 from vla_ros.training.learning import learn, provenance
 from vla_ros.training.loop import Trainer, beside, keep_freed_memory, processes
 from vla_ros.training.pictures import grid

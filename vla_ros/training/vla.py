@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vla_ros.core.errors import ConfigError
+from vla_ros.datasets.demonstrations import Demonstrations
+from vla_ros.datasets.vocabulary import words_of_data
 from vla_ros.networks.vla.formulations import DiscreteVLA
 from vla_ros.networks.vla.policy_head import Actions
 from vla_ros.policies.backbones.tiny import BackboneConfig
@@ -22,7 +24,6 @@ from vla_ros.policies.statistics import Statistics
 from vla_ros.policies.vla import VLAFolder, joined
 from vla_ros.sim.tabletop.tasks import TASKS
 from vla_ros.training.data import load_data, sentences_of
-from vla_ros.training.dataset import Demonstrations
 from vla_ros.training.initial import initial_weights
 from vla_ros.training.learning import learn, provenance
 from vla_ros.training.loop import Trainer, beside
@@ -32,7 +33,6 @@ from vla_ros.training.vla_batches import VLABatches, quantile_statistics
 from vla_ros.training.vla_config import VLATraining
 from vla_ros.training.vla_library_config import VLALibraryTraining
 from vla_ros.training.vla_loss import VLALoss
-from vla_ros.training.vocabulary import words_of_data
 
 
 def validate(module: VLALoss, batches: VLABatches) -> dict[str, float]:

@@ -7,13 +7,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vla_ros.datasets.conversations import Conversations, padded
+from vla_ros.datasets.demonstrations import Demonstrations
 from vla_ros.networks.uwm.text import words_of
 from vla_ros.policies.backbones.tiny import pixels
 from vla_ros.policies.backbones.words import FIRST, UNKNOWN, Words
 from vla_ros.policies.statistics import Statistics
-from vla_ros.training.conversations import Conversations, padded
 from vla_ros.training.data import sentences_of
-from vla_ros.training.dataset import Demonstrations
 from vla_ros.training.vla_config import VLATraining
 
 LOW, HIGH = 0.01, 0.99  # quantiles of the actions that become -1 and 1

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from vla_ros.core.errors import ConfigError
+from vla_ros.datasets.demonstrations import Demonstrations
 from vla_ros.networks.vla.backbone import Backbone, load_backbone
 from vla_ros.networks.vla.formulations import DiscreteVLA
 from vla_ros.policies.backbones.pretrained import LibraryBackbone
@@ -20,7 +21,6 @@ from vla_ros.policies.backbones.saved import copy_backbone
 from vla_ros.policies.model_folder import ModelFolder, check_out
 from vla_ros.policies.statistics import Statistics
 from vla_ros.training.data import load_data
-from vla_ros.training.dataset import Demonstrations
 from vla_ros.training.learning import learn, provenance
 from vla_ros.training.loop import Trainer, beside, processes
 from vla_ros.training.vla import folder_of, gripper_of, off

@@ -7,12 +7,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vla_ros.datasets.demonstrations import Demonstrations
 from vla_ros.networks.vla.backbone import Prompt
 from vla_ros.policies.backbones.pretrained_reader import LibraryReader
 from vla_ros.policies.backbones.prompts import one_behind_another
 from vla_ros.policies.statistics import Statistics
 from vla_ros.training.data import sentences_of
-from vla_ros.training.dataset import Demonstrations
 from vla_ros.training.vla_batches import clipped, history, last_frames
 from vla_ros.training.vla_library_config import VLALibraryTraining
 

@@ -10,21 +10,21 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from vla_ros.core.errors import ConfigError
+from vla_ros.datasets.conversations import Conversations
+from vla_ros.datasets.demonstrations import Demonstrations
+from vla_ros.datasets.questions import CAPTION
+from vla_ros.datasets.vocabulary import tabletop_words
 from vla_ros.networks.vla.backbone import Backbone
 from vla_ros.policies.backbones.words import Words
 from vla_ros.policies.model_folder import ModelFolder, check_out
 from vla_ros.policies.vlm import VLMFolder
-from vla_ros.training.conversations import Conversations
 from vla_ros.training.data import load_data
-from vla_ros.training.dataset import Demonstrations
 from vla_ros.training.initial import initial_weights
 from vla_ros.training.learning import learn, provenance
 from vla_ros.training.loop import Trainer, beside
-from vla_ros.training.questions import CAPTION
 from vla_ros.training.speech import SpeechLoss, words_wrong
 from vla_ros.training.tower import look_once, take_tower
 from vla_ros.training.vlm_config import LEARNS, VLMTraining
-from vla_ros.training.vocabulary import tabletop_words
 
 
 class Lessons:

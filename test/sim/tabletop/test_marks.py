@@ -7,10 +7,10 @@ import pytest
 
 from vla_ros.core.contract import CameraContract, PolicyContract
 from vla_ros.core.types import ActionChunk, Observation
+from vla_ros.datasets.marked import SHOWN_STEPS, Recorder, record_marked
 from vla_ros.sim.tabletop.marks import MARKED, SENTENCE, SHOWN_S, hide_mark, show_mark
 from vla_ros.sim.tabletop.world import JOINTS, Tabletop
 from vla_ros.training.evaluation import choose, evaluate, run_episode
-from vla_ros.training.marked import SHOWN_STEPS, Recorder, record_marked
 
 
 def magenta(image: np.ndarray) -> np.ndarray:

@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 
 from vla_ros.bags.episodes import Options
-from vla_ros.bags.export import export
 from vla_ros.bags.info import missing_topics
 from vla_ros.bags.reader import open_bag
 from vla_ros.core.errors import ConfigError
 from vla_ros.core.robot import load_robot
+from vla_ros.datasets.demonstrations import Demonstrations, load_demonstrations
+from vla_ros.datasets.expert import CAMERAS, STEP_NS, collect_shard, joints_meta
+from vla_ros.datasets.export import export
+from vla_ros.datasets.lerobot.reader import load_lerobot
+from vla_ros.datasets.to_bags import write_bags
 from vla_ros.sim.tabletop.tasks import TASKS, instruction_to_task
 from vla_ros.training.config import Columns
-from vla_ros.training.dataset import Demonstrations, load_demonstrations
-from vla_ros.training.demonstration_bags import write_bags
-from vla_ros.training.demonstrations import CAMERAS, STEP_NS, collect_shard, joints_meta
-from vla_ros.training.lerobot import load_lerobot
 
 ROBOT = load_robot("ur5e_tabletop")
 

@@ -1,6 +1,6 @@
 """Questions about scenes of the tabletop, with the answers that the simulator knows, and captions.
 
-Everything follows from the privileged positions of a frame (`training.demonstrations.auxiliary`), so that any frame of
+Everything follows from the privileged positions of a frame (`datasets.expert.auxiliary`), so that any frame of
 the demonstrations can be asked about. What is too close to call is not asked.
 """
 

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vla_ros.core.errors import ConfigError
-from vla_ros.training.lerobot_info import Info
-from vla_ros.training.lerobot_tables import integers, memory, read_tables
+from vla_ros.datasets.lerobot.info import Info
+from vla_ros.datasets.lerobot.tables import integers, memory, read_tables
 
 Frames = NDArray[np.uint8]
 COLOURS = ("RGB", "RGBA", "L", "P")  # Pillow's modes that become RGB without loss; of 16 bits only the highest remain

@@ -15,10 +15,10 @@ from golden import golden_folder
 from PIL import Image
 
 from vla_ros.bags.episodes import Frame
-from vla_ros.bags.formats import Layout, open_writer
-from vla_ros.bags.formats.summary import levels_of, of_pictures, of_rows, sampled, together
 from vla_ros.core.columns import Column
 from vla_ros.core.types import Observation
+from vla_ros.datasets.formats import Layout, open_writer
+from vla_ros.datasets.lerobot.summary import levels_of, of_pictures, of_rows, sampled, together
 
 GOLDEN = golden_folder("LEROBOT_DATASETS_GOLDEN", "lerobot_datasets")
 official = pytest.mark.skipif(not GOLDEN.is_dir(), reason=f"no golden datasets at {GOLDEN}")

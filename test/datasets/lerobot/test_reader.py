@@ -15,9 +15,10 @@ from bag_files import picture, steady, write_bag
 from std_msgs.msg import String
 
 from vla_ros.bags.episodes import Options
-from vla_ros.bags.export import export
 from vla_ros.core.errors import ConfigError
 from vla_ros.core.robot import load_robot
+from vla_ros.datasets.export import export
+from vla_ros.datasets.lerobot.reader import load_lerobot
 from vla_ros.networks.uwm.autoencoder import AutoencoderConfig
 from vla_ros.networks.uwm.encoders import KeypointEncoderConfig
 from vla_ros.networks.uwm.model import UWMConfig
@@ -25,7 +26,6 @@ from vla_ros.policies.loading import check_contract, load_policy
 from vla_ros.training.autoencoder import train_autoencoder
 from vla_ros.training.config import AutoencoderTraining, Columns, LoopConfig, UWMTraining
 from vla_ros.training.data import load_data, sentences_of
-from vla_ros.training.lerobot import load_lerobot
 from vla_ros.training.uwm import train_uwm
 
 ROBOT = load_robot("ur5e_tabletop")

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from vla_ros.core.errors import ConfigError, MessageError, did_you_mean
 from vla_ros.core.paths import inside
 from vla_ros.core.streams.admission import check_instruction
-from vla_ros.training.lerobot_info import Info
+from vla_ros.datasets.lerobot.info import Info
 
 Integers = NDArray[np.int64]
 BYTES_A_FRAME = 100  # at least, with its counters, and states and actions of a few joints

@@ -9,16 +9,16 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from vla_ros.bags.formats.columns_file import read_columns
 from vla_ros.core.columns import Column
 from vla_ros.core.config import to_plain
 from vla_ros.core.errors import ConfigError, did_you_mean
 from vla_ros.core.paths import inside
+from vla_ros.datasets.demonstrations import Demonstrations
+from vla_ros.datasets.lerobot.columns_file import read_columns
+from vla_ros.datasets.lerobot.info import INFO, VERSION, Info, read_info
+from vla_ros.datasets.lerobot.pictures import from_table, from_videos
+from vla_ros.datasets.lerobot.tables import data_table, integers, read_tasks, tasks_of, vectors
 from vla_ros.training.config import Columns
-from vla_ros.training.dataset import Demonstrations
-from vla_ros.training.lerobot_info import INFO, VERSION, Info, read_info
-from vla_ros.training.lerobot_pictures import from_table, from_videos
-from vla_ros.training.lerobot_tables import data_table, integers, read_tasks, tasks_of, vectors
 
 IMAGES = "observation.images."
 MAX_META = 50_000_000  # bytes

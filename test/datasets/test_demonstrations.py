@@ -10,12 +10,12 @@ import pytest
 
 from vla_ros.cli.main import main
 from vla_ros.core.errors import ConfigError
+from vla_ros.datasets.demonstrations import Demonstrations, load_demonstrations
+from vla_ros.datasets.expert import CLEAN, LAST_SEED, Disturber, Noise, Recorder, collect, collect_shard, record
 from vla_ros.sim.tabletop.expert import plan_many
 from vla_ros.sim.tabletop.tasks import TASKS
 from vla_ros.sim.tabletop.ur5e import forward
 from vla_ros.sim.tabletop.world import Tabletop
-from vla_ros.training.dataset import Demonstrations, load_demonstrations
-from vla_ros.training.demonstrations import CLEAN, LAST_SEED, Disturber, Noise, Recorder, collect, collect_shard, record
 
 NAMES = list(TASKS)
 

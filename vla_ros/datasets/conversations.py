@@ -9,12 +9,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from vla_ros.datasets.changes import about_changes, check_of
+from vla_ros.datasets.expert import AFTER_SUCCESS_STEPS
+from vla_ros.datasets.questions import KINDS, Question, Scene, about_drawer, about_ends, about_order, caption
 from vla_ros.networks.uwm.text import words_of
 from vla_ros.policies.backbones.words import END, PADDING, Words
 from vla_ros.sim.tabletop.tasks import TASKS
-from vla_ros.training.changes import about_changes, check_of
-from vla_ros.training.demonstrations import AFTER_SUCCESS_STEPS
-from vla_ros.training.questions import KINDS, Question, Scene, about_drawer, about_ends, about_order, caption
 
 Positions = NDArray[np.float32]
 ENDING_FRAMES, CLOSE_FRAMES = 8, 2  # before and after the moment when the task of an episode is done

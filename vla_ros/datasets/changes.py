@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
+from vla_ros.datasets.questions import Question, Scene
 from vla_ros.sim.tabletop.scene import COLOURS
 from vla_ros.sim.tabletop.tasks import (
     DRAWER_OPENING_M,
@@ -18,7 +19,6 @@ from vla_ros.sim.tabletop.tasks import (
     REACH_TOLERANCE_M,
     Task,
 )  # fmt: skip
-from vla_ros.training.questions import Question, Scene
 
 SHORT_M = 0.015  # a block or drawer that lacks more than this of its goal has clearly not come there
 MOVED_M, STAYED_M = 0.03, 0.01  # what is further from where it was has moved; what is nearer has not

@@ -21,7 +21,7 @@ META = ("tasks", "joints", "cameras", "step_ns")
 
 @dataclass(frozen=True, slots=True)
 class Demonstrations:
-    """N frames of many episodes, in order; see `training/demonstrations.py` for how they were made.
+    """N frames of many episodes, in order; see `datasets/expert.py` for how they were made.
 
     images: camera -> (N, H, W, 3) uint8. state: (N, D), executed: (N, A). plans: (N, K, H, A), the expert's plans for
     the tasks `plan_task` (N, K), the episode's own first. aux: (N, P) privileged positions. episode, frame, task: (N,).

@@ -18,10 +18,10 @@ from PIL import Image
 from std_msgs.msg import String
 
 from vla_ros.bags.episodes import Options
-from vla_ros.bags.export import export
-from vla_ros.bags.formats.columns_file import read_columns
 from vla_ros.core.errors import ConfigError
 from vla_ros.core.robot import load_robot
+from vla_ros.datasets.export import export
+from vla_ros.datasets.lerobot.columns_file import read_columns
 
 ROBOT = load_robot("ur5e_tabletop")
 START = 10**18

@@ -17,9 +17,9 @@ import pytest
 from lerobot_sets import CAMERA, DATA, EPISODES, edit_info, edit_rows, write_set
 
 from vla_ros.core.errors import ConfigError
+from vla_ros.datasets.lerobot.info import filled
+from vla_ros.datasets.lerobot.reader import load_lerobot
 from vla_ros.training.config import Columns
-from vla_ros.training.lerobot import load_lerobot
-from vla_ros.training.lerobot_info import filled
 
 Spoil = Callable[[Path], object]
 VIDEO = f"videos/{CAMERA}/chunk-000/file-000.mp4"
@@ -246,7 +246,7 @@ def test_older_datasets_name_lerobots_converter(sets: dict[str, Path], tmp_path:
 
 
 def test_frames_that_do_not_fit_into_memory_are_said(sets: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vla_ros.training.lerobot_pictures.memory", lambda: 200_000.0)
+    monkeypatch.setattr("vla_ros.datasets.lerobot.pictures.memory", lambda: 200_000.0)
     refused(sets["lossless"], r"choose a smaller columns\.size")
     assert load_lerobot(sets["lossless"], 4, Columns(size=16)).images["front"].shape == (24, 16, 16, 3)
 

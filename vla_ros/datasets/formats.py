@@ -12,7 +12,7 @@ from vla_ros.bags.episodes import Frame
 from vla_ros.core.columns import Column
 from vla_ros.core.errors import ConfigError, did_you_mean
 
-FORMATS = {"lerobot": "vla_ros.bags.formats.lerobot"}
+FORMATS = {"lerobot": "vla_ros.datasets.lerobot.writer"}
 
 
 @dataclass(frozen=True, slots=True)

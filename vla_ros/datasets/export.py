@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from vla_ros.bags.episodes import Options
-from vla_ros.bags.formats import Layout, Writer, open_writer
 from vla_ros.bags.frames import BagReport, Reading, check_bag, frames_of
 from vla_ros.bags.rate import fps_of_step
 from vla_ros.bags.reader import open_bag
@@ -20,6 +19,7 @@ from vla_ros.core.errors import ConfigError, VlaRosError
 from vla_ros.core.robot import RobotSpec
 from vla_ros.core.streams.admission import check_instruction
 from vla_ros.core.types import NS_PER_S
+from vla_ros.datasets.formats import Layout, Writer, open_writer
 
 
 class Ended(VlaRosError):

@@ -20,10 +20,10 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from vla_ros.bags.episodes import Frame
-from vla_ros.bags.formats import Layout
-from vla_ros.bags.formats.columns_file import write_columns
-from vla_ros.bags.formats.summary import Summary, levels_of, of_pictures, of_rows, together
 from vla_ros.core.errors import ConfigError
+from vla_ros.datasets.formats import Layout
+from vla_ros.datasets.lerobot.columns_file import write_columns
+from vla_ros.datasets.lerobot.summary import Summary, levels_of, of_pictures, of_rows, together
 from vla_ros.media.video import CODEC, PIXELS, VideoFile
 
 CHUNK_SIZE, DATA_MB, VIDEO_MB = 1000, 100, 200

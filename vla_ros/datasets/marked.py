@@ -9,11 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from vla_ros.core.errors import ConfigError
-from vla_ros.sim.tabletop.expert import plan_many
-from vla_ros.sim.tabletop.marks import MARKED, SENTENCE, SHOWN_S, hide_mark, show_mark
-from vla_ros.sim.tabletop.tasks import TASKS
-from vla_ros.sim.tabletop.world import Tabletop
-from vla_ros.training.demonstrations import (
+from vla_ros.datasets.expert import (
     AFTER_SUCCESS_STEPS,
     CAMERAS,
     CLEAN,
@@ -28,6 +24,10 @@ from vla_ros.training.demonstrations import (
     run_step,
     seen,
 )
+from vla_ros.sim.tabletop.expert import plan_many
+from vla_ros.sim.tabletop.marks import MARKED, SENTENCE, SHOWN_S, hide_mark, show_mark
+from vla_ros.sim.tabletop.tasks import TASKS
+from vla_ros.sim.tabletop.world import Tabletop
 
 SHOWN_STEPS = round(SHOWN_S * 1e9 / STEP_NS)
 

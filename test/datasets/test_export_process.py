@@ -68,8 +68,8 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(bag: Path, tmp_path: Path, w
 @pytest.mark.parametrize("out", ["file/set", "file/deeper/set", "/proc/set", "x" * 300])
 def test_a_target_that_cannot_be_is_one_line(bag: Path, tmp_path: Path, out: str) -> None:
     from vla_ros.bags.episodes import Options
-    from vla_ros.bags.export import export
     from vla_ros.core.errors import ConfigError
+    from vla_ros.datasets.export import export
 
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="cannot be written"):
@@ -143,7 +143,7 @@ def test_a_rounded_step_is_the_rate_that_was_meant(tmp_path: Path, step_s: float
     from dataclasses import replace
 
     from vla_ros.bags.episodes import Options
-    from vla_ros.bags.export import export
+    from vla_ros.datasets.export import export
 
     robot = replace(ROBOT, cameras=tuple(replace(camera, rate_hz=30.0) for camera in ROBOT.cameras))
     fast = write_bag(tmp_path / "bag", steady(robot, 4))

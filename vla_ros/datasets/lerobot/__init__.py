@@ -1,0 +1,1 @@
+"""The LeRobotDataset format, read and written."""
