@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 from PIL import Image
 from std_msgs.msg import String
 
-from vla_ros.bags.episodes import Frame, Options
-from vla_ros.bags.frames import frames_of
-from vla_ros.bags.reader import open_bag
+from vla_ros.bags.episodes.assembly import Frame, Options
+from vla_ros.bags.episodes.frames import frames_of
+from vla_ros.bags.reading.reader import open_bag
 from vla_ros.core.robot import RobotSpec, load_robot
 from vla_ros.core.streams.synchroniser import Synchroniser
 from vla_ros.core.types import Observation

@@ -16,9 +16,9 @@ import pytest
 from live_nodes import Processes, World
 from waiting import until
 
-from vla_ros.bags.definitions import definition_of
-from vla_ros.bags.reader import decode, open_bag
-from vla_ros.bags.repair import repair
+from vla_ros.bags.reading.definitions import definition_of
+from vla_ros.bags.reading.reader import decode, open_bag
+from vla_ros.bags.salvage.repair import repair
 
 pytestmark = pytest.mark.live
 
@@ -280,7 +280,7 @@ def test_commands_are_replayed_only_where_they_are_asked_for(tmp_path: Path) -> 
     from bag_files import write_bag
     from std_msgs.msg import Float64MultiArray, String
 
-    from vla_ros.bags.reader import BagError
+    from vla_ros.bags.reading.reader import BagError
     from vla_ros.bags.topics import replayed_topics
     from vla_ros.core.robot import load_robot
 

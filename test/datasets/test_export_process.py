@@ -67,7 +67,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(bag: Path, tmp_path: Path, w
 
 @pytest.mark.parametrize("out", ["file/set", "file/deeper/set", "/proc/set", "x" * 300])
 def test_a_target_that_cannot_be_is_one_line(bag: Path, tmp_path: Path, out: str) -> None:
-    from vla_ros.bags.episodes import Options
+    from vla_ros.bags.episodes.assembly import Options
     from vla_ros.core.errors import ConfigError
     from vla_ros.datasets.export import export
 
@@ -142,7 +142,7 @@ def test_what_makes_no_sense_is_one_line(bag: Path, tmp_path: Path, words: list[
 def test_a_rounded_step_is_the_rate_that_was_meant(tmp_path: Path, step_s: float) -> None:
     from dataclasses import replace
 
-    from vla_ros.bags.episodes import Options
+    from vla_ros.bags.episodes.assembly import Options
     from vla_ros.datasets.export import export
 
     robot = replace(ROBOT, cameras=tuple(replace(camera, rate_hz=30.0) for camera in ROBOT.cameras))

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vla_ros.bags.episodes import Options
+from vla_ros.bags.episodes.assembly import Options
 from vla_ros.bags.info import missing_topics
-from vla_ros.bags.reader import open_bag
+from vla_ros.bags.reading.reader import open_bag
 from vla_ros.core.errors import ConfigError
 from vla_ros.core.robot import load_robot
 from vla_ros.datasets.demonstrations import Demonstrations, load_demonstrations

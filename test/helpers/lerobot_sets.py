@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from vla_ros.bags.episodes import Frame
+from vla_ros.bags.episodes.assembly import Frame
 from vla_ros.core.columns import Column
 from vla_ros.core.types import Observation
 from vla_ros.datasets.formats import Layout, open_writer

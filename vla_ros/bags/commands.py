@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from vla_ros.bags.errors import BagError
-from vla_ros.bags.reader import Bag, decode, split_topics
+from vla_ros.bags.reading.errors import BagError
+from vla_ros.bags.reading.reader import Bag, decode, split_topics
 from vla_ros.bags.topics import command_topics
 from vla_ros.core.errors import ConfigError, MessageError
 from vla_ros.core.execution.recorded_motion import CommandStream, RecordedMotion

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vla_ros.bags.episodes.recorded_plans import RecordedPlans
 from vla_ros.bags.open_loop import Answer
-from vla_ros.bags.recorded_plans import RecordedPlans
 from vla_ros.core.errors import ConfigError, did_you_mean
 from vla_ros.core.robot import RobotSpec
 

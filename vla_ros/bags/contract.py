@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from vla_ros.bags.marks import EPISODE
+from vla_ros.bags.episodes.marks import EPISODE
 from vla_ros.bags.naming import STRING, ByOtherNames, absolute, names_on
-from vla_ros.bags.reader import Bag
+from vla_ros.bags.reading.reader import Bag
 from vla_ros.bags.topics import NODES
 from vla_ros.core.errors import ConfigError, did_you_mean
 from vla_ros.core.robot import RobotSpec

@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 from std_msgs.msg import String
 
-from vla_ros.bags.commanded import CHUNK_TOPIC
-from vla_ros.bags.marks import EPISODE_TOPIC, mark_text
+from vla_ros.bags.episodes.commanded import CHUNK_TOPIC
+from vla_ros.bags.episodes.marks import EPISODE_TOPIC, mark_text
 from vla_ros.bags.writer import BagWriter, Channel, Format
 from vla_ros.core.robot import RobotSpec
 from vla_ros.core.types import NS_PER_S, ActionChunk

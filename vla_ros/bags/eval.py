@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from vla_ros.bags.commanded import CHUNK_TOPIC
 from vla_ros.bags.comparison import Comparison
 from vla_ros.bags.contract import by_contract
+from vla_ros.bags.episodes.commanded import CHUNK_TOPIC
+from vla_ros.bags.episodes.recorded_plans import read_plans
 from vla_ros.bags.inputs import check_inputs, check_kinds, output_kinds, timed
 from vla_ros.bags.open_loop import Answer, OpenLoop
-from vla_ros.bags.reader import open_bag
-from vla_ros.bags.recorded_plans import read_plans
+from vla_ros.bags.reading.reader import open_bag
 from vla_ros.core.errors import ConfigError
 from vla_ros.core.robot import RobotSpec
 from vla_ros.core.streams.synchroniser import Synchroniser

@@ -10,7 +10,7 @@ import numpy as np
 
 from vla_ros.bags.contract import by_contract, contract_topics
 from vla_ros.bags.naming import absolute
-from vla_ros.bags.reader import CDR, Bag, BagError, Recorded, Topic, decode, split_topics
+from vla_ros.bags.reading.reader import CDR, Bag, BagError, Recorded, Topic, decode, split_topics
 from vla_ros.core.printable import printable
 from vla_ros.core.robot import RobotSpec
 from vla_ros.core.types import NS_PER_S

@@ -9,9 +9,9 @@ from std_msgs.msg import String
 from trajectory_msgs.msg import JointTrajectory
 
 from vla_ros.bags.contract import CLOCK_TOPIC
-from vla_ros.bags.marks import EPISODE_TOPIC, Span, parse_mark, spans_of
+from vla_ros.bags.episodes.marks import EPISODE_TOPIC, Span, parse_mark, spans_of
 from vla_ros.bags.naming import absolute
-from vla_ros.bags.reader import Bag, BagError, decode
+from vla_ros.bags.reading.reader import Bag, BagError, decode
 from vla_ros.core.errors import ConfigError, MessageError, VlaRosError
 from vla_ros.core.robot import RobotSpec
 from vla_ros.ros.convert import COMMAND_TYPES, to_ns

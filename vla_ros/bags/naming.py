@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from vla_ros.bags.reader import Bag, BagError, Recorded, decode
+from vla_ros.bags.reading.reader import Bag, BagError, Recorded, decode
 from vla_ros.core.errors import ConfigError
 
 CONTRACT_TOPICS = "/vla_ros/contract_topics"

@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from vla_ros.bags.recorded_plans import RecordedPlans
+from vla_ros.bags.episodes.recorded_plans import RecordedPlans
 from vla_ros.core.errors import MessageError
 from vla_ros.core.planning.continuation import Continuation, Continuer, check_can_continue
 from vla_ros.core.planning.replan_clock import ReplanClock

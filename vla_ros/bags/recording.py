@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from vla_ros.bags.reader import BagError
+from vla_ros.bags.reading.reader import BagError
 from vla_ros.bags.writer import BagWriter, Channel, Format
 
 FLUSH_S = 0.3  # what a killed process can lose at the most, beside what waits

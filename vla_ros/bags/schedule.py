@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from vla_ros.bags.reader import Bag, Recorded
+from vla_ros.bags.reading.reader import Bag, Recorded
 from vla_ros.core.types import NS_PER_S
 
 AHEAD = 400  # messages read in advance, so that no disk delays one that is due

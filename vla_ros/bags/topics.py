@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from vla_ros.bags.marks import EPISODE_TOPIC
-from vla_ros.bags.reader import Bag, BagError
+from vla_ros.bags.episodes.marks import EPISODE_TOPIC
+from vla_ros.bags.reading.reader import Bag, BagError
 from vla_ros.core.errors import did_you_mean
 from vla_ros.core.robot import RobotSpec
 

@@ -18,8 +18,8 @@ import yaml
 from rosbags.interfaces import Qos
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, StoragePlugin, Writer
 
-from vla_ros.bags.definitions import definition_in_bag, definition_of
-from vla_ros.bags.errors import BagError
+from vla_ros.bags.reading.definitions import definition_in_bag, definition_of
+from vla_ros.bags.reading.errors import BagError
 
 VERSION: Literal[9] = 9  # of metadata.yaml: ROS 2 Kilted's, which `ros2 bag play` accepts
 Storage = Literal["mcap", "sqlite3"]

@@ -29,8 +29,8 @@ def run(args: argparse.Namespace) -> int:
 def _info(args: argparse.Namespace) -> int:
     from vla_ros.bags.info import inspect, missing_topics
     from vla_ros.bags.listing import listing
-    from vla_ros.bags.metadata import metadata_problem
-    from vla_ros.bags.reader import open_bag
+    from vla_ros.bags.reading.metadata import metadata_problem
+    from vla_ros.bags.reading.reader import open_bag
     from vla_ros.core.robot import load_robot
 
     with open_bag(args.bag) as bag:
@@ -50,7 +50,7 @@ def _info(args: argparse.Namespace) -> int:
 
 
 def _repair(args: argparse.Namespace) -> int:
-    from vla_ros.bags.repair import repair
+    from vla_ros.bags.salvage.repair import repair
 
     done = repair(args.bag, args.keep_doubtful)
     words = {"bag": str(done.path), "messages": done.messages, "damaged": str(done.damaged), "lost": list(done.lost)}

@@ -7,7 +7,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from vla_ros.bags.reader import open_bag
+from vla_ros.bags.reading.reader import open_bag
 from vla_ros.core.errors import ConfigError
 from vla_ros.launcher.running import launch
 

@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from vla_ros.bags.episodes import Options
-    from vla_ros.bags.frames import Reading
+    from vla_ros.bags.episodes.assembly import Options
+    from vla_ros.bags.episodes.frames import Reading
     from vla_ros.datasets.export import Report
 
 
@@ -78,8 +78,8 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _options(args: argparse.Namespace) -> Options:
-    from vla_ros.bags.episodes import BRIDGE, Options
-    from vla_ros.bags.rate import fps_of
+    from vla_ros.bags.episodes.assembly import BRIDGE, Options
+    from vla_ros.bags.episodes.rate import fps_of
 
     return Options(
         step_s=args.step if args.fps is None else 1 / fps_of(args.fps), actions=args.actions,
@@ -90,7 +90,7 @@ def _options(args: argparse.Namespace) -> Options:
 
 
 def _reading(args: argparse.Namespace) -> Reading:
-    from vla_ros.bags.frames import Reading
+    from vla_ros.bags.episodes.frames import Reading
     from vla_ros.bags.naming import parse_remaps
 
     return Reading(args.sim_time, args.strict, parse_remaps(args.remap), args.task_from_name)

@@ -36,7 +36,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Replay to the end, or until interrupted."""
-    from vla_ros.bags.reader import open_bag
+    from vla_ros.bags.reading.reader import open_bag
 
     if args.commands and (args.graph or args.loop):
         other = "--graph, whose commander would command, too" if args.graph else "--loop, which jumps at its end"

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from vla_ros.bags.episodes import Options
-from vla_ros.bags.frames import BagReport, Reading, check_bag, frames_of
-from vla_ros.bags.rate import fps_of_step
-from vla_ros.bags.reader import open_bag
+from vla_ros.bags.episodes.assembly import Options
+from vla_ros.bags.episodes.frames import BagReport, Reading, check_bag, frames_of
+from vla_ros.bags.episodes.rate import fps_of_step
+from vla_ros.bags.reading.reader import open_bag
 from vla_ros.core.columns import columns_of
 from vla_ros.core.errors import ConfigError, VlaRosError
 from vla_ros.core.robot import RobotSpec

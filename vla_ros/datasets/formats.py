@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from vla_ros.bags.episodes import Frame
+from vla_ros.bags.episodes.assembly import Frame
 from vla_ros.core.columns import Column
 from vla_ros.core.errors import ConfigError, did_you_mean
 

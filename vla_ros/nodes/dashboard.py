@@ -25,7 +25,7 @@ from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import String
 from trajectory_msgs.msg import JointTrajectory
 
-from vla_ros.bags.marks import EPISODE, parse_mark
+from vla_ros.bags.episodes.marks import EPISODE, parse_mark
 from vla_ros.core.errors import ConfigError, ContractError, MessageError, VlaRosError
 from vla_ros.core.robot import load_robot
 from vla_ros.core.streams.admission import MAX_INSTRUCTION, check_instruction

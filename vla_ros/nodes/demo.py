@@ -22,7 +22,7 @@ from sensor_msgs.msg import Image
 from std_msgs.msg import Bool, String
 from std_srvs.srv import Trigger
 
-from vla_ros.bags.marks import EPISODE, mark_text
+from vla_ros.bags.episodes.marks import EPISODE, mark_text
 from vla_ros.core.errors import MessageError, VlaRosError
 from vla_ros.monitor import report
 from vla_ros.monitor.latency import ChunkLatency, TimingLog

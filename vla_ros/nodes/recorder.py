@@ -10,10 +10,10 @@ from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
 from vla_ros.bags.contract import CLOCK_TOPIC, IN_NAMESPACE, PREDICTIONS, contract_topics
-from vla_ros.bags.marks import EPISODE, mark_text
+from vla_ros.bags.episodes.marks import EPISODE, mark_text
 from vla_ros.bags.naming import CONTRACT_TOPICS, STRING, absolute, names_text
 from vla_ros.bags.qos import qos_of
-from vla_ros.bags.reader import BagError
+from vla_ros.bags.reading.reader import BagError
 from vla_ros.bags.recording import Figures, Recording
 from vla_ros.bags.writer import Channel, Format, fresh_path
 from vla_ros.core.robot import RobotSpec, load_robot

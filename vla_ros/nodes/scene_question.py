@@ -9,7 +9,7 @@ from typing import Any
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
-from vla_ros.bags.marks import EPISODE
+from vla_ros.bags.episodes.marks import EPISODE
 from vla_ros.core.errors import ConfigError, MessageError
 from vla_ros.core.robot import load_robot
 from vla_ros.core.streams.admission import check_instruction

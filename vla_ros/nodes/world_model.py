@@ -22,7 +22,7 @@ from sensor_msgs.msg import Image
 from std_srvs.srv import SetBool, Trigger
 from trajectory_msgs.msg import JointTrajectory
 
-from vla_ros.bags.marks import EPISODE
+from vla_ros.bags.episodes.marks import EPISODE
 from vla_ros.core.errors import ConfigError, ContractError, MessageError, VlaRosError
 from vla_ros.core.robot import load_robot
 from vla_ros.core.streams.synchroniser import Synchroniser

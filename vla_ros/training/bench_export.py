@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from vla_ros.bags.demonstrations import Demonstration, write_demonstrations
-from vla_ros.bags.episodes import Options
+from vla_ros.bags.episodes.assembly import Options
 from vla_ros.core.robot import load_robot
 from vla_ros.datasets.expert import CAMERAS, STEP_NS, run_step
 from vla_ros.datasets.export import export

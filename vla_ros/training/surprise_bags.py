@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from vla_ros.bags.commanded import CHUNK_TOPIC
 from vla_ros.bags.contract import by_contract
+from vla_ros.bags.episodes.commanded import CHUNK_TOPIC
 from vla_ros.bags.inputs import check_inputs, check_kinds, marked_spans, names, output_kinds, timed
-from vla_ros.bags.reader import Bag, open_bag
+from vla_ros.bags.reading.reader import Bag, open_bag
 from vla_ros.core.errors import ConfigError, ContractError, MessageError
 from vla_ros.core.robot import RobotSpec, load_robot
 from vla_ros.core.streams.synchroniser import Synchroniser

@@ -14,7 +14,7 @@ from accelerate.state import AcceleratorState
 from bag_files import picture, steady, write_bag
 from std_msgs.msg import String
 
-from vla_ros.bags.episodes import Options
+from vla_ros.bags.episodes.assembly import Options
 from vla_ros.core.errors import ConfigError
 from vla_ros.core.robot import load_robot
 from vla_ros.datasets.export import export

@@ -14,7 +14,7 @@ import pytest
 from golden import golden_folder
 from PIL import Image
 
-from vla_ros.bags.episodes import Frame
+from vla_ros.bags.episodes.assembly import Frame
 from vla_ros.core.columns import Column
 from vla_ros.core.types import Observation
 from vla_ros.datasets.formats import Layout, open_writer

@@ -17,7 +17,7 @@ from bag_files import picture, steady, write_bag
 from PIL import Image
 from std_msgs.msg import String
 
-from vla_ros.bags.episodes import Options
+from vla_ros.bags.episodes.assembly import Options
 from vla_ros.core.errors import ConfigError
 from vla_ros.core.robot import load_robot
 from vla_ros.datasets.export import export

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from vla_ros.bags.episodes import Frame
+from vla_ros.bags.episodes.assembly import Frame
 from vla_ros.core.errors import ConfigError
 from vla_ros.datasets.formats import Layout
 from vla_ros.datasets.lerobot.columns_file import write_columns

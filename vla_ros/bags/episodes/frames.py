@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from vla_ros.bags.contract import CLOCK_TOPIC, by_contract
-from vla_ros.bags.episodes import EpisodeReader, Frame, Options
+from vla_ros.bags.episodes.assembly import EpisodeReader, Frame, Options
 from vla_ros.bags.inputs import Skip, check_inputs, check_kinds, marked_spans, names, output_kinds, timed
-from vla_ros.bags.reader import Bag
+from vla_ros.bags.reading.reader import Bag
 from vla_ros.core.errors import ConfigError, VlaRosError
 from vla_ros.core.robot import RobotSpec
 from vla_ros.core.streams.admission import check_instruction

@@ -20,8 +20,8 @@ from mcap.opcode import Opcode
 from mcap.records import Channel, Message, Schema
 from mcap.stream_reader import StreamReader
 
-from vla_ros.bags.salvage import Found, Losses, Source
-from vla_ros.bags.unpacking import memory_limit, unpack_what_can_be
+from vla_ros.bags.reading.unpacking import memory_limit, unpack_what_can_be
+from vla_ros.bags.salvage.parts import Found, Losses, Source
 from vla_ros.core.printable import printable
 
 _MAGIC = b"\x89MCAP0\r\n"

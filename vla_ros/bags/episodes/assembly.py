@@ -11,10 +11,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from vla_ros.bags.commanded import CHUNK_TOPIC, ActionSource, Commanded
-from vla_ros.bags.cuts import Cuts
-from vla_ros.bags.evidence import Evidence
-from vla_ros.bags.marks import Span
+from vla_ros.bags.episodes.commanded import CHUNK_TOPIC, ActionSource, Commanded
+from vla_ros.bags.episodes.cuts import Cuts
+from vla_ros.bags.episodes.evidence import Evidence
+from vla_ros.bags.episodes.marks import Span
 from vla_ros.core.errors import ConfigError
 from vla_ros.core.robot import RobotSpec
 from vla_ros.core.streams.synchroniser import Synchroniser
@@ -31,7 +31,7 @@ class Options:
     """How episodes are cut and labelled.
 
     step_s: time between frames [s]; the contract's `sync.history_step_s` by default.
-    actions: where a frame's action comes from (`bags.commanded`). chunk_topic: where chunks are on the bag.
+    actions: where a frame's action comes from (`bags.episodes.commanded`). chunk_topic: where chunks are on the bag.
     split: where episodes begin: at the recorder's marks (a bag without any is one episode), or also at each sentence;
         none: nowhere, marks or not.
     only_successes: leave out marked episodes that were not marked as a success.

@@ -18,15 +18,15 @@ from pathlib import Path
 from rosbags.interfaces import Qos
 from rosbags.rosbag2 import ReaderError, WriterError
 
-from vla_ros.bags.errors import BagError
-from vla_ros.bags.files import EXPECTED, PACKED, STORAGES, not_regular, storage_files, storage_suffix
-from vla_ros.bags.metadata import compression
-from vla_ros.bags.reader import CDR
-from vla_ros.bags.rosbags_limits import bounded_qos
-from vla_ros.bags.salvage import Found, Losses, Source
-from vla_ros.bags.salvage_mcap import salvage_mcap
-from vla_ros.bags.salvage_sqlite3 import salvage_sqlite3
-from vla_ros.bags.unpacking import plain_message, unpack_file
+from vla_ros.bags.reading.errors import BagError
+from vla_ros.bags.reading.files import EXPECTED, PACKED, STORAGES, not_regular, storage_files, storage_suffix
+from vla_ros.bags.reading.metadata import compression
+from vla_ros.bags.reading.reader import CDR
+from vla_ros.bags.reading.rosbags_limits import bounded_qos
+from vla_ros.bags.reading.unpacking import plain_message, unpack_file
+from vla_ros.bags.salvage.mcap import salvage_mcap
+from vla_ros.bags.salvage.parts import Found, Losses, Source
+from vla_ros.bags.salvage.sqlite3 import salvage_sqlite3
 from vla_ros.bags.writer import BagWriter, Channel, Format
 from vla_ros.core.printable import printable
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
-from vla_ros.bags.errors import BagError
+from vla_ros.bags.reading.errors import BagError
 
 FAILURES = (sqlite3.Error, UnicodeDecodeError)  # the latter of an error's own text, which quotes what is damaged
 _INSTRUCTIONS = 10_000  # of SQLite's machine, between two looks at the clock

@@ -25,9 +25,9 @@ from mcap.writer import CompressionType
 from rosbags.rosbag2 import StoragePlugin, Writer
 
 import vla_ros.bags.info
-import vla_ros.bags.repair
+import vla_ros.bags.salvage.repair
 import vla_ros.ros.convert  # noqa: F401  before the fork, so that it is not counted
-from vla_ros.bags.reader import open_bag
+from vla_ros.bags.reading.reader import open_bag
 from vla_ros.cli.main import main
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -114,7 +114,7 @@ def test_a_bag_does_not_run_its_own_code(tmp_path: Path, kind: str) -> None:
     assert done.returncode == 0 and "note: " in done.stdout and "Zen of Python" not in done.stdout
     code = """
 import sys; sys.path.insert(0, "")
-from vla_ros.bags.reader import BagError, decode, open_bag
+from vla_ros.bags.reading.reader import BagError, decode, open_bag
 with open_bag("evilbag") as bag:
     for one in bag.messages():
         try:

@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from vla_ros.bags.rate import fps_of, fps_of_step
+from vla_ros.bags.episodes.rate import fps_of, fps_of_step
 from vla_ros.core.errors import ConfigError
 
 

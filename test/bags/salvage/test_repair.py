@@ -20,8 +20,8 @@ from damaged_bags import CRATER, CRATER_TEXT, STRING, TYPES, WORDS, cdr, chunks,
 from mcap.writer import CompressionType
 from rosbags.rosbag2 import CompressionFormat, CompressionMode, Reader, StoragePlugin, Writer
 
-from vla_ros.bags.reader import BagError, decode, open_bag
-from vla_ros.bags.repair import repair
+from vla_ros.bags.reading.reader import BagError, decode, open_bag
+from vla_ros.bags.salvage.repair import repair
 from vla_ros.bags.writer import BagWriter, Channel, Format
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -13,8 +13,8 @@ from rosbags.interfaces import Qos
 from rosbags.rosbag2 import ReaderError, storage_mcap, storage_sqlite3
 from rosbags.rosbag2.metadata import parse_qos
 
-from vla_ros.bags.errors import BagError
-from vla_ros.bags.unpacking import file_limit, memory_limit, unpack
+from vla_ros.bags.reading.errors import BagError
+from vla_ros.bags.reading.unpacking import file_limit, memory_limit, unpack
 
 _QOS_MOST = 200_000  # characters; a profile takes about 300
 

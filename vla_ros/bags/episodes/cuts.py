@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 
-from vla_ros.bags.marks import OPEN_NS, Span
+from vla_ros.bags.episodes.marks import OPEN_NS, Span
 from vla_ros.core.types import NS_PER_S
 
 TOLD = 20  # cuts that are told one by one; all are counted

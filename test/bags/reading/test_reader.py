@@ -13,8 +13,8 @@ from rosbags.interfaces import Qos, QosDurability, QosHistory, QosLiveliness, Qo
 from rosbags.rosbag2 import Reader, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
-from vla_ros.bags.reader import BagError, decode, open_bag
-from vla_ros.bags.repair import repair
+from vla_ros.bags.reading.reader import BagError, decode, open_bag
+from vla_ros.bags.salvage.repair import repair
 from vla_ros.bags.writer import BagWriter, Channel, Format
 
 FOREIGN = Path(os.environ.get("FOREIGN_BAGS", Path(__file__).parents[3] / "shared" / "bags"))

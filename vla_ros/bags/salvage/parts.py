@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from vla_ros.bags.reader import CDR
+from vla_ros.bags.reading.reader import CDR
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from vla_ros.bags.unpacking import unpack_file
+from vla_ros.bags.reading.unpacking import unpack_file
 
 STORAGES = {".mcap": "mcap", ".db3": "sqlite3"}
 PACKED = ".zstd"

@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 
 from lz4.frame import LZ4FrameDecompressor
 
-from vla_ros.bags.errors import BagError
+from vla_ros.bags.reading.errors import BagError
 
 if sys.version_info >= (3, 14):
     from compression import zstd

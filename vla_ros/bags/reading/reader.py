@@ -17,12 +17,12 @@ from rosbags.interfaces import Connection, ConnectionExtRosbag2, QosDurability, 
 from rosbags.rosbag2 import Reader
 from rosbags.rosbag2.storage_mcap import McapReader
 
-from vla_ros.bags.databases import check_database
-from vla_ros.bags.errors import BagError
-from vla_ros.bags.files import EXPECTED, STORAGES, not_regular, plain_file, storage_files, storage_suffix
-from vla_ros.bags.metadata import compression
-from vla_ros.bags.rosbags_limits import check_chunks
-from vla_ros.bags.unpacking import plain_message
+from vla_ros.bags.reading.databases import check_database
+from vla_ros.bags.reading.errors import BagError
+from vla_ros.bags.reading.files import EXPECTED, STORAGES, not_regular, plain_file, storage_files, storage_suffix
+from vla_ros.bags.reading.metadata import compression
+from vla_ros.bags.reading.rosbags_limits import check_chunks
+from vla_ros.bags.reading.unpacking import plain_message
 from vla_ros.core.errors import MessageError
 from vla_ros.core.printable import printable
 

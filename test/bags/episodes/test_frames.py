@@ -16,9 +16,9 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import Float64MultiArray, Int32, String
 
-from vla_ros.bags.episodes import Frame, Options
-from vla_ros.bags.frames import BagReport, Reading, frames_of, task_from_name
-from vla_ros.bags.reader import BagError, open_bag
+from vla_ros.bags.episodes.assembly import Frame, Options
+from vla_ros.bags.episodes.frames import BagReport, Reading, frames_of, task_from_name
+from vla_ros.bags.reading.reader import BagError, open_bag
 from vla_ros.bags.writer import BagWriter, Channel
 from vla_ros.core.errors import ConfigError
 from vla_ros.core.robot import load_robot

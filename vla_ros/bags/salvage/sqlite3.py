@@ -9,10 +9,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from vla_ros.bags.databases import FAILURES, Patience, reading
-from vla_ros.bags.errors import BagError
-from vla_ros.bags.reader import CDR
-from vla_ros.bags.salvage import Found, Losses, Source
+from vla_ros.bags.reading.databases import FAILURES, Patience, reading
+from vla_ros.bags.reading.errors import BagError
+from vla_ros.bags.reading.reader import CDR
+from vla_ros.bags.salvage.parts import Found, Losses, Source
 
 _JOURNAL_MAGIC = b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7"
 _COMPANIONS = ("-journal", "-wal")

@@ -11,7 +11,7 @@ from typing import Any
 from rosbags.interfaces import Nodetype
 from rosbags.typesys import Stores, TypesysError, get_types_from_idl, get_types_from_msg, get_typestore
 
-from vla_ros.bags.errors import BagError
+from vla_ros.bags.reading.errors import BagError
 from vla_ros.core.printable import printable
 
 _SHAPE = re.compile(r"[a-z][a-z0-9_]*/[a-z]+/[A-Z][A-Za-z0-9_]*", re.ASCII)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vla_ros.bags.commanded import ALL, Commanded
+from vla_ros.bags.episodes.commanded import ALL, Commanded
 from vla_ros.core.errors import ConfigError, MessageError
 from vla_ros.core.robot import RobotSpec
 from vla_ros.core.types import ActionChunk
