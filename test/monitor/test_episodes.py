@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from vla_ros.core.errors import VlaRosError
+from vla_ros.evaluation.closed_loop import choose
 from vla_ros.monitor.episodes import drawn, repeated, tour
 from vla_ros.monitor.series import Settings, plan
 from vla_ros.sim.tabletop.tasks import TASKS, wordings
-from vla_ros.training.evaluation import choose
 
 SENTENCES = {name: wordings(task) for name, task in TASKS.items()}
 FAMILIES = {name: task.family for name, task in TASKS.items()}

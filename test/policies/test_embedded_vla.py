@@ -7,9 +7,9 @@ import pytest
 
 from vla_ros.datasets.expert import auxiliary
 from vla_ros.datasets.questions import KINDS, Scene
+from vla_ros.evaluation.closed_loop import observe, run_episode
 from vla_ros.policies.loading import load_policy
 from vla_ros.sim.tabletop.world import Tabletop
-from vla_ros.training.evaluation import observe, run_episode
 
 
 @pytest.fixture(scope="module")

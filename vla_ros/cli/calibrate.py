@@ -35,12 +35,12 @@ def run(args: argparse.Namespace) -> int:
     from rich.progress import track
 
     from vla_ros.core.surprise.score import calibrate_apart
+    from vla_ros.evaluation.surprise_episodes import normal_episodes, watch
     from vla_ros.policies.loading import find_model
-    from vla_ros.training.surprise import normal_episodes, watch
 
     folder = find_model(args.model)
     if args.bags:
-        from vla_ros.training.surprise_bags import watch_bags
+        from vla_ros.evaluation.surprise_bags import watch_bags
 
         episodes = watch_bags(args.bags, args.robot, folder, args.samples, args.threads, args.sim_time)
         total = len(episodes)

@@ -81,8 +81,8 @@ def run(args: argparse.Namespace) -> int:
 
 def run_modes(args: argparse.Namespace) -> int:
     """Measure the modes."""
-    from vla_ros.training.modes import Options, measure_modes
-    from vla_ros.training.modes_table import table
+    from vla_ros.evaluation.modes import Options, measure_modes
+    from vla_ros.evaluation.modes_table import table
 
     options = Options(
         episodes=args.episodes, seed=args.seed, held_out=args.held_out, threads=args.threads, device=args.device,
@@ -98,8 +98,8 @@ def run_questions(args: argparse.Namespace) -> int:
     from rich.progress import track
 
     from vla_ros.core.errors import ConfigError
+    from vla_ros.evaluation.questions import measure_questions
     from vla_ros.policies.loading import load_model
-    from vla_ros.training.question_evaluation import measure_questions
 
     model = load_model(Path(args.model), threads=args.threads, device=args.device)
     if not hasattr(model, "answer"):
@@ -116,9 +116,9 @@ def run_closed_loop(args: argparse.Namespace) -> int:
     """Measure success."""
     from rich.progress import track
 
+    from vla_ros.evaluation.closed_loop import evaluate, summarise
+    from vla_ros.evaluation.model_card import write_card
     from vla_ros.policies.loading import find_model, load_policy
-    from vla_ros.training.card import write_card
-    from vla_ros.training.evaluation import evaluate, summarise
 
     policy = load_policy(Path(args.model), threads=args.threads, device=args.device)
     results = evaluate(

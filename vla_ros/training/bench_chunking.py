@@ -22,10 +22,10 @@ from vla_ros.core.execution.modes import EXECUTIONS, blend_of
 from vla_ros.core.planning.continuation import Continuation, Continuer, check_can_continue, execute_steps
 from vla_ros.core.robot import RobotSpec, load_robot
 from vla_ros.core.types import NS_PER_S, ActionChunk
+from vla_ros.evaluation.closed_loop import CONTROL_NS, choose, observe, wilson
+from vla_ros.evaluation.smoothness import Stream, smoothness
 from vla_ros.policies.loading import find_model, load_policy
 from vla_ros.sim.tabletop.world import Tabletop
-from vla_ros.training.evaluation import CONTROL_NS, choose, observe, wilson
-from vla_ros.training.smoothness import Stream, smoothness
 
 DELAYS, LIMIT_S = (0, 1, 2, 4, 6, 8), 15.0
 NEAR_RAD = 0.25  # half of the default max_jump, as the policy node has it

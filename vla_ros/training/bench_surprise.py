@@ -16,9 +16,9 @@ import numpy as np
 
 from vla_ros.core.surprise.score import Calibration
 from vla_ros.core.surprise.signs import Reading
+from vla_ros.evaluation.closed_loop import wilson
+from vla_ros.evaluation.surprise_episodes import LIMIT_S, ONSET_S, SEEN_S, Job, Run, calibrate_runs, watch
 from vla_ros.sim.tabletop.anomalies import ANOMALIES
-from vla_ros.training.evaluation import wilson
-from vla_ros.training.surprise import LIMIT_S, ONSET_S, SEEN_S, Job, Run, calibrate_runs, watch
 
 CALIBRATION_SEED, NORMAL_SEED, ANOMALY_SEED = 140000, 250000, 260000
 CONDITIONS = {"all signs": True, "without inverse dynamics": False}  # the node's one number is the latter

@@ -21,6 +21,8 @@ from torch import Tensor, nn
 from vla_ros.core.contract import PolicyContract
 from vla_ros.core.errors import ConfigError
 from vla_ros.datasets.demonstrations import Demonstrations, labelled
+from vla_ros.evaluation.answers import answer, columns, windows_at
+from vla_ros.evaluation.frames import grid
 from vla_ros.networks.uwm.model import UnifiedWorldModel
 from vla_ros.networks.uwm.text import PADDING
 from vla_ros.policies.loading import load_policy
@@ -29,14 +31,12 @@ from vla_ros.policies.model_folder import ModelFolder, check_out
 from vla_ros.policies.statistics import Statistics
 from vla_ros.policies.uwm import UWMFolder
 from vla_ros.policies.weights import FILE, load_weights
-from vla_ros.training.answers import answer, columns, windows_at
 from vla_ros.training.autoencoder import load_autoencoder
 from vla_ros.training.batches import BatchMaker, cached_features, cached_latents, measure
 from vla_ros.training.config import UWMTraining
 from vla_ros.training.data import load_data
 from vla_ros.training.learning import learn, provenance
 from vla_ros.training.loop import Trainer, beside, keep_freed_memory, processes
-from vla_ros.training.pictures import grid
 
 
 class UWMLoss(nn.Module):

@@ -8,9 +8,9 @@ import pytest
 from vla_ros.core.contract import CameraContract, PolicyContract
 from vla_ros.core.types import ActionChunk, Observation
 from vla_ros.datasets.marked import SHOWN_STEPS, Recorder, record_marked
+from vla_ros.evaluation.closed_loop import choose, evaluate, run_episode
 from vla_ros.sim.tabletop.marks import MARKED, SENTENCE, SHOWN_S, hide_mark, show_mark
 from vla_ros.sim.tabletop.world import JOINTS, Tabletop
-from vla_ros.training.evaluation import choose, evaluate, run_episode
 
 
 def magenta(image: np.ndarray) -> np.ndarray:

@@ -9,11 +9,11 @@ import pytest
 
 from vla_ros.core.contract import CameraContract
 from vla_ros.core.types import ActionChunk, Observation
+from vla_ros.evaluation.closed_loop import EpisodeResult, choose, run_episode, summarise, wilson
+from vla_ros.evaluation.questions import measure_questions
 from vla_ros.sim.tabletop.expert import plan
 from vla_ros.sim.tabletop.tasks import TASKS, instruction_to_task, wordings
 from vla_ros.sim.tabletop.world import JOINTS, Tabletop
-from vla_ros.training.evaluation import EpisodeResult, choose, run_episode, summarise, wilson
-from vla_ros.training.question_evaluation import measure_questions
 
 STEP_NS = 100_000_000
 

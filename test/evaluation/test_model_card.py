@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from vla_ros.core.errors import ModelError
-from vla_ros.training.card import write_card
+from vla_ros.evaluation.model_card import write_card
 
 COMMON = {
     "contract": {

@@ -21,11 +21,11 @@ from vla_ros.core.surprise.score import Calibration, calibrate, is_inverse
 from vla_ros.core.surprise.signs import Reading
 from vla_ros.core.surprise.witness import Witness
 from vla_ros.core.types import NS_PER_S, Observation
+from vla_ros.evaluation.closed_loop import CONTROL_NS, choose, observe
 from vla_ros.policies.loading import load_policy
 from vla_ros.sim.tabletop.anomalies import Anomaly, named
 from vla_ros.sim.tabletop.tasks import TASKS
 from vla_ros.sim.tabletop.world import Tabletop
-from vla_ros.training.evaluation import CONTROL_NS, choose, observe
 
 ROBOT = "ur5e_tabletop"
 PREDICT_EVERY = 2  # chunks: as often as the node on one core

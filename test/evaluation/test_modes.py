@@ -14,13 +14,13 @@ from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from vla_ros.cli.main import main
 from vla_ros.core.errors import ConfigError
+from vla_ros.evaluation import modes
+from vla_ros.evaluation.answers import answer, windows_at
+from vla_ros.evaluation.frames import MOVED, frame_figures, moving, score
+from vla_ros.evaluation.intervals import Comparison, bootstrap
+from vla_ros.evaluation.modes import Options, record_held_out
+from vla_ros.evaluation.modes_table import table
 from vla_ros.policies.loading import load_policy
-from vla_ros.training import modes
-from vla_ros.training.answers import answer, windows_at
-from vla_ros.training.intervals import Comparison, bootstrap
-from vla_ros.training.modes import Options, record_held_out
-from vla_ros.training.modes_table import table
-from vla_ros.training.pictures import MOVED, frame_figures, moving, score
 
 FEW = Options(episodes=2, windows=12, steps=2)
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vla_ros.training.pictures import SUMS
+from vla_ros.evaluation.frames import SUMS
 
 Floats = NDArray[np.float64]
 DRAWS = 2000  # of the bootstrap

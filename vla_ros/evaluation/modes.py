@@ -21,13 +21,13 @@ from torch import Tensor
 
 from vla_ros.core.errors import ConfigError
 from vla_ros.datasets.demonstrations import Demonstrations
+from vla_ros.evaluation.answers import BATCH, UNTOLD, Windows, answer, columns, decode, windows_at
+from vla_ros.evaluation.frames import MOVING_REGION, SUMS, frame_figures, moving, score, write_grid
+from vla_ros.evaluation.intervals import Comparison, Floats
 from vla_ros.networks.uwm.encoders import KeypointEncoderConfig
 from vla_ros.networks.uwm.model import UnifiedWorldModel
 from vla_ros.policies.loading import find_model, load_policy
 from vla_ros.sim.tabletop.tasks import TASKS
-from vla_ros.training.answers import BATCH, UNTOLD, Windows, answer, columns, decode, windows_at
-from vla_ros.training.intervals import Comparison, Floats
-from vla_ros.training.pictures import MOVING_REGION, SUMS, frame_figures, moving, score, write_grid
 
 Figures = dict[str, Any]
 PIXELS, MOVING_PIXELS = (SUMS.index(name) for name in ("pixels", "moving_pixels"))
@@ -135,7 +135,7 @@ def closed_loop(policy: Any, options: Options) -> list[bool]:
     """Success of each closed-loop episode, where any were asked for."""
     if not options.compare_episodes:
         return []
-    from vla_ros.training.evaluation import evaluate  # the simulator, which a training does not need
+    from vla_ros.evaluation.closed_loop import evaluate  # the simulator, which a training does not need
 
     return [
         result.success

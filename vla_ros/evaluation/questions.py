@@ -13,10 +13,10 @@ from vla_ros.core.types import Observation
 from vla_ros.datasets.changes import check_of
 from vla_ros.datasets.expert import HORIZON, auxiliary, run_step
 from vla_ros.datasets.questions import KINDS, Question, Scene
+from vla_ros.evaluation.closed_loop import observe, wilson
 from vla_ros.sim.tabletop.expert import plan_many
 from vla_ros.sim.tabletop.tasks import TASKS
 from vla_ros.sim.tabletop.world import Tabletop
-from vla_ros.training.evaluation import observe, wilson
 
 LIMIT_STEPS = 60
 SETTLED_STEPS = 5  # after the first moment that counts as done
