@@ -12,7 +12,7 @@ def test_numbers_of_our_nodes_are_heard_in_their_order(rclpy_context):
     import rclpy
     from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus, KeyValue
 
-    from vla_ros.nodes.figures import listening
+    from vla_ros.bench.diagnostics_log import listening
     from vla_ros.ros.qos import EVENTS
 
     node = rclpy.create_node("teller")

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from waiting import until
 
+from vla_ros.bench.random_vla import write_random_vla
 from vla_ros.core.robot import load_robot
 from vla_ros.policies.backbones.tiny import TinyBackbone
 from vla_ros.policies.vla import HeadSizes
-from vla_ros.training.random_vla import write_random_vla
 
 pytestmark = pytest.mark.live
 

@@ -11,6 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from vla_ros.bench.random_vla import write_random_vla
 from vla_ros.core.errors import ConfigError, ContractError, MessageError, ModelError
 from vla_ros.core.robot import load_robot
 from vla_ros.core.types import Observation, Policy
@@ -18,7 +19,6 @@ from vla_ros.networks.vla.backbone import Prompt
 from vla_ros.policies.backbones.tiny import TinyBackbone
 from vla_ros.policies.loading import check_contract, load_policy
 from vla_ros.policies.vla import HeadSizes
-from vla_ros.training.random_vla import write_random_vla
 
 UNTIED = shutil.ignore_patterns("manifest.json")  # a folder to damage: the manifest would name the change first
 

@@ -66,36 +66,36 @@ def run(args: argparse.Namespace) -> int:
     if args.what == "surprise":
         return _surprise(args)
     if args.what == "uwm":
-        from vla_ros.training.bench_uwm import bench_uwm
+        from vla_ros.bench.uwm import bench_uwm
 
         result = bench_uwm(
             args.preset, device=args.device, batch=args.batch, steps=args.steps, rounds=args.rounds or 12,
             threads=args.threads or 2, dtypes=tuple(args.dtypes),
         )  # fmt: skip
     elif args.what == "vla":
-        from vla_ros.training.bench_vla import bench_vla
+        from vla_ros.bench.vla import bench_vla
 
         result = bench_vla(
             window=args.window, rounds=args.rounds or 12, threads=args.threads or 1, device=args.device
         )  # fmt: skip
     elif args.what == "graph":
-        from vla_ros.cli.bench_graph import bench_graph
+        from vla_ros.bench.graph import bench_graph
 
         result = bench_graph(args.size, args.rate, args.seconds)
     elif args.what == "companion":
-        from vla_ros.cli.bench_companion import bench_companion
+        from vla_ros.bench.companion import bench_companion
 
         result = bench_companion(args.episodes or 13, args.rounds or 3, args.viewers, args.seed)
     elif args.what == "bags":
-        from vla_ros.cli.bench_bags import bench_bags
+        from vla_ros.bench.bags import bench_bags
 
         result = bench_bags(3, 640, 480, args.seconds)
     elif args.what == "export":
-        from vla_ros.training.bench_export import bench_export
+        from vla_ros.bench.export import bench_export
 
         result = bench_export(args.size, args.seconds)
     else:
-        from vla_ros.training.bench import bench_chunks
+        from vla_ros.bench.chunk import bench_chunks
 
         result = bench_chunks(args.model, threads=args.threads or 1, device=args.device, count=args.count)
     print(json.dumps(result) if args.json else json.dumps(result, indent=1))
@@ -105,7 +105,7 @@ def run(args: argparse.Namespace) -> int:
 def _chunking(args: argparse.Namespace) -> int:
     from rich.progress import track
 
-    from vla_ros.training.bench_chunking import Options, bench_chunking, table
+    from vla_ros.bench.chunking import Options, bench_chunking, table
 
     options = Options(args.episodes or 26, args.seed, tuple(args.delays), tuple(args.executions), args.threads or 1)
     report = bench_chunking(args.model, options, lambda cells: track(cells, description="modes and delays"))
@@ -116,7 +116,7 @@ def _chunking(args: argparse.Namespace) -> int:
 def _surprise(args: argparse.Namespace) -> int:
     from rich.progress import track
 
-    from vla_ros.training.bench_surprise import Options, bench_surprise, table
+    from vla_ros.bench.surprise import Options, bench_surprise, table
 
     options = Options(
         args.calibration, args.normal, args.episodes or 30, processes=args.processes, kept=args.runs

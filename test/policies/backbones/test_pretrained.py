@@ -15,6 +15,7 @@ import torch
 import transformers as hf
 from library_folders import FAMILIES, IMAGE, backbone_folder, images_of, tokenizer_of
 
+from vla_ros.bench.random_vla import write_random_vla
 from vla_ros.core.errors import ConfigError, MessageError, ModelError
 from vla_ros.core.robot import load_robot
 from vla_ros.core.types import Observation
@@ -22,7 +23,6 @@ from vla_ros.networks.vla.backbone import Prompt
 from vla_ros.policies.backbones.pretrained import LibraryBackbone
 from vla_ros.policies.loading import load_policy
 from vla_ros.policies.vla import HeadSizes
-from vla_ros.training.random_vla import write_random_vla
 
 UNTIED = shutil.ignore_patterns("manifest.json")  # a folder to damage: the manifest would name the change first
 

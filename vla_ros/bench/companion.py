@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from vla_ros.bench.viewers import viewers
 from vla_ros.core.errors import ConfigError
 from vla_ros.core.paths import share_folder
 from vla_ros.launcher.running import launch
-from vla_ros.monitor.viewers import viewers
 
 PORT = 8080  # the launch file's
 CONDITIONS = {
@@ -51,7 +51,7 @@ def bench_companion(episodes: int, rounds: int, count: int, seed: int) -> dict[s
 
 
 def _run(episodes: int, seed: int, words: dict[str, str], watchers: int) -> dict[str, Any]:
-    from vla_ros.nodes.figures import listening
+    from vla_ros.bench.diagnostics_log import listening
 
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as beside:
         given = {"series": "random", "episodes": episodes, "seed": seed, "out": folder, **words}

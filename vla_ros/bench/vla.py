@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from vla_ros.bench.chunk import sample_observation
+from vla_ros.bench.random_vla import write_random_vla
 from vla_ros.core.robot import load_robot
 from vla_ros.networks.vla.backbone import Prompt
 from vla_ros.networks.vla.formulations import ContinuousVLA, VLAStream
@@ -19,8 +21,6 @@ from vla_ros.networks.vla.policy_head import Actions
 from vla_ros.policies.backbones.prompts import one_behind_another
 from vla_ros.policies.loading import load_policy
 from vla_ros.policies.vla import VLAPolicy
-from vla_ros.training.bench import sample_observation
-from vla_ros.training.random_vla import write_random_vla
 
 
 def random_policy(window: int, threads: int, device: str) -> VLAPolicy:

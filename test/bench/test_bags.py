@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from live_nodes import new_domain
 
-from vla_ros.cli.bench_bags import bench_bags
-from vla_ros.training.bench_export import bench_export
+from vla_ros.bench.bags import bench_bags
+from vla_ros.bench.export import bench_export
 
 
 @pytest.mark.live

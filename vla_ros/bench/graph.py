@@ -10,11 +10,11 @@ from typing import Any
 
 import yaml
 
+from vla_ros.bench.random_uwm import write_random_model
 from vla_ros.core.config import to_plain
 from vla_ros.core.errors import ConfigError
 from vla_ros.core.robot import RobotSpec, load_robot
 from vla_ros.launcher.running import launch
-from vla_ros.training.random_model import write_random_model
 
 
 def bench_graph(size: int, rate_hz: float, seconds: float) -> dict[str, Any]:

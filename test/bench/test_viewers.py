@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from vla_ros.monitor.viewers import viewers
+from vla_ros.bench.viewers import viewers
 
 
 def test_they_ask_for_state_and_pictures_until_they_leave():

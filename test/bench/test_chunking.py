@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from vla_ros.bench.chunking import Options, Stretch, bench_chunking, table
 from vla_ros.evaluation.smoothness import Stream, smoothness
-from vla_ros.training.bench_chunking import Options, Stretch, bench_chunking, table
 
 PERIOD_S = 0.01
 
