@@ -33,12 +33,12 @@ from vla_ros.policies.statistics import statistics_for
 from vla_ros.policies.vla import HeadSizes
 from vla_ros.training.config import AutoencoderTraining, Columns, LoopConfig, UWMTraining
 from vla_ros.training.data import load_data
+from vla_ros.training.pretrained.config import Pretrained, VLALibraryTraining
 from vla_ros.training.run import train
 from vla_ros.training.uwm import UWMLoss, _error, known_statistics, motion_weights
 from vla_ros.training.vla import gripper_of, off
 from vla_ros.training.vla_batches import clipped, quantile_statistics
 from vla_ros.training.vla_config import VLATraining
-from vla_ros.training.vla_library_config import Pretrained, VLALibraryTraining
 from vla_ros.training.vlm_config import VLMTraining
 
 AUTOENCODER = AutoencoderConfig((8, 8, 8), norm_groups=4)

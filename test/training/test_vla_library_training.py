@@ -23,12 +23,12 @@ from vla_ros.policies.loading import load_policy
 from vla_ros.policies.vla import HeadSizes
 from vla_ros.training.config import LoopConfig
 from vla_ros.training.data import load_data
-from vla_ros.training.lora import merge
+from vla_ros.training.pretrained.batches import LibraryBatches, unflat
+from vla_ros.training.pretrained.config import LoRA, Pretrained, VLALibraryTraining
+from vla_ros.training.pretrained.lora import merge
+from vla_ros.training.pretrained.train import described, load_pretrained, module_of
 from vla_ros.training.run import train
 from vla_ros.training.vla_batches import quantile_statistics
-from vla_ros.training.vla_library import described, load_pretrained, module_of
-from vla_ros.training.vla_library_batches import LibraryBatches, unflat
-from vla_ros.training.vla_library_config import LoRA, Pretrained, VLALibraryTraining
 
 SMALL = LoRA(rank=4, alpha=8, dropout=0.0)
 FAMILIES = ("paligemma", "llava_onevision")

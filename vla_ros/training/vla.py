@@ -27,11 +27,11 @@ from vla_ros.training.data import load_data, sentences_of
 from vla_ros.training.initial import initial_weights
 from vla_ros.training.learning import learn, provenance
 from vla_ros.training.loop import Trainer, beside
+from vla_ros.training.pretrained.config import VLALibraryTraining
 from vla_ros.training.speech import words_wrong
 from vla_ros.training.tower import look_once, take_tower
 from vla_ros.training.vla_batches import VLABatches, quantile_statistics
 from vla_ros.training.vla_config import VLATraining
-from vla_ros.training.vla_library_config import VLALibraryTraining
 from vla_ros.training.vla_loss import VLALoss
 
 

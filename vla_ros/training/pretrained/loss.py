@@ -11,8 +11,8 @@ from transformers import PreTrainedModel
 from vla_ros.networks.vla.backbone import Backbone, Prompt
 from vla_ros.networks.vla.formulations import ContinuousVLA, DiscreteVLA
 from vla_ros.networks.vla.policy_head import Actions
-from vla_ros.training.vla_library_batches import unflat
-from vla_ros.training.vla_library_config import VLALibraryTraining
+from vla_ros.training.pretrained.batches import unflat
+from vla_ros.training.pretrained.config import VLALibraryTraining
 from vla_ros.training.vla_loss import compared
 
 # What the library calls it; the old name warns from 5.24 on and goes with 6.
@@ -54,7 +54,7 @@ def choose_what_learns(vla: ContinuousVLA | DiscreteVLA, config: VLALibraryTrain
     model = backbone.model
     model.config.get_text_config().use_cache = False  # nothing is continued in training
     if config.lora is not None:
-        from vla_ros.training.lora import adapt  # peft is not needed for anything else
+        from vla_ros.training.pretrained.lora import adapt  # peft is not needed for anything else
 
         model.requires_grad_(False)
         adapt(model.model.language_model, config.lora)

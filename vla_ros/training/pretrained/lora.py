@@ -7,7 +7,7 @@ from peft.tuners.tuners_utils import BaseTunerLayer
 from torch import nn
 
 from vla_ros.core.errors import ConfigError, did_you_mean
-from vla_ros.training.vla_library_config import LoRA
+from vla_ros.training.pretrained.config import LoRA
 
 
 def adapt(language_model: nn.Module, config: LoRA) -> None:

@@ -23,11 +23,11 @@ from vla_ros.policies.statistics import Statistics
 from vla_ros.training.data import load_data
 from vla_ros.training.learning import learn, provenance
 from vla_ros.training.loop import Trainer, beside, processes
+from vla_ros.training.pretrained.batches import LibraryBatches, unflat
+from vla_ros.training.pretrained.config import Pretrained, VLALibraryTraining
+from vla_ros.training.pretrained.loss import VLALibraryLoss
 from vla_ros.training.vla import folder_of, gripper_of, off
 from vla_ros.training.vla_batches import quantile_statistics
-from vla_ros.training.vla_library_batches import LibraryBatches, unflat
-from vla_ros.training.vla_library_config import Pretrained, VLALibraryTraining
-from vla_ros.training.vla_library_loss import VLALibraryLoss
 
 BACKBONE = "backbone"  # folder of the backbone's config, tokenizer and image processor in a model folder
 
@@ -106,7 +106,7 @@ def write(
 ) -> None:  # fmt: skip
     """A complete model folder, which needs no peft: adapters are merged, in place."""
     if config.lora is not None:
-        from vla_ros.training.lora import merge  # peft is not needed for anything else
+        from vla_ros.training.pretrained.lora import merge  # peft is not needed for anything else
 
         merge(module)
     folder = folder_of(config, replace(described(config.pretrained), folder=BACKBONE), data, origin)
