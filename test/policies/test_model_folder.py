@@ -205,7 +205,7 @@ def test_a_folder_of_other_things_is_never_replaced(folder: Path, name: str) -> 
 def test_a_run_folder_written_in_part_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An autoencoder lies among its checkpoints, so that its files are replaced one by one, the manifest first."""
     from vla_ros.networks.uwm.autoencoder import AutoencoderConfig, LatentAutoencoder
-    from vla_ros.training.autoencoder import load_autoencoder
+    from vla_ros.training.uwm.autoencoder import load_autoencoder
 
     config = AutoencoderConfig((8, 8), norm_groups=4)
     (tmp_path / "checkpoint.pt").write_text("of the run")

@@ -17,8 +17,8 @@ from vla_ros.networks.uwm.model import UnifiedWorldModel, UWMConfig
 from vla_ros.policies.loading import load_policy
 from vla_ros.policies.weights import FILE, load_weights
 from vla_ros.training.config import FrameReaderTraining, LoopConfig, UWMTraining
-from vla_ros.training.frame_reader import FrameReaderLoss, Frames, train_frame_reader
-from vla_ros.training.uwm import UWMLoss, initial_weights, motion_weights, train_uwm
+from vla_ros.training.uwm.frame_reader import FrameReaderLoss, Frames, train_frame_reader
+from vla_ros.training.uwm.train import UWMLoss, initial_weights, motion_weights, train_uwm
 
 AUTOENCODER = AutoencoderConfig((8, 8, 8), norm_groups=4)
 

@@ -27,11 +27,11 @@ from vla_ros.networks.uwm.model import UWMConfig
 from vla_ros.policies.loading import load_policy
 from vla_ros.policies.weights import FILE, save_weights
 from vla_ros.sim.tabletop.tasks import TASKS
-from vla_ros.training.batches import BatchMaker
 from vla_ros.training.config import LoopConfig, UWMTraining
 from vla_ros.training.data import load_data
 from vla_ros.training.loop import Trainer
-from vla_ros.training.uwm import UWMLoss, initial_weights, known_statistics, pictures, train_uwm, validate
+from vla_ros.training.uwm.batches import BatchMaker
+from vla_ros.training.uwm.train import UWMLoss, initial_weights, known_statistics, pictures, train_uwm, validate
 
 EPISODES, FRAMES, HORIZON = 8, 16, 12
 ENCODER = KeypointEncoderConfig(7, (8, 8, 8), image_features=16, obs_features=32, text_dim=8)

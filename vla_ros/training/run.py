@@ -6,12 +6,12 @@ from pathlib import Path
 
 from vla_ros.core.config import load_yaml, parse
 from vla_ros.core.errors import ConfigError, did_you_mean
-from vla_ros.training.autoencoder import train_autoencoder
 from vla_ros.training.config import AutoencoderTraining, FrameReaderTraining, UWMTraining
-from vla_ros.training.frame_reader import train_frame_reader
 from vla_ros.training.pretrained.config import VLALibraryTraining
 from vla_ros.training.pretrained.train import train_vla_library
-from vla_ros.training.uwm import train_uwm
+from vla_ros.training.uwm.autoencoder import train_autoencoder
+from vla_ros.training.uwm.frame_reader import train_frame_reader
+from vla_ros.training.uwm.train import train_uwm
 from vla_ros.training.vla import train_vla
 from vla_ros.training.vla_config import VLATraining
 from vla_ros.training.vlm import train_vlm

@@ -23,10 +23,10 @@ from vla_ros.networks.uwm.autoencoder import AutoencoderConfig
 from vla_ros.networks.uwm.encoders import KeypointEncoderConfig
 from vla_ros.networks.uwm.model import UWMConfig
 from vla_ros.policies.loading import check_contract, load_policy
-from vla_ros.training.autoencoder import train_autoencoder
 from vla_ros.training.config import AutoencoderTraining, Columns, LoopConfig, UWMTraining
 from vla_ros.training.data import load_data, sentences_of
-from vla_ros.training.uwm import train_uwm
+from vla_ros.training.uwm.autoencoder import train_autoencoder
+from vla_ros.training.uwm.train import train_uwm
 
 ROBOT = load_robot("ur5e_tabletop")
 START = 10**18

@@ -1,7 +1,7 @@
 """What given future frames show as a whole, in the observation's vector: for the actions that lead to them.
 
 A patch is one product with the latents, and a small transformer hardly learns to tell from such patches where an arm
-is to the hundredth of a radian; a few convolutions do, when they are taught to (`training/frame_reader.py`). As the
+is to the hundredth of a radian; a few convolutions do, when they are taught to (`training/uwm/frame_reader.py`). As the
 present is, the given future is told to every block by the vector that modulates it.
 """
 

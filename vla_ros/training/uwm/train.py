@@ -31,12 +31,12 @@ from vla_ros.policies.model_folder import ModelFolder, check_out
 from vla_ros.policies.statistics import Statistics
 from vla_ros.policies.uwm import UWMFolder
 from vla_ros.policies.weights import FILE, load_weights
-from vla_ros.training.autoencoder import load_autoencoder
-from vla_ros.training.batches import BatchMaker, cached_features, cached_latents, measure
 from vla_ros.training.config import UWMTraining
 from vla_ros.training.data import load_data
 from vla_ros.training.learning import learn, provenance
 from vla_ros.training.loop import Trainer, beside, keep_freed_memory, processes
+from vla_ros.training.uwm.autoencoder import load_autoencoder
+from vla_ros.training.uwm.batches import BatchMaker, cached_features, cached_latents, measure
 
 
 class UWMLoss(nn.Module):

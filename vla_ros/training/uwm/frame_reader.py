@@ -1,7 +1,7 @@
 """Teaches a Unified World Model's frame reader what the joints were in the frames it reads, before the model uses it.
 
 Diffusion of actions alone teaches it slowly: of a step's rows one in six asks what was done between given frames. The
-head that names the joints exists only here, as do the heads that teach the image networks (`training/uwm.py`).
+head that names the joints exists only here, as do the heads that teach the image networks (`training/uwm/train.py`).
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from torch import Tensor, nn
 from vla_ros.datasets.demonstrations import Demonstrations, labelled
 from vla_ros.networks.uwm.model import UnifiedWorldModel, make_scheduler
 from vla_ros.policies.model_folder import write_among
-from vla_ros.training.autoencoder import load_autoencoder
-from vla_ros.training.batches import MIN_STD, cached_latents
 from vla_ros.training.config import FrameReaderTraining
 from vla_ros.training.data import load_data
 from vla_ros.training.learning import learn
 from vla_ros.training.loop import Trainer, keep_freed_memory, processes
+from vla_ros.training.uwm.autoencoder import load_autoencoder
+from vla_ros.training.uwm.batches import MIN_STD, cached_latents
 
 
 class FrameReaderLoss(nn.Module):

@@ -18,9 +18,9 @@ from vla_ros.networks.uwm.encoders import KeypointEncoderConfig
 from vla_ros.networks.uwm.model import UnifiedWorldModel
 from vla_ros.networks.uwm.text import tokenize, words_of
 from vla_ros.policies.statistics import Statistics
-from vla_ros.training.autoencoder import as_tensor
 from vla_ros.training.config import UWMTraining
 from vla_ros.training.data import sentences_of
+from vla_ros.training.uwm.autoencoder import as_tensor
 
 MIN_STD = 1e-3  # below this a column is constant, and dividing by its deviation would only amplify rounding
 
