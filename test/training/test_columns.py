@@ -36,9 +36,9 @@ from vla_ros.training.data import load_data
 from vla_ros.training.pretrained.config import Pretrained, VLALibraryTraining
 from vla_ros.training.run import train
 from vla_ros.training.uwm.train import UWMLoss, _error, known_statistics, motion_weights
-from vla_ros.training.vla import gripper_of, off
-from vla_ros.training.vla_batches import clipped, quantile_statistics
-from vla_ros.training.vla_config import VLATraining
+from vla_ros.training.vla.batches import clipped, quantile_statistics
+from vla_ros.training.vla.config import VLATraining
+from vla_ros.training.vla.train import gripper_of, off
 from vla_ros.training.vlm_config import VLMTraining
 
 AUTOENCODER = AutoencoderConfig((8, 8, 8), norm_groups=4)

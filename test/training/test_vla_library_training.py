@@ -28,7 +28,7 @@ from vla_ros.training.pretrained.config import LoRA, Pretrained, VLALibraryTrain
 from vla_ros.training.pretrained.lora import merge
 from vla_ros.training.pretrained.train import described, load_pretrained, module_of
 from vla_ros.training.run import train
-from vla_ros.training.vla_batches import quantile_statistics
+from vla_ros.training.vla.batches import quantile_statistics
 
 SMALL = LoRA(rank=4, alpha=8, dropout=0.0)
 FAMILIES = ("paligemma", "llava_onevision")

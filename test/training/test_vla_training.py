@@ -24,8 +24,8 @@ from vla_ros.policies.vla import HeadSizes
 from vla_ros.sim.tabletop.tasks import TASKS, wordings
 from vla_ros.training.config import LoopConfig
 from vla_ros.training.run import train
-from vla_ros.training.vla import VLABatches, quantile_statistics
-from vla_ros.training.vla_config import VLATraining
+from vla_ros.training.vla.config import VLATraining
+from vla_ros.training.vla.train import VLABatches, quantile_statistics
 
 SMALL = TinyBackbone(dim=32, depth=1, heads=2)
 FORMULATIONS = {

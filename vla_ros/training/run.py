@@ -12,8 +12,8 @@ from vla_ros.training.pretrained.train import train_vla_library
 from vla_ros.training.uwm.autoencoder import train_autoencoder
 from vla_ros.training.uwm.frame_reader import train_frame_reader
 from vla_ros.training.uwm.train import train_uwm
-from vla_ros.training.vla import train_vla
-from vla_ros.training.vla_config import VLATraining
+from vla_ros.training.vla.config import VLATraining
+from vla_ros.training.vla.train import train_vla
 from vla_ros.training.vlm import train_vlm
 from vla_ros.training.vlm_config import VLMTraining
 

@@ -14,7 +14,7 @@ from vla_ros.policies.backbones.prompts import one_behind_another
 from vla_ros.policies.statistics import Statistics
 from vla_ros.training.data import sentences_of
 from vla_ros.training.pretrained.config import VLALibraryTraining
-from vla_ros.training.vla_batches import clipped, history, last_frames
+from vla_ros.training.vla.batches import clipped, history, last_frames
 
 VISION, ALIGNED = "vision_", "aligned_"  # what a prompt's tensors are called in a batch, which is flat
 

@@ -13,7 +13,7 @@ from vla_ros.networks.vla.formulations import ContinuousVLA, DiscreteVLA
 from vla_ros.networks.vla.policy_head import Actions
 from vla_ros.training.pretrained.batches import unflat
 from vla_ros.training.pretrained.config import VLALibraryTraining
-from vla_ros.training.vla_loss import compared
+from vla_ros.training.vla.loss import compared
 
 # What the library calls it; the old name warns from 5.24 on and goes with 6.
 NEW, OLD = "activation_checkpointing_enable", "gradient_checkpointing_enable"

@@ -26,8 +26,8 @@ from vla_ros.training.loop import Trainer, beside, processes
 from vla_ros.training.pretrained.batches import LibraryBatches, unflat
 from vla_ros.training.pretrained.config import Pretrained, VLALibraryTraining
 from vla_ros.training.pretrained.loss import VLALibraryLoss
-from vla_ros.training.vla import folder_of, gripper_of, off
-from vla_ros.training.vla_batches import quantile_statistics
+from vla_ros.training.vla.batches import quantile_statistics
+from vla_ros.training.vla.train import folder_of, gripper_of, off
 
 BACKBONE = "backbone"  # folder of the backbone's config, tokenizer and image processor in a model folder
 

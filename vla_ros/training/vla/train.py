@@ -30,9 +30,9 @@ from vla_ros.training.loop import Trainer, beside
 from vla_ros.training.pretrained.config import VLALibraryTraining
 from vla_ros.training.speech import words_wrong
 from vla_ros.training.tower import look_once, take_tower
-from vla_ros.training.vla_batches import VLABatches, quantile_statistics
-from vla_ros.training.vla_config import VLATraining
-from vla_ros.training.vla_loss import VLALoss
+from vla_ros.training.vla.batches import VLABatches, quantile_statistics
+from vla_ros.training.vla.config import VLATraining
+from vla_ros.training.vla.loss import VLALoss
 
 
 def validate(module: VLALoss, batches: VLABatches) -> dict[str, float]:

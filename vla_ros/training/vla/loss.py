@@ -11,7 +11,7 @@ from vla_ros.networks.vla.formulations import ContinuousVLA, DiscreteVLA
 from vla_ros.networks.vla.policy_head import Actions
 from vla_ros.policies.backbones.words import PADDING
 from vla_ros.training.speech import pictures_seen, written_loss
-from vla_ros.training.vla_config import VLATraining
+from vla_ros.training.vla.config import VLATraining
 
 
 class PositionReader(nn.Module):

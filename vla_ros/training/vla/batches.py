@@ -14,7 +14,7 @@ from vla_ros.policies.backbones.tiny import pixels
 from vla_ros.policies.backbones.words import FIRST, UNKNOWN, Words
 from vla_ros.policies.statistics import Statistics
 from vla_ros.training.data import sentences_of
-from vla_ros.training.vla_config import VLATraining
+from vla_ros.training.vla.config import VLATraining
 
 LOW, HIGH = 0.01, 0.99  # quantiles of the actions that become -1 and 1
 MIN_HALF = 1e-3  # a column that spans less is constant
