@@ -39,7 +39,7 @@ from vla_ros.training.uwm.train import UWMLoss, _error, known_statistics, motion
 from vla_ros.training.vla.batches import clipped, quantile_statistics
 from vla_ros.training.vla.config import VLATraining
 from vla_ros.training.vla.train import gripper_of, off
-from vla_ros.training.vlm_config import VLMTraining
+from vla_ros.training.vlm.config import VLMTraining
 
 AUTOENCODER = AutoencoderConfig((8, 8, 8), norm_groups=4)
 LIBERO = golden_folder("LEROBOT_DATASETS_GOLDEN", "lerobot_datasets") / "video"  # states of 8, actions of 7 numbers

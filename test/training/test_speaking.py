@@ -24,7 +24,7 @@ from vla_ros.policies.loading import load_model, load_policy
 from vla_ros.sim.tabletop.tasks import TASKS
 from vla_ros.training.config import LoopConfig
 from vla_ros.training.run import train
-from vla_ros.training.vlm_config import VLMTraining
+from vla_ros.training.vlm.config import VLMTraining
 
 SMALL = TinyBackbone(dim=32, depth=1, heads=2, keypoints=KeypointTowerConfig(widths=(8, 8, 8), features=16))
 

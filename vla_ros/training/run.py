@@ -14,8 +14,8 @@ from vla_ros.training.uwm.frame_reader import train_frame_reader
 from vla_ros.training.uwm.train import train_uwm
 from vla_ros.training.vla.config import VLATraining
 from vla_ros.training.vla.train import train_vla
-from vla_ros.training.vlm import train_vlm
-from vla_ros.training.vlm_config import VLMTraining
+from vla_ros.training.vlm.config import VLMTraining
+from vla_ros.training.vlm.train import train_vlm
 
 KINDS = ("autoencoder", "frame_reader", "uwm", "vla", "vla_library", "vlm")
 

@@ -10,8 +10,8 @@ from vla_ros.networks.vla.action_loss import action_loss
 from vla_ros.networks.vla.formulations import ContinuousVLA, DiscreteVLA
 from vla_ros.networks.vla.policy_head import Actions
 from vla_ros.policies.backbones.words import PADDING
-from vla_ros.training.speech import pictures_seen, written_loss
 from vla_ros.training.vla.config import VLATraining
+from vla_ros.training.vlm.loss import pictures_seen, written_loss
 
 
 class PositionReader(nn.Module):

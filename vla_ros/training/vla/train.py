@@ -28,11 +28,11 @@ from vla_ros.training.initial import initial_weights
 from vla_ros.training.learning import learn, provenance
 from vla_ros.training.loop import Trainer, beside
 from vla_ros.training.pretrained.config import VLALibraryTraining
-from vla_ros.training.speech import words_wrong
-from vla_ros.training.tower import look_once, take_tower
 from vla_ros.training.vla.batches import VLABatches, quantile_statistics
 from vla_ros.training.vla.config import VLATraining
 from vla_ros.training.vla.loss import VLALoss
+from vla_ros.training.vlm.loss import words_wrong
+from vla_ros.training.vlm.tower import look_once, take_tower
 
 
 def validate(module: VLALoss, batches: VLABatches) -> dict[str, float]:

@@ -22,9 +22,9 @@ from vla_ros.training.data import load_data
 from vla_ros.training.initial import initial_weights
 from vla_ros.training.learning import learn, provenance
 from vla_ros.training.loop import Trainer, beside
-from vla_ros.training.speech import SpeechLoss, words_wrong
-from vla_ros.training.tower import look_once, take_tower
-from vla_ros.training.vlm_config import LEARNS, VLMTraining
+from vla_ros.training.vlm.config import LEARNS, VLMTraining
+from vla_ros.training.vlm.loss import SpeechLoss, words_wrong
+from vla_ros.training.vlm.tower import look_once, take_tower
 
 
 class Lessons:

@@ -1,0 +1,1 @@
+"""Training of the vision-language model below a VLA."""
