@@ -24,7 +24,7 @@ from vla_ros.policies.statistics import Statistics
 from vla_ros.policies.vla import VLAFolder, joined
 from vla_ros.sim.tabletop.tasks import TASKS
 from vla_ros.training.data import load_data, sentences_of
-from vla_ros.training.initial import initial_weights
+from vla_ros.training.initial_weights import initial_weights
 from vla_ros.training.learning import learn, provenance
 from vla_ros.training.loop import Trainer, beside
 from vla_ros.training.pretrained.config import VLALibraryTraining

@@ -19,7 +19,7 @@ from vla_ros.policies.backbones.words import Words
 from vla_ros.policies.model_folder import ModelFolder, check_out
 from vla_ros.policies.vlm import VLMFolder
 from vla_ros.training.data import load_data
-from vla_ros.training.initial import initial_weights
+from vla_ros.training.initial_weights import initial_weights
 from vla_ros.training.learning import learn, provenance
 from vla_ros.training.loop import Trainer, beside
 from vla_ros.training.vlm.config import LEARNS, VLMTraining
