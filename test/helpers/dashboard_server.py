@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from vla_ros.monitor.dashboard import serve
+from vla_ros.monitor.dashboard.server import serve
 
 MARK = {"X-Vla-Ros": "1"}
 

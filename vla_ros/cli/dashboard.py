@@ -23,7 +23,7 @@ def run(args: argparse.Namespace) -> int:
     """Serve until interrupted."""
     import sys
 
-    from vla_ros.monitor.dashboard_gate import is_local
+    from vla_ros.monitor.dashboard.gate import is_local
     from vla_ros.nodes.dashboard import TOKEN_VARIABLE, main
 
     known = args.token or args.token_file or os.environ.get(TOKEN_VARIABLE)

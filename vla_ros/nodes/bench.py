@@ -19,7 +19,7 @@ from std_msgs.msg import Float64MultiArray, String
 
 from vla_ros.core.errors import VlaRosError
 from vla_ros.core.robot import load_robot
-from vla_ros.monitor.bench import graph_report
+from vla_ros.monitor.graph_report import graph_report
 from vla_ros.monitor.latency import TimingLog
 from vla_ros.monitor.top import StageLog
 from vla_ros.ros.clients import ServiceCaller

@@ -30,9 +30,9 @@ from vla_ros.core.errors import ConfigError, ContractError, MessageError, VlaRos
 from vla_ros.core.robot import load_robot
 from vla_ros.core.streams.admission import MAX_INSTRUCTION, check_instruction
 from vla_ros.core.types import NS_PER_S
-from vla_ros.monitor.dashboard import serve
-from vla_ros.monitor.dashboard_events import Episodes, Events
-from vla_ros.monitor.dashboard_says import Says
+from vla_ros.monitor.dashboard.events import Episodes, Events
+from vla_ros.monitor.dashboard.says import Says
+from vla_ros.monitor.dashboard.server import serve
 from vla_ros.monitor.latency import TimingLog
 from vla_ros.monitor.top import StageLog
 from vla_ros.ros.convert import COMMAND_TYPES, compressed_to_array, image_to_array, trajectory_to_chunk
@@ -70,7 +70,7 @@ class Parameters:
 
 
 class DashboardNode(Node):
-    """A `monitor.dashboard.Robot` over ROS topics. Messages are kept as they came: nothing is decoded unasked."""
+    """A `monitor.dashboard.server.Robot` over ROS topics. Messages are kept as they came: nothing is decoded unasked."""
 
     def __init__(self) -> None:
         super().__init__("dashboard")

@@ -24,9 +24,9 @@ from std_srvs.srv import Trigger
 
 from vla_ros.bags.episodes.marks import EPISODE, mark_text
 from vla_ros.core.errors import MessageError, VlaRosError
-from vla_ros.monitor import report
+from vla_ros.monitor.demo import report
+from vla_ros.monitor.demo.series import Settings, conduct, plan
 from vla_ros.monitor.latency import ChunkLatency, TimingLog
-from vla_ros.monitor.series import Settings, conduct, plan
 from vla_ros.ros.clients import ServiceCaller
 from vla_ros.ros.convert import image_to_array, to_ns
 from vla_ros.ros.diagnostics import node_of
@@ -47,7 +47,7 @@ USER_ERROR = 2
 
 @dataclass(frozen=True, slots=True)
 class Parameters:
-    """The demo's parameters; `vla_ros.monitor.series.Settings` says what they mean together."""
+    """The demo's parameters; `vla_ros.monitor.demo.series.Settings` says what they mean together."""
 
     instruction: str = parameter("", "one sentence to obey; empty runs the series")
     series: str = parameter("tour", "tour: every task once; random: the episodes of vla-ros eval, without pictures")
@@ -58,7 +58,7 @@ class Parameters:
 
 
 class DemoNode(Node):
-    """The graph as the conductor sees it (`vla_ros.monitor.conductor.Graph`)."""
+    """The graph as the conductor sees it (`vla_ros.monitor.demo.conductor.Graph`)."""
 
     def __init__(self) -> None:
         super().__init__("demo")

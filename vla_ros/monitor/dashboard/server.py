@@ -20,10 +20,10 @@ from aiohttp import web
 from numpy.typing import NDArray
 
 from vla_ros.core.errors import ConfigError
-from vla_ros.monitor.dashboard_door import ACCEPTED_AT_ONCE, Door, lengthen_queue, room_for_connections
-from vla_ros.monitor.dashboard_gate import HEADERS, Gate
-from vla_ros.monitor.dashboard_safety import Answer, Brakes, Safety
-from vla_ros.monitor.dashboard_shared import Shared, jpeg
+from vla_ros.monitor.dashboard.door import ACCEPTED_AT_ONCE, Door, lengthen_queue, room_for_connections
+from vla_ros.monitor.dashboard.gate import HEADERS, Gate
+from vla_ros.monitor.dashboard.safety import Answer, Brakes, Safety
+from vla_ros.monitor.dashboard.shared import Shared, jpeg
 
 PAGE = Path(__file__).parent / "page"
 MAX_REQUEST_BYTES = 4096

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from vla_ros.core.timing import CpuMeter
-from vla_ros.monitor.bench import graph_report, periods
+from vla_ros.monitor.graph_report import graph_report, periods
 from vla_ros.monitor.latency import ChunkLatency
 from vla_ros.monitor.top import StageLog
 

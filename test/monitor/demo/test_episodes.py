@@ -8,8 +8,8 @@ import pytest
 
 from vla_ros.core.errors import VlaRosError
 from vla_ros.evaluation.closed_loop import choose
-from vla_ros.monitor.episodes import drawn, repeated, tour
-from vla_ros.monitor.series import Settings, plan
+from vla_ros.monitor.demo.episodes import drawn, repeated, tour
+from vla_ros.monitor.demo.series import Settings, plan
 from vla_ros.sim.tabletop.tasks import TASKS, wordings
 
 SENTENCES = {name: wordings(task) for name, task in TASKS.items()}

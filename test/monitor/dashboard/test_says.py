@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from vla_ros.monitor.dashboard_says import FORGET_S, MOST_OTHERS, Says, short_name
+from vla_ros.monitor.dashboard.says import FORGET_S, MOST_OTHERS, Says, short_name
 
 OURS = [("package", "vla_ros")]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vla_ros.monitor.dashboard_events import MOST_EVENTS, Episodes, Events
+from vla_ros.monitor.dashboard.events import MOST_EVENTS, Episodes, Events
 
 
 def test_a_change_is_written_down_once_with_its_time():

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from dashboard_server import PlayedRobot, running
 
-from vla_ros.monitor import dashboard_safety
+from vla_ros.monitor.dashboard import safety as dashboard_safety
 
 SOON_S = 0.8  # on a busy machine; whatever STOP waited for here takes a second
 

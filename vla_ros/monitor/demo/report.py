@@ -11,7 +11,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from vla_ros.monitor.episodes import EpisodeResult
+from vla_ros.monitor.demo.episodes import EpisodeResult
 from vla_ros.monitor.latency import ChunkLatency, Percentiles, percentiles
 
 PLAIN_WIDTH = 118

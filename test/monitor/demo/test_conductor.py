@@ -11,12 +11,12 @@ import pytest
 
 from vla_ros.core.errors import VlaRosError
 from vla_ros.media.animations import Frame
-from vla_ros.monitor.conductor import Pace, outcome, run_episode, wait_until_ready
-from vla_ros.monitor.episodes import Episode
+from vla_ros.monitor.demo.conductor import Pace, outcome, run_episode, wait_until_ready
+from vla_ros.monitor.demo.episodes import Episode
+from vla_ros.monitor.demo.progress import ProgressLine
+from vla_ros.monitor.demo.report import summarise, table, write_json
+from vla_ros.monitor.demo.series import Settings, conduct
 from vla_ros.monitor.latency import ChunkLatency
-from vla_ros.monitor.progress import ProgressLine
-from vla_ros.monitor.report import summarise, table, write_json
-from vla_ros.monitor.series import Settings, conduct
 
 EPISODE = Episode("push the red block to the left", "push_left_red", 3)
 

@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from vla_ros.core.errors import ConfigError
-from vla_ros.monitor.dashboard_door import peer_of
+from vla_ros.monitor.dashboard.door import peer_of
 
 MARK = "X-Vla-Ros"  # a foreign page in the same browser cannot set it: no cross-site request moves the robot
 SHORTEST_TOKEN = 8

@@ -8,7 +8,7 @@ from typing import Protocol
 
 from vla_ros.core.errors import VlaRosError
 from vla_ros.media.animations import Frame
-from vla_ros.monitor.episodes import Episode, EpisodeResult
+from vla_ros.monitor.demo.episodes import Episode, EpisodeResult
 from vla_ros.monitor.latency import ChunkLatency
 
 Progress = Callable[[Episode, str, float], None]

@@ -17,9 +17,10 @@ import pytest
 from dashboard_server import PlayedRobot, Server, free_port, running
 
 from vla_ros.core.errors import ConfigError
-from vla_ros.monitor import dashboard_door, dashboard_gate
-from vla_ros.monitor.dashboard_door import Door, Visit, peer_of
-from vla_ros.monitor.dashboard_gate import Guesses
+from vla_ros.monitor.dashboard import door as dashboard_door
+from vla_ros.monitor.dashboard import gate as dashboard_gate
+from vla_ros.monitor.dashboard.door import Door, Visit, peer_of
+from vla_ros.monitor.dashboard.gate import Guesses
 
 TOKEN = "a-long-secret"
 SOON_S = 0.8  # on a busy machine; the bar itself, 0.3 s, is held where nodes are live. Out of files: 1 s or more

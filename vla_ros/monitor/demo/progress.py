@@ -7,7 +7,7 @@ import sys
 import time
 from typing import TextIO
 
-from vla_ros.monitor.episodes import Episode
+from vla_ros.monitor.demo.episodes import Episode
 
 INTERVAL_S = 0.1
 ERASE_REST = "\x1b[K"

@@ -9,10 +9,10 @@ from pathlib import Path
 from vla_ros.core.errors import ConfigError, did_you_mean
 from vla_ros.core.streams.admission import check_instruction
 from vla_ros.media.animations import Gallery
-from vla_ros.monitor.conductor import Graph, Pace, outcome, run_episode, wait_until_ready
-from vla_ros.monitor.episodes import Episode, EpisodeResult, Sentences, drawn, repeated, tour
-from vla_ros.monitor.progress import ProgressLine
-from vla_ros.monitor.report import summarise, write_json
+from vla_ros.monitor.demo.conductor import Graph, Pace, outcome, run_episode, wait_until_ready
+from vla_ros.monitor.demo.episodes import Episode, EpisodeResult, Sentences, drawn, repeated, tour
+from vla_ros.monitor.demo.progress import ProgressLine
+from vla_ros.monitor.demo.report import summarise, write_json
 
 SERIES = ("tour", "random")
 FRAME_STEP_S = 0.1

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from vla_ros.monitor.dashboard_shared import REFRESH_HZ, Shared
+from vla_ros.monitor.dashboard.shared import REFRESH_HZ, Shared
 
 
 class Maker:

@@ -1,0 +1,1 @@
+"""The dashboard's server and page, without ROS and without the robot."""

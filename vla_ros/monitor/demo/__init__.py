@@ -1,0 +1,1 @@
+"""The demo: episodes, their conductor, progress and report."""
