@@ -68,7 +68,7 @@ class Live:
     """The policy node's side: the callbacks of `Inputs` on a node whose clock says when each message came."""
 
     def __init__(self, spec: RobotSpec) -> None:
-        from vla_ros.ros.inputs import Inputs
+        from vla_ros.ros.subscriptions import Inputs
 
         self.now_ns, self.seen = 0, dict[int, Observation]()
         self._callbacks: dict[str, Any] = {}
@@ -160,7 +160,7 @@ def test_frames_are_those_that_a_live_node_assembled(rclpy_context: object, tmp_
     from live_topics import publish_in_time
 
     from vla_ros.ros.ingest import Source
-    from vla_ros.ros.inputs import Inputs
+    from vla_ros.ros.subscriptions import Inputs
 
     node, heard, seen = rclpy.create_node("policy_like"), list[Timed](), dict[int, Observation]()
     synchroniser = Synchroniser(TABLETOP)

@@ -12,9 +12,9 @@ import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 
 from vla_ros.ros.diagnostics import node_of
+from vla_ros.ros.process.spinning import spinning
+from vla_ros.ros.process.starting import start_ros
 from vla_ros.ros.qos import EVENTS
-from vla_ros.ros.spinning import spinning
-from vla_ros.ros.starting import start_ros
 
 Figures = dict[tuple[str, str], list[float]]  # by node and name, one each time that it was told
 

@@ -16,18 +16,18 @@ from rich.console import Console
 
 from vla_ros.core.errors import VlaRosError
 from vla_ros.core.paths import share_folder
-from vla_ros.ros.environment import ADVICE
+from vla_ros.ros.process.environment import ADVICE
 
 PROFILE = "FASTDDS_DEFAULT_PROFILES_FILE"
 # Each runs in a python of its own: a broken driver may end the process instead of raising.
 ROS_SCRIPT = """
 import os, sys
 from vla_ros.core.errors import VlaRosError
-from vla_ros.ros.environment import check_environment
+from vla_ros.ros.process.environment import check_environment
 try:
     check_environment(os.environ)  # before rclpy is imported, which may end the process
     import rclpy
-    from vla_ros.ros.starting import start_ros
+    from vla_ros.ros.process.starting import start_ros
     start_ros(domain_id=100)
 except VlaRosError as error:
     sys.exit(str(error))

@@ -22,13 +22,13 @@ from vla_ros.core.robot import load_robot
 from vla_ros.monitor.graph_report import graph_report
 from vla_ros.monitor.latency import TimingLog
 from vla_ros.monitor.top import StageLog
+from vla_ros.ros.chunk_timing import listen_timing
 from vla_ros.ros.clients import ServiceCaller
 from vla_ros.ros.convert import array_to_image, array_to_joint_state
 from vla_ros.ros.diagnostics import ERROR, node_of
-from vla_ros.ros.lifecycle import spin
 from vla_ros.ros.parameters import declare, parameter
+from vla_ros.ros.process.lifecycle import spin
 from vla_ros.ros.qos import COMMAND, EVENTS, LATCHED, SENSOR
-from vla_ros.ros.timing import listen_timing
 
 STATES_HZ, START_S, SETTLE_S = 100.0, 90.0, 3.0
 

@@ -13,8 +13,8 @@ from sensor_msgs.msg import Image
 
 from vla_ros.core.errors import VlaRosError
 from vla_ros.ros.convert import array_to_image
-from vla_ros.ros.lifecycle import spin
 from vla_ros.ros.parameters import declare, parameter
+from vla_ros.ros.process.lifecycle import spin
 from vla_ros.ros.qos import SENSOR
 
 FIND_S, MATCH_S, LINGER_S = 20.0, 0.5, 1.0

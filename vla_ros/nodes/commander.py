@@ -28,21 +28,21 @@ from vla_ros.core.robot import load_robot
 from vla_ros.core.text import listed, shorten
 from vla_ros.core.timing import CpuMeter, LatencyStats, RateMeter
 from vla_ros.core.types import NS_PER_S
-from vla_ros.ros import dead_man
-from vla_ros.ros.arm_requests import ArmRequests
-from vla_ros.ros.aside import Aside
-from vla_ros.ros.clock_watch import ClockWatch
-from vla_ros.ros.control_loop import ControlLoop
+from vla_ros.ros.commanding import dead_man
+from vla_ros.ros.commanding.arm_requests import ArmRequests
+from vla_ros.ros.commanding.aside import Aside
+from vla_ros.ros.commanding.dead_man import DeadMan
+from vla_ros.ros.commanding.outputs import Outputs
+from vla_ros.ros.commanding.rivals import rivals_of
+from vla_ros.ros.commanding.stop_listener import StopListener
 from vla_ros.ros.convert import is_foreign, joint_state_to_array, to_ns, trajectory_to_chunk
-from vla_ros.ros.dead_man import DeadMan
 from vla_ros.ros.diagnostics import ERROR, OK, WARN, Diagnostics, Report, status
-from vla_ros.ros.lifecycle import REST_S, ManagedNode, spin
-from vla_ros.ros.outputs import Outputs
 from vla_ros.ros.parameters import declare, parameter
+from vla_ros.ros.process.clock_watch import ClockWatch
+from vla_ros.ros.process.control_loop import ControlLoop
+from vla_ros.ros.process.lifecycle import REST_S, ManagedNode, spin
+from vla_ros.ros.process.scheduling import take_priority
 from vla_ros.ros.qos import COMMAND, EVENTS, SIGN_OF_LIFE, STATES
-from vla_ros.ros.rivals import rivals_of
-from vla_ros.ros.scheduling import take_priority
-from vla_ros.ros.stop_listener import StopListener
 
 # Right after a reader joins, DDS may leave it without best-effort messages for a third of a second.
 AUTO_ARM_AFTER_S, AUTO_ARM_EVERY_S = 1.0, 0.1

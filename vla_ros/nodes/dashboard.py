@@ -35,16 +35,16 @@ from vla_ros.monitor.dashboard.says import Says
 from vla_ros.monitor.dashboard.server import serve
 from vla_ros.monitor.latency import TimingLog
 from vla_ros.monitor.top import StageLog
+from vla_ros.ros.chunk_timing import listen_timing
+from vla_ros.ros.commanding.stop_line import StopLine
 from vla_ros.ros.convert import COMMAND_TYPES, compressed_to_array, image_to_array, trajectory_to_chunk
-from vla_ros.ros.hearing import hear_everyone
-from vla_ros.ros.lifecycle import signals_ask
+from vla_ros.ros.listening.everyone import hear_everyone
 from vla_ros.ros.parameters import declare, parameter
+from vla_ros.ros.process.lifecycle import signals_ask
+from vla_ros.ros.process.scheduling import stand_back
+from vla_ros.ros.process.spinning import spinning
+from vla_ros.ros.process.starting import start_ros
 from vla_ros.ros.qos import COMMAND, EVENTS, LATCHED, SENSOR
-from vla_ros.ros.scheduling import stand_back
-from vla_ros.ros.spinning import spinning
-from vla_ros.ros.starting import start_ros
-from vla_ros.ros.stop_line import StopLine
-from vla_ros.ros.timing import listen_timing
 
 NICE = 10  # those who watch stand back behind those who move the robot
 LEVELS = {b"\x00": "ok", b"\x01": "warn", b"\x02": "error", b"\x03": "stale"}

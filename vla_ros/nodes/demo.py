@@ -27,14 +27,14 @@ from vla_ros.core.errors import MessageError, VlaRosError
 from vla_ros.monitor.demo import report
 from vla_ros.monitor.demo.series import Settings, conduct, plan
 from vla_ros.monitor.latency import ChunkLatency, TimingLog
+from vla_ros.ros.chunk_timing import listen_timing
 from vla_ros.ros.clients import ServiceCaller
 from vla_ros.ros.convert import image_to_array, to_ns
 from vla_ros.ros.diagnostics import node_of
 from vla_ros.ros.parameters import declare, parameter
+from vla_ros.ros.process.spinning import spinning
+from vla_ros.ros.process.starting import start_ros
 from vla_ros.ros.qos import EVENTS, LATCHED, SENSOR
-from vla_ros.ros.spinning import spinning
-from vla_ros.ros.starting import start_ros
-from vla_ros.ros.timing import listen_timing
 from vla_ros.sim.tabletop.tasks import TASKS, instruction_to_task, wordings
 
 FRAMES_KEPT = 1200

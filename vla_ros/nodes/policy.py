@@ -28,13 +28,13 @@ from vla_ros.core.types import NS_PER_S, ActionChunk, Observation
 from vla_ros.policies.loading import check_contract, load_policy
 from vla_ros.ros.convert import chunk_to_trajectory
 from vla_ros.ros.diagnostics import ERROR, OK, WARN, Diagnostics, Report, status, waiting
-from vla_ros.ros.hearing import Heard
-from vla_ros.ros.inputs import Inputs
-from vla_ros.ros.lifecycle import ManagedNode, spin
+from vla_ros.ros.listening.everyone import Heard
 from vla_ros.ros.parameters import ModelParameters, declare, parameter
+from vla_ros.ros.process.lifecycle import ManagedNode, spin
+from vla_ros.ros.process.worker import Worker
 from vla_ros.ros.qos import COMMAND, EVENTS
+from vla_ros.ros.subscriptions import Inputs
 from vla_ros.ros.turns import Leader, turns_file
-from vla_ros.ros.worker import Worker
 
 FAILURES, WITHIN_S = 3, 5.0
 

@@ -19,10 +19,10 @@ from vla_ros.bags.writer import Channel, Format, fresh_path
 from vla_ros.core.robot import RobotSpec, load_robot
 from vla_ros.ros.convert import serialize
 from vla_ros.ros.diagnostics import ERROR, OK, WARN, Diagnostics, Report
-from vla_ros.ros.graph import Offered
-from vla_ros.ros.lifecycle import ManagedNode, spin
-from vla_ros.ros.overheard import Overheard, Wanted
+from vla_ros.ros.discovery import Offered
+from vla_ros.ros.listening.overheard import Overheard, Wanted
 from vla_ros.ros.parameters import declare, parameter
+from vla_ros.ros.process.lifecycle import ManagedNode, spin
 from vla_ros.ros.qos import LATCHED
 
 LOOK_EVERY_S = 0.1

@@ -26,12 +26,12 @@ from vla_ros.bags.topics import command_topics, replayed_topics
 from vla_ros.core.errors import MessageError, VlaRosError
 from vla_ros.core.printable import printable
 from vla_ros.core.robot import RobotSpec, load_robot
-from vla_ros.ros.command_player import CommandPlayer
+from vla_ros.ros.commanding.command_player import CommandPlayer
 from vla_ros.ros.convert import to_time
-from vla_ros.ros.lifecycle import ManagedNode, spin
 from vla_ros.ros.message_types import message_class
 from vla_ros.ros.parameters import declare, parameter
-from vla_ros.ros.scheduling import take_priority
+from vla_ros.ros.process.lifecycle import ManagedNode, spin
+from vla_ros.ros.process.scheduling import take_priority
 
 CLOCK_PERIOD_S, MATCH_S, FIND_S = 0.005, 0.5, 3.0
 DEPTH = 1000  # every message is to arrive, also where the listener is held up for a while

@@ -18,13 +18,13 @@ from vla_ros.core.timing import LatencyStats
 from vla_ros.core.types import Observation
 from vla_ros.policies.loading import check_contract, load_model
 from vla_ros.ros.diagnostics import ERROR, WARN, Diagnostics, Report, waiting
-from vla_ros.ros.hearing import Heard, hear_everyone
-from vla_ros.ros.inputs import Inputs
-from vla_ros.ros.lifecycle import ManagedNode, spin
+from vla_ros.ros.listening.everyone import Heard, hear_everyone
+from vla_ros.ros.listening.scenes import hear_new_scenes
 from vla_ros.ros.parameters import ModelParameters, declare, parameter
+from vla_ros.ros.process.lifecycle import ManagedNode, spin
+from vla_ros.ros.process.worker import Worker
 from vla_ros.ros.qos import EVENTS
-from vla_ros.ros.scenes import hear_new_scenes
-from vla_ros.ros.worker import Worker
+from vla_ros.ros.subscriptions import Inputs
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,10 +33,10 @@ from vla_ros.ros.convert import (
     to_time,
 )
 from vla_ros.ros.diagnostics import OK, WARN, Diagnostics, Report
-from vla_ros.ros.lifecycle import spin
+from vla_ros.ros.listening.scenes import NEW_SCENE
 from vla_ros.ros.parameters import declare, parameter
+from vla_ros.ros.process.lifecycle import spin
 from vla_ros.ros.qos import COMMAND, EVENTS, LATCHED, SENSOR
-from vla_ros.ros.scenes import NEW_SCENE
 from vla_ros.sim.tabletop.tasks import TASKS, wordings
 from vla_ros.sim.tabletop.world import JOINTS, Tabletop
 

@@ -13,10 +13,10 @@ from rclpy.node import Node
 from vla_ros.core.text import shorten
 from vla_ros.monitor.latency import Percentiles, TimingLog
 from vla_ros.monitor.top import StageLog
+from vla_ros.ros.chunk_timing import listen_timing
 from vla_ros.ros.diagnostics import node_of
+from vla_ros.ros.process.starting import start_ros
 from vla_ros.ros.qos import EVENTS
-from vla_ros.ros.starting import start_ros
-from vla_ros.ros.timing import listen_timing
 
 MAX_NODES = 64  # anybody may publish on /diagnostics
 Seen = tuple[dict[str, Percentiles], dict[str, str]]

@@ -38,15 +38,15 @@ from vla_ros.policies.loading import check_contract, find_model, load_policy
 from vla_ros.ros.alarm import Alarm
 from vla_ros.ros.convert import COMMAND_TYPES, array_to_image, command_to_array, trajectory_to_chunk
 from vla_ros.ros.diagnostics import ERROR, OK, WARN, Diagnostics, Report, waiting
-from vla_ros.ros.hearing import Heard
-from vla_ros.ros.inputs import Inputs
-from vla_ros.ros.lifecycle import ManagedNode, spin
+from vla_ros.ros.listening.everyone import Heard
+from vla_ros.ros.listening.scenes import hear_new_scenes
 from vla_ros.ros.parameters import ModelParameters, declare, parameter
+from vla_ros.ros.process.lifecycle import ManagedNode, spin
+from vla_ros.ros.process.scheduling import stand_back
+from vla_ros.ros.process.worker import Worker
 from vla_ros.ros.qos import COMMAND
-from vla_ros.ros.scenes import hear_new_scenes
-from vla_ros.ros.scheduling import stand_back
+from vla_ros.ros.subscriptions import Inputs
 from vla_ros.ros.turns import Follower, turns_file
-from vla_ros.ros.worker import Worker
 
 ANSWERS = ("foresee", "show", "explain", "latents", "breathe")
 

@@ -14,7 +14,7 @@ def info(who: bytes, number: int | None, stamp: int = 5) -> dict[str, Any]:
 
 def test_a_message_that_comes_twice_or_too_late_is_not_new() -> None:
     """As measured: the latched queue gave the second message before the volatile one gave the first."""
-    from vla_ros.ros.hearing import Heard
+    from vla_ros.ros.listening.everyone import Heard
 
     heard = Heard()
     order = [(b"a", 2), (b"a", 1), (b"b", 1), (b"a", 2), (b"b", 1), (b"a", 3)]
@@ -22,7 +22,7 @@ def test_a_message_that_comes_twice_or_too_late_is_not_new() -> None:
 
 
 def test_without_a_number_the_stamp_decides_and_without_both_all_is_new() -> None:
-    from vla_ros.ros.hearing import Heard
+    from vla_ros.ros.listening.everyone import Heard
 
     heard = Heard()
     assert [heard.is_new(info(b"a", None, stamp)) for stamp in (7, 7, 6, 8)] == [True, False, False, True]
@@ -31,7 +31,7 @@ def test_without_a_number_the_stamp_decides_and_without_both_all_is_new() -> Non
 
 
 def test_what_is_remembered_is_bounded() -> None:
-    from vla_ros.ros.hearing import PUBLISHERS, Heard
+    from vla_ros.ros.listening.everyone import PUBLISHERS, Heard
 
     heard = Heard()
     assert all(heard.is_new(info(number.to_bytes(4, "big"), 1)) for number in range(1000))
@@ -48,7 +48,7 @@ def test_latched_volatile_and_best_effort_publishers_are_heard_once(rclpy_contex
     from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
     from std_msgs.msg import String
 
-    from vla_ros.ros.hearing import Heard, hear_everyone
+    from vla_ros.ros.listening.everyone import Heard, hear_everyone
 
     node, sentences, known = rclpy.create_node("listener"), list[str](), Heard()
     runs = {"EventsExecutor": EventsExecutor, "SingleThreadedExecutor": SingleThreadedExecutor}[executor]()
@@ -102,8 +102,8 @@ def test_a_reset_and_an_episode_mark_tell_of_a_new_scene(rclpy_context: object) 
     import rclpy
     from std_msgs.msg import Empty, String
 
+    from vla_ros.ros.listening.scenes import hear_new_scenes
     from vla_ros.ros.qos import LATCHED
-    from vla_ros.ros.scenes import hear_new_scenes
 
     node, told = rclpy.create_node("watcher", namespace="left"), list[bool]()
     hear_new_scenes(node, "/episode", lambda: told.append(True))

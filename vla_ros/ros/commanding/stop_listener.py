@@ -8,7 +8,7 @@ from rclpy.node import Node
 from std_msgs.msg import Bool, Empty
 
 from vla_ros.core.text import listed
-from vla_ros.ros.aside import Aside
+from vla_ros.ros.commanding.aside import Aside
 from vla_ros.ros.qos import STOP_BEST_EFFORT, STOP_RELIABLE, quietly
 
 TOPIC = "stop"

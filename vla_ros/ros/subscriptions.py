@@ -11,8 +11,8 @@ from rclpy.node import Node
 from vla_ros.core.robot import RobotSpec
 from vla_ros.core.streams.synchroniser import Synchroniser
 from vla_ros.core.types import NS_PER_S
-from vla_ros.ros.hearing import Heard, hear_everyone
 from vla_ros.ros.ingest import INSTRUCTION, JOINT_STATES, Ingest, Source
+from vla_ros.ros.listening.everyone import Heard, hear_everyone
 from vla_ros.ros.qos import SENSOR
 
 

@@ -10,7 +10,7 @@ import rclpy
 
 from vla_ros.core.errors import ConfigError
 from vla_ros.core.text import shorten
-from vla_ros.ros.environment import check_environment, log_folder
+from vla_ros.ros.process.environment import check_environment, log_folder
 
 
 def start_ros(**options: Any) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 
-from vla_ros.ros.graph import DEPTH
+from vla_ros.ros.discovery import DEPTH
 
 REMEMBERED = 4 * DEPTH  # messages, so many as two subscriptions may be apart
 _TWO = inspect.Signature([inspect.Parameter(name, inspect.Parameter.POSITIONAL_ONLY) for name in ("data", "info")])

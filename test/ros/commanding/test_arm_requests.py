@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vla_ros.ros.arm_requests import AFTER_PAUSE_S, LET_GO_S, PAUSE_S, ArmRequests
+from vla_ros.ros.commanding.arm_requests import AFTER_PAUSE_S, LET_GO_S, PAUSE_S, ArmRequests
 
 
 class Clock:

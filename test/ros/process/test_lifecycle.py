@@ -16,7 +16,7 @@ pytestmark = pytest.mark.live
 NODE = """
 import sys
 from vla_ros.core.errors import ConfigError
-from vla_ros.ros.lifecycle import ManagedNode, spin
+from vla_ros.ros.process.lifecycle import ManagedNode, spin
 
 FAULT = sys.argv[1]
 

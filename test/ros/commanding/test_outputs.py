@@ -16,7 +16,7 @@ from std_msgs.msg import Float64MultiArray
 
 from vla_ros.core.execution.guard import Mode, Verdict
 from vla_ros.core.robot import CommandSpec, RobotSpec, load_robot
-from vla_ros.ros.outputs import Outputs
+from vla_ros.ros.commanding.outputs import Outputs
 
 pytestmark = pytest.mark.live
 

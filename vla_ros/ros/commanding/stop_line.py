@@ -17,8 +17,8 @@ from rclpy.node import Node
 from std_msgs.msg import Empty
 from std_srvs.srv import SetBool, Trigger
 
+from vla_ros.ros.process.spinning import spinning
 from vla_ros.ros.qos import COMMAND
-from vla_ros.ros.spinning import spinning
 
 ARM_S, RELEASE_S, POLL_S = 1.0, 0.5, 0.01
 LATE_KEPT = 16

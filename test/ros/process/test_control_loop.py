@@ -12,8 +12,8 @@ from collections.abc import Iterator
 import pytest
 from rclpy.parameter import Parameter
 
-from vla_ros.ros.control_loop import ControlLoop
-from vla_ros.ros.lifecycle import ManagedNode
+from vla_ros.ros.process.control_loop import ControlLoop
+from vla_ros.ros.process.lifecycle import ManagedNode
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_simulated_time_drives_it_by_a_timer(node: ManagedNode) -> None:
 def test_priority_is_taken_by_every_thread_or_said_to_be_ordinary() -> None:
     code = """
 import os, threading
-from vla_ros.ros.scheduling import take_priority
+from vla_ros.ros.process.scheduling import take_priority
 threading.Thread(target=threading.Event().wait, daemon=True).start()
 said = take_priority(0), take_priority(7)
 print(*said, {os.sched_getscheduler(int(t)) for t in os.listdir("/proc/self/task")}, sep="|")

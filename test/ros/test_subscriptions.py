@@ -26,8 +26,8 @@ class Robot:
         from sensor_msgs.msg import Image, JointState
         from std_msgs.msg import String
 
-        from vla_ros.ros.inputs import Inputs
         from vla_ros.ros.qos import LATCHED
+        from vla_ros.ros.subscriptions import Inputs
 
         self.node = node = rclpy.create_node("robot")
         self.synchroniser = Synchroniser(ROBOT)

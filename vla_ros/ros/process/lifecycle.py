@@ -20,8 +20,8 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from vla_ros.core.errors import VlaRosError
-from vla_ros.ros.signals import signals_ask, signals_ignored, signals_interrupt, suspension_asks
-from vla_ros.ros.starting import start_ros
+from vla_ros.ros.process.signals import signals_ask, signals_ignored, signals_interrupt, suspension_asks
+from vla_ros.ros.process.starting import start_ros
 
 __all__ = ["USER_ERROR", "ManagedNode", "signals_ask", "spin"]
 

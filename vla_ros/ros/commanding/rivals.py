@@ -15,10 +15,10 @@ from trajectory_msgs.msg import JointTrajectory
 
 from vla_ros.core.robot import RobotSpec
 from vla_ros.core.text import listed
-from vla_ros.ros.aside import Aside
+from vla_ros.ros.commanding.aside import Aside
+from vla_ros.ros.commanding.talkers import Talkers
 from vla_ros.ros.convert import joints_named
 from vla_ros.ros.qos import CROWD
-from vla_ros.ros.talkers import Talkers
 
 UNKNOWN = "_NODE_NAME_UNKNOWN_"  # rmw's word for it
 LISTEN_S = 1.0  # until it is known who talks

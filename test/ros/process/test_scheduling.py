@@ -13,7 +13,7 @@ GROUP = Path("/proc/self/autogroup")
 PROGRAM = """
 import os
 from pathlib import Path
-from vla_ros.ros.scheduling import stand_back
+from vla_ros.ros.process.scheduling import stand_back
 stand_back(7)
 stand_back(7)
 print(os.nice(0), *Path("/proc/self/autogroup").read_text().split()[-1:])

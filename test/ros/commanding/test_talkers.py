@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from vla_ros.ros.talkers import ALIVE_S, Talkers
+from vla_ros.ros.commanding.talkers import ALIVE_S, Talkers
 
 ARM, GRIPPER = ("shoulder", "elbow"), ("finger",)
 

@@ -10,9 +10,9 @@ from rclpy.node import Node
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
 from vla_ros.core.errors import MessageError
-from vla_ros.ros.graph import Offered, offered
+from vla_ros.ros.discovery import Offered, offered
+from vla_ros.ros.listening.overhearing import Overhearing
 from vla_ros.ros.message_types import message_class
-from vla_ros.ros.overhearing import Overhearing
 
 GRACE_S, SILENT_S = 2.0, 3.0  # until a topic must have said something; what is steady may pause for so long
 AGAIN_EVERY = 5  # looks between those for new publishers of what is heard already

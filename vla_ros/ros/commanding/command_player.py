@@ -20,9 +20,9 @@ from vla_ros.core.execution.recorded_motion import RecordedMotion
 from vla_ros.core.printable import printable
 from vla_ros.core.robot import RobotSpec
 from vla_ros.core.types import NS_PER_S
-from vla_ros.ros.control_loop import ControlLoop
 from vla_ros.ros.convert import COMMAND_TYPES, command_message, joint_state_to_array, to_ns
-from vla_ros.ros.lifecycle import ManagedNode
+from vla_ros.ros.process.control_loop import ControlLoop
+from vla_ros.ros.process.lifecycle import ManagedNode
 from vla_ros.ros.qos import COMMAND, SENSOR, actuation
 
 READY_S = 3.0  # for joint states to come, and to be believed

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from vla_ros.ros.lifecycle import ManagedNode
+from vla_ros.ros.process.lifecycle import ManagedNode
 
 SWITCH_S = 0.0005  # Python's threads change at least so often; its default would be a whole control period at 200 Hz
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from vla_ros.ros.worker import Worker
+from vla_ros.ros.process.worker import Worker
 
 
 def test_a_waiting_job_is_displaced_by_a_newer_one():

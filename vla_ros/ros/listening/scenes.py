@@ -8,7 +8,7 @@ from typing import Any
 from rclpy.node import Node
 from std_msgs.msg import Empty, String
 
-from vla_ros.ros.hearing import hear_everyone
+from vla_ros.ros.listening.everyone import hear_everyone
 
 NEW_SCENE = "new_scene"  # std_msgs/Empty: things lie elsewhere now, and what was seen before is of the past
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from vla_ros.core.errors import ConfigError
-from vla_ros.ros.environment import check_environment, log_folder
+from vla_ros.ros.process.environment import check_environment, log_folder
 
 WRONG = {
     "absent middleware": ("RMW_IMPLEMENTATION", "rmw_nowhere_cpp", "'rmw_nowhere_cpp', which is not installed here"),

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from rosgraph_msgs.msg import Clock
 
-from vla_ros.ros.clock_watch import ClockWatch
 from vla_ros.ros.convert import to_time
+from vla_ros.ros.process.clock_watch import ClockWatch
 
 pytestmark = pytest.mark.live
 

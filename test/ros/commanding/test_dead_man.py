@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vla_ros.ros.dead_man import DeadMan
+from vla_ros.ros.commanding.dead_man import DeadMan
 
 
 def test_it_is_due_only_where_the_contract_wants_it() -> None:

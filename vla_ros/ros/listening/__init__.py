@@ -1,0 +1,1 @@
+"""Hearing publishers of every quality of service, and each message once."""
