@@ -16,10 +16,10 @@ from vla_ros.core.robot import load_robot
 from vla_ros.datasets.demonstrations import Demonstrations, load_demonstrations
 from vla_ros.datasets.expert import CAMERAS, STEP_NS, collect_shard, joints_meta
 from vla_ros.datasets.export import export
+from vla_ros.datasets.lerobot.columns import Columns
 from vla_ros.datasets.lerobot.reader import load_lerobot
 from vla_ros.datasets.to_bags import write_bags
 from vla_ros.sim.tabletop.tasks import TASKS, instruction_to_task
-from vla_ros.training.config import Columns
 
 ROBOT = load_robot("ur5e_tabletop")
 

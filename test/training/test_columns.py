@@ -23,6 +23,7 @@ from vla_ros.core.errors import ConfigError, ContractError, ModelError
 from vla_ros.core.robot import load_robot
 from vla_ros.core.types import Observation
 from vla_ros.datasets.demonstrations import Demonstrations, load_demonstrations, told_grippers
+from vla_ros.datasets.lerobot.columns import Columns
 from vla_ros.datasets.lerobot.reader import load_lerobot
 from vla_ros.networks.uwm.autoencoder import AutoencoderConfig
 from vla_ros.networks.uwm.encoders import KeypointEncoderConfig
@@ -31,7 +32,7 @@ from vla_ros.policies.backbones.tiny import TinyBackbone
 from vla_ros.policies.loading import load_policy
 from vla_ros.policies.statistics import statistics_for
 from vla_ros.policies.vla import HeadSizes
-from vla_ros.training.config import AutoencoderTraining, Columns, LoopConfig, UWMTraining
+from vla_ros.training.config import AutoencoderTraining, LoopConfig, UWMTraining
 from vla_ros.training.data import load_data
 from vla_ros.training.pretrained.config import Pretrained, VLALibraryTraining
 from vla_ros.training.run import train

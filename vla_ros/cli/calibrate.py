@@ -34,7 +34,7 @@ def run(args: argparse.Namespace) -> int:
     """Watch the runs, write the file, say what it holds."""
     from rich.progress import track
 
-    from vla_ros.core.surprise.score import calibrate_apart
+    from vla_ros.core.surprise.calibration import calibrate_apart
     from vla_ros.evaluation.surprise_episodes import normal_episodes, watch
     from vla_ros.policies.loading import find_model
 

@@ -23,8 +23,9 @@ from vla_ros.core.config import to_plain
 from vla_ros.core.errors import ConfigError
 from vla_ros.sim.tabletop.expert import plan_many
 from vla_ros.sim.tabletop.scene import COLOURS
+from vla_ros.sim.tabletop.state import TrueState
 from vla_ros.sim.tabletop.tasks import TASKS
-from vla_ros.sim.tabletop.world import JOINTS, Tabletop, TrueState
+from vla_ros.sim.tabletop.world import JOINTS, Tabletop
 
 CAMERAS = ("front", "wrist")
 SIZE = 64

@@ -11,7 +11,7 @@ from vla_ros.bags.demonstrations import Demonstration, write_demonstrations
 from vla_ros.core.errors import ConfigError
 from vla_ros.core.robot import RobotSpec
 from vla_ros.datasets.demonstrations import Demonstrations
-from vla_ros.training.data import sentences_of
+from vla_ros.datasets.wordings import sentences_of
 
 BAG_EPISODES = 100
 

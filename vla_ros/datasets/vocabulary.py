@@ -5,10 +5,10 @@ from __future__ import annotations
 from vla_ros.datasets.changes import every_change
 from vla_ros.datasets.demonstrations import Demonstrations
 from vla_ros.datasets.questions import every_sentence
+from vla_ros.datasets.wordings import sentences_of
 from vla_ros.policies.backbones.words import Words, collect
 from vla_ros.sim.tabletop.marks import SENTENCE
 from vla_ros.sim.tabletop.tasks import TASKS, wordings
-from vla_ros.training.data import sentences_of
 
 
 def tabletop_words() -> Words:

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vla_ros.datasets.demonstrations import Demonstrations
+from vla_ros.datasets.wordings import sentences_of
 from vla_ros.networks.uwm.encoders import KeypointEncoderConfig
 from vla_ros.networks.uwm.model import UnifiedWorldModel
 from vla_ros.networks.uwm.text import PADDING, tokenize, words_of
 from vla_ros.policies.statistics import Statistics
-from vla_ros.training.data import sentences_of
 
 BATCH = 64  # windows
 UNTOLD = "_without_instruction"

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from pathlib import Path
-
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from PIL import Image, ImageDraw
 from skimage.metrics import structural_similarity
-from torch import Tensor
 
 MOVED = 0.08  # of 1
 MOVING_REGION = f"pixels where the true future differs from the current frame by more than {MOVED} of 1 in any channel"
 # What `score` sums over the pixels of a frame, and of its moving region; PSNR and SSIM are pooled from these.
 SUMS = ("squared", "similar", "pixels", "moving_squared", "moving_similar", "moving_pixels")
-_TITLE_PX = 12
 
 
 def moving(now: NDArray[np.float32], future: NDArray[np.float32]) -> NDArray[np.bool_]:
@@ -57,21 +50,3 @@ def frame_figures(sums: NDArray[np.float64]) -> dict[str, float | None]:
 def psnr_db(squared: NDArray[np.float64], pixels: NDArray[np.float64]) -> NDArray[np.float64]:
     """Peak signal-to-noise ratio of summed squared errors: the mean first, then decibels (of at most 120)."""
     return -10 * np.log10(np.maximum(squared / pixels, 1e-12))
-
-
-def grid(columns: Mapping[str, Tensor]) -> Tensor:
-    """Columns of N frames (N, 3, H, W) each -> one picture (3, N * H, columns * W)."""
-    return torch.cat([torch.cat(tuple(frames), dim=1) for frames in columns.values()], dim=2)
-
-
-def write_grid(path: Path, columns: Mapping[str, Tensor], zoom: int = 3) -> None:
-    """Write the grid as a picture file, the columns under their names."""
-    picture = (grid(columns) * 255).round().byte().permute(1, 2, 0).cpu().numpy()
-    large = Image.fromarray(picture.repeat(zoom, axis=0).repeat(zoom, axis=1))
-    sheet = Image.new("RGB", (large.width, large.height + _TITLE_PX), "white")
-    sheet.paste(large, (0, _TITLE_PX))
-    draw = ImageDraw.Draw(sheet)
-    for place, name in enumerate(columns):
-        draw.text((place * large.width // len(columns) + 2, 0), name, fill="black")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    sheet.save(path)

@@ -22,8 +22,9 @@ from torch import Tensor
 from vla_ros.core.errors import ConfigError
 from vla_ros.datasets.demonstrations import Demonstrations
 from vla_ros.evaluation.answers import BATCH, UNTOLD, Windows, answer, columns, decode, windows_at
-from vla_ros.evaluation.frames import MOVING_REGION, SUMS, frame_figures, moving, score, write_grid
+from vla_ros.evaluation.frames import MOVING_REGION, SUMS, frame_figures, moving, score
 from vla_ros.evaluation.intervals import Comparison, Floats
+from vla_ros.media.grid import write_grid
 from vla_ros.networks.uwm.encoders import KeypointEncoderConfig
 from vla_ros.networks.uwm.model import UnifiedWorldModel
 from vla_ros.policies.loading import find_model, load_policy

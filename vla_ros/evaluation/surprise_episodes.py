@@ -16,8 +16,9 @@ import torch
 from vla_ros.core.errors import ConfigError
 from vla_ros.core.execution.plan import Plan
 from vla_ros.core.robot import load_robot
+from vla_ros.core.surprise.calibration import calibrate
 from vla_ros.core.surprise.expectation import Expectation
-from vla_ros.core.surprise.score import Calibration, calibrate, is_inverse
+from vla_ros.core.surprise.score import Calibration, is_inverse
 from vla_ros.core.surprise.signs import Reading
 from vla_ros.core.surprise.witness import Witness
 from vla_ros.core.types import NS_PER_S, Observation

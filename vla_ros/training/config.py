@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from vla_ros.core.errors import ConfigError
+from vla_ros.datasets.lerobot.columns import Columns
 from vla_ros.networks.uwm.autoencoder import AutoencoderConfig
 from vla_ros.networks.uwm.encoders import KeypointEncoderConfig
 from vla_ros.networks.uwm.model import UWMConfig
@@ -43,30 +43,6 @@ class LoopConfig:
                 raise ConfigError(f"{name} is {getattr(self, name)}; right would be > 0")
         if not 0 <= self.ema < 1:
             raise ConfigError(f"ema is {self.ema}; right would be 0 (none) to below 1")
-
-
-@dataclass(frozen=True, slots=True)
-class Columns:
-    """Which columns of a LeRobotDataset are ours; only needed for datasets made by others.
-
-    grippers: names of the columns that are grippers, whose targets are absolute; [] where there are none. Only needed
-    where the data do not say it; exports of `vla-ros export` and new folders of `vla-ros demos` do.
-    cameras: our name -> the dataset's key; without it, what follows `observation.images.`.
-    joints: names of the columns of state and action, as the robot's contract has them; without it, the dataset's.
-    Where state and action differ in width, they name the action's columns.
-    size: pixels along a side that pictures are scaled to; 0 leaves them.
-    """
-
-    cameras: Mapping[str, str] = field(default_factory=dict)
-    state: str = "observation.state"
-    action: str = "action"
-    joints: tuple[str, ...] = ()
-    size: int = 0
-    grippers: tuple[str, ...] | None = None
-
-    def __post_init__(self) -> None:
-        if not 0 <= self.size <= 4096:
-            raise ConfigError(f"size must be 0 to 4096 pixels, got {self.size}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,8 +8,7 @@ from typing import Protocol
 
 from vla_ros.core.errors import ConfigError
 from vla_ros.datasets.demonstrations import Demonstrations, load_demonstrations, told_grippers
-from vla_ros.sim.tabletop.tasks import TASKS, instruction_to_task, wordings
-from vla_ros.training.config import Columns
+from vla_ros.datasets.lerobot.columns import Columns
 
 
 class Learns(Protocol):
@@ -53,9 +52,3 @@ def _shortened(folder: Path, data: Demonstrations, horizon: int) -> Demonstratio
     if data.plans.shape[2] < horizon:
         raise ConfigError(f"{folder}: its plans have {data.plans.shape[2]} steps, the training wants {horizon}")
     return replace(data, plans=data.plans[:, :, :horizon])
-
-
-def sentences_of(task: str, held_out: bool = False) -> list[str]:
-    """The wordings of a task of the tabletop, by its name or one of its sentences; any other sentence is its own."""
-    known = TASKS.get(task) or instruction_to_task(task)
-    return [task] if known is None else list(wordings(known, held_out=held_out))

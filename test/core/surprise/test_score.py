@@ -10,16 +10,8 @@ import pytest
 
 from vla_ros.core.errors import ConfigError
 from vla_ros.core.paths import share_folder
-from vla_ros.core.surprise.score import (
-    Calibration,
-    Surprise,
-    calibrate,
-    calibrate_apart,
-    conformal,
-    fingerprint,
-    load_calibration,
-    usual_of,
-)
+from vla_ros.core.surprise.calibration import calibrate, calibrate_apart, conformal, usual_of
+from vla_ros.core.surprise.score import Calibration, Surprise, fingerprint, load_calibration
 from vla_ros.core.surprise.signs import (
     BINS,
     KNOTS,

@@ -18,13 +18,15 @@ from vla_ros.bags.episodes.assembly import Options
 from vla_ros.core.errors import ConfigError
 from vla_ros.core.robot import load_robot
 from vla_ros.datasets.export import export
+from vla_ros.datasets.lerobot.columns import Columns
 from vla_ros.datasets.lerobot.reader import load_lerobot
+from vla_ros.datasets.wordings import sentences_of
 from vla_ros.networks.uwm.autoencoder import AutoencoderConfig
 from vla_ros.networks.uwm.encoders import KeypointEncoderConfig
 from vla_ros.networks.uwm.model import UWMConfig
 from vla_ros.policies.loading import check_contract, load_policy
-from vla_ros.training.config import AutoencoderTraining, Columns, LoopConfig, UWMTraining
-from vla_ros.training.data import load_data, sentences_of
+from vla_ros.training.config import AutoencoderTraining, LoopConfig, UWMTraining
+from vla_ros.training.data import load_data
 from vla_ros.training.uwm.autoencoder import train_autoencoder
 from vla_ros.training.uwm.train import train_uwm
 

@@ -17,9 +17,9 @@ import pytest
 from lerobot_sets import CAMERA, DATA, EPISODES, edit_info, edit_rows, write_set
 
 from vla_ros.core.errors import ConfigError
+from vla_ros.datasets.lerobot.columns import Columns
 from vla_ros.datasets.lerobot.info import filled
 from vla_ros.datasets.lerobot.reader import load_lerobot
-from vla_ros.training.config import Columns
 
 Spoil = Callable[[Path], object]
 VIDEO = f"videos/{CAMERA}/chunk-000/file-000.mp4"

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from vla_ros.sim.tabletop.scene import COLOURS
+from vla_ros.sim.tabletop.state import TrueState
 from vla_ros.sim.tabletop.tasks import (
     DRAWER_OPENING_M,
     LIFT_HEIGHT_M,
@@ -21,7 +22,6 @@ from vla_ros.sim.tabletop.tasks import (
     is_done,
     wordings,
 )
-from vla_ros.sim.tabletop.world import TrueState
 
 EVERY_TASK = pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
 START = TrueState(

@@ -14,11 +14,11 @@ from vla_ros.core.config import to_plain
 from vla_ros.core.errors import ConfigError, did_you_mean
 from vla_ros.core.paths import inside
 from vla_ros.datasets.demonstrations import Demonstrations
+from vla_ros.datasets.lerobot.columns import Columns
 from vla_ros.datasets.lerobot.columns_file import read_columns
 from vla_ros.datasets.lerobot.info import INFO, VERSION, Info, read_info
 from vla_ros.datasets.lerobot.pictures import from_table, from_videos
 from vla_ros.datasets.lerobot.tables import data_table, integers, read_tasks, tasks_of, vectors
-from vla_ros.training.config import Columns
 
 IMAGES = "observation.images."
 MAX_META = 50_000_000  # bytes

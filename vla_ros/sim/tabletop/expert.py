@@ -17,7 +17,7 @@ from vla_ros.sim.tabletop.tasks import REACH_HEIGHT_M, Task
 from vla_ros.sim.tabletop.ur5e import solve
 
 if TYPE_CHECKING:
-    from vla_ros.sim.tabletop.world import TrueState
+    from vla_ros.sim.tabletop.state import TrueState
 
 Array = NDArray[np.float64]
 

@@ -13,7 +13,7 @@ import numpy as np
 from vla_ros.sim.tabletop.scene import COLOURS
 
 if TYPE_CHECKING:
-    from vla_ros.sim.tabletop.world import TrueState
+    from vla_ros.sim.tabletop.state import TrueState
 
 REACH_HEIGHT_M = 0.06  # the fingertips hover this far above a block's centre
 REACH_TOLERANCE_M = 0.03

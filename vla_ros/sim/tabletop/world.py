@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import mujoco
@@ -11,29 +10,12 @@ from numpy.typing import ArrayLike, NDArray
 
 from vla_ros.core.errors import ConfigError, ContractError, did_you_mean
 from vla_ros.sim.tabletop.scene import ARM_JOINTS, BLOCK_HALF, COLOURS, DRAWER_TRAVEL, FINGER_TRAVEL, TIMESTEP_S, mjcf
+from vla_ros.sim.tabletop.state import Array, TrueState
 from vla_ros.sim.tabletop.tasks import TASKS, Task, is_done
 from vla_ros.sim.tabletop.ur5e import HOME, solve
 
-Array = NDArray[np.float64]
-
 JOINTS = (*ARM_JOINTS, "gripper_joint")
 CAMERAS = ("front", "wrist", "overview")
-
-
-@dataclass(frozen=True, slots=True)
-class TrueState:
-    """What the simulator knows and a robot does not. Positions in m, angles in rad.
-
-    joints: (6,) arm. gripper: 0 open to 1 closed. tip: (3,) between the fingertips. blocks: colour -> (3,) centre.
-    handle: (3,). drawer: opening.
-    """
-
-    joints: Array
-    gripper: float
-    tip: Array
-    blocks: dict[str, Array]
-    handle: Array
-    drawer: float
 
 
 class Tabletop:

@@ -8,11 +8,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from vla_ros.datasets.demonstrations import Demonstrations
+from vla_ros.datasets.wordings import sentences_of
 from vla_ros.networks.vla.backbone import Prompt
 from vla_ros.policies.backbones.pretrained_reader import LibraryReader
 from vla_ros.policies.backbones.prompts import one_behind_another
 from vla_ros.policies.statistics import Statistics
-from vla_ros.training.data import sentences_of
 from vla_ros.training.pretrained.config import VLALibraryTraining
 from vla_ros.training.vla.batches import clipped, history, last_frames
 

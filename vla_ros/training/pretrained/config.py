@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Literal
 
 from vla_ros.core.errors import ConfigError
+from vla_ros.datasets.lerobot.columns import Columns
 from vla_ros.policies.backbones.pretrained import LibraryFamily
 from vla_ros.policies.vla import HeadSizes, VLAFormulation
-from vla_ros.training.config import Columns, LoopConfig
+from vla_ros.training.config import LoopConfig
 
 BackbonePart = Literal["vision", "projector", "embeddings"]
 

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from rich.progress import track
-from torch import Tensor, nn
+from torch import Tensor
 
 from vla_ros.datasets.demonstrations import Demonstrations, labelled
+from vla_ros.datasets.wordings import sentences_of
 from vla_ros.networks.uwm.autoencoder import LatentAutoencoder
 from vla_ros.networks.uwm.encoders import KeypointEncoderConfig
 from vla_ros.networks.uwm.model import UnifiedWorldModel
 from vla_ros.networks.uwm.text import tokenize, words_of
 from vla_ros.policies.statistics import Statistics
+from vla_ros.training.cache import digest, once
 from vla_ros.training.config import UWMTraining
-from vla_ros.training.data import sentences_of
 from vla_ros.training.uwm.autoencoder import as_tensor
 
 MIN_STD = 1e-3  # below this a column is constant, and dividing by its deviation would only amplify rounding
@@ -32,27 +30,6 @@ def measure(data: Demonstrations, relative: NDArray[np.bool_]) -> Statistics:
     rows = (data.state.mean(0), data.state.std(0), actions.mean(0), actions.std(0))
     state_mean, state_std, mean, std = (row.astype(np.float32) for row in rows)
     return Statistics(joints, relative, state_mean, np.maximum(state_std, MIN_STD), mean, np.maximum(std, MIN_STD))
-
-
-def once(path: Path, count: int, parts: Callable[[slice], Tensor], what: str) -> NDArray[np.float16]:
-    """The rows that `parts` computes for `count` frames, 256 at a time, kept in the file `path`."""
-    if path.is_file():
-        kept: NDArray[np.float16] = np.load(path)
-        return kept
-    with torch.no_grad():
-        starts = track(range(0, count, 256), description=what)
-        rows = np.concatenate([parts(slice(start, start + 256)).half().numpy() for start in starts])
-    path.parent.mkdir(parents=True, exist_ok=True)
-    np.save(path, rows)
-    return rows
-
-
-def digest(data: Demonstrations, network: nn.Module) -> str:
-    """A name for what `network` makes of `data`."""
-    found = hashlib.sha256(repr((len(data.state), data.meta)).encode())
-    for weights in network.state_dict().values():
-        found.update(weights.numpy().tobytes())
-    return found.hexdigest()[:12]
 
 
 def cached_latents(data: Demonstrations, autoencoder: LatentAutoencoder, folder: Path) -> NDArray[np.float16]:

@@ -22,7 +22,7 @@ from vla_ros.core.contract import PolicyContract
 from vla_ros.core.errors import ConfigError
 from vla_ros.datasets.demonstrations import Demonstrations, labelled
 from vla_ros.evaluation.answers import answer, columns, windows_at
-from vla_ros.evaluation.frames import grid
+from vla_ros.media.grid import grid
 from vla_ros.networks.uwm.model import UnifiedWorldModel
 from vla_ros.networks.uwm.text import PADDING
 from vla_ros.policies.loading import load_policy

@@ -9,11 +9,11 @@ from torch import Tensor
 
 from vla_ros.datasets.conversations import Conversations, padded
 from vla_ros.datasets.demonstrations import Demonstrations
+from vla_ros.datasets.wordings import sentences_of
 from vla_ros.networks.uwm.text import words_of
-from vla_ros.policies.backbones.tiny import pixels
 from vla_ros.policies.backbones.words import FIRST, UNKNOWN, Words
 from vla_ros.policies.statistics import Statistics
-from vla_ros.training.data import sentences_of
+from vla_ros.training.frames import frames_of
 from vla_ros.training.vla.config import VLATraining
 
 LOW, HIGH = 0.01, 0.99  # quantiles of the actions that become -1 and 1
@@ -35,11 +35,6 @@ def quantile_statistics(data: Demonstrations) -> Statistics:
             middle[:, k], half[:, k] = (upper + lower) / 2, max((upper - lower) / 2, MIN_HALF)
     rows = (data.state.mean(0), np.maximum(data.state.std(0), MIN_HALF), middle, half)
     return Statistics(tuple(data.meta["joints"]), relative, *(row.astype(np.float32) for row in rows))
-
-
-def frames_of(data: Demonstrations, index: slice | NDArray[np.int64]) -> Tensor:
-    """(..., V, 3, H, W) in [-1, 1]: what every camera shows."""
-    return pixels(np.stack([images[index] for images in data.images.values()], axis=-4))
 
 
 def clipped(

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Literal
 
 from vla_ros.core.errors import ConfigError
+from vla_ros.datasets.lerobot.columns import Columns
 from vla_ros.policies.backbones.tiny import TinyBackbone
 from vla_ros.policies.vla import HeadSizes, VLAFormulation
-from vla_ros.training.config import Columns, LoopConfig
+from vla_ros.training.config import LoopConfig
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,7 @@ from torch import Tensor
 from vla_ros.core.errors import ConfigError
 from vla_ros.datasets.demonstrations import Demonstrations
 from vla_ros.datasets.vocabulary import words_of_data
+from vla_ros.datasets.wordings import sentences_of
 from vla_ros.networks.vla.formulations import DiscreteVLA
 from vla_ros.networks.vla.policy_head import Actions
 from vla_ros.policies.backbones.tiny import BackboneConfig
@@ -23,7 +24,7 @@ from vla_ros.policies.model_folder import ModelFolder, check_out
 from vla_ros.policies.statistics import Statistics
 from vla_ros.policies.vla import VLAFolder, joined
 from vla_ros.sim.tabletop.tasks import TASKS
-from vla_ros.training.data import load_data, sentences_of
+from vla_ros.training.data import load_data
 from vla_ros.training.initial_weights import initial_weights
 from vla_ros.training.learning import learn, provenance
 from vla_ros.training.loop import Trainer, beside

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Literal
 
 from vla_ros.core.errors import ConfigError
+from vla_ros.datasets.lerobot.columns import Columns
 from vla_ros.policies.backbones.tiny import TinyBackbone
-from vla_ros.training.config import Columns, LoopConfig
+from vla_ros.training.config import LoopConfig
 
 Stage = Literal["words", "align", "instruct"]
 BEFORE: dict[str, str] = {"align": "words", "instruct": "align"}

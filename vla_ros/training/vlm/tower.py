@@ -12,9 +12,9 @@ from vla_ros.core.errors import ConfigError
 from vla_ros.datasets.demonstrations import Demonstrations
 from vla_ros.networks.vla.backbone import Backbone
 from vla_ros.policies.loading import load_policy
+from vla_ros.training.cache import digest, once
+from vla_ros.training.frames import frames_of
 from vla_ros.training.loop import processes
-from vla_ros.training.uwm.batches import digest, once
-from vla_ros.training.vla.batches import frames_of
 
 
 def take_tower(backbone: Backbone, folder: Path, threads: int | None) -> None:

@@ -1,0 +1,32 @@
+"""Which columns of a LeRobot dataset a training reads, and as what."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from vla_ros.core.errors import ConfigError
+
+
+@dataclass(frozen=True, slots=True)
+class Columns:
+    """Which columns of a LeRobotDataset are ours; only needed for datasets made by others.
+
+    grippers: names of the columns that are grippers, whose targets are absolute; [] where there are none. Only needed
+    where the data do not say it; exports of `vla-ros export` and new folders of `vla-ros demos` do.
+    cameras: our name -> the dataset's key; without it, what follows `observation.images.`.
+    joints: names of the columns of state and action, as the robot's contract has them; without it, the dataset's.
+    Where state and action differ in width, they name the action's columns.
+    size: pixels along a side that pictures are scaled to; 0 leaves them.
+    """
+
+    cameras: Mapping[str, str] = field(default_factory=dict)
+    state: str = "observation.state"
+    action: str = "action"
+    joints: tuple[str, ...] = ()
+    size: int = 0
+    grippers: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.size <= 4096:
+            raise ConfigError(f"size must be 0 to 4096 pixels, got {self.size}")
