@@ -18,7 +18,10 @@ MESSAGES = {
 }  # fmt: skip
 ROS = {"rclpy", "ament_index_python"} | MESSAGES
 TORCH = {"torch", "einops", "transformers", "diffusers", "safetensors", "accelerate"}
-HOUSE = ("core", "networks", "policies", "training", "sim", "bags", "monitor", "ros", "nodes", "launcher", "cli")
+HOUSE = (
+    "core", "networks", "policies", "media", "sim", "bags", "datasets", "evaluation", "training", "bench", "monitor",
+    "ros", "nodes", "launcher", "cli",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
