@@ -41,35 +41,44 @@ ROOMS = {
     "core": room("", {"numpy", "yaml", "ruckig"}),
     "networks": room("", TORCH | {"numpy", "triton"}),
     "policies": room("core networks", TORCH | {"numpy", "yaml"}),
-    "training": room(
-        "core networks policies bags sim ros.convert ros.ingest",
-        TORCH | {"numpy", "yaml", "rich", "tqdm", "tensorboard", "PIL", "imageio", "skimage", "pyarrow", "av", "peft"},
-    ),
+    "media": room("core.errors", {"numpy", "PIL", "av"}),
     "sim": room("core", {"numpy", "yaml", "mujoco", "OpenGL", "PIL"}),
     "bags": room(
-        "core ros.convert ros.ingest",
-        {
-            "numpy",
-            "yaml",
-            "rosbags",
-            "mcap",
-            "lz4",
-            "backports",
-            "compression",
-            "pyarrow",
-            "av",
-            "PIL",
-            "ament_index_python",
-        }
-        | MESSAGES,
+        "core ros.convert ros.ingest ros.message_types",
+        {"numpy", "yaml", "rosbags", "mcap", "lz4", "backports", "compression", "PIL", "ament_index_python"} | MESSAGES,
     ),
-    "monitor": room("core bags.formats", {"numpy", "yaml", "rich", "PIL", "aiohttp"}),
+    "datasets": room(
+        "core networks.uwm.text policies sim bags media", TORCH | {"numpy", "yaml", "rich", "pyarrow", "av", "PIL"}
+    ),
+    "evaluation": room(
+        "core networks policies sim bags datasets media ros.convert ros.ingest",
+        TORCH | {"numpy", "yaml", "rich", "skimage", "PIL"},
+    ),
+    "training": room(
+        "core networks policies sim datasets evaluation media",
+        TORCH | {"numpy", "yaml", "rich", "tqdm", "tensorboard", "PIL", "pyarrow", "peft"},
+    ),
+    "monitor": room("core media", {"numpy", "yaml", "rich", "PIL", "aiohttp"}),
     "ros": room("core", {"numpy", "PIL"} | ROS),
     "nodes": room(
-        " ".join(name for name in HOUSE if name not in ("training", "nodes", "cli")), {"numpy", "aiohttp"} | ROS, False
+        "core networks policies media sim bags datasets monitor ros launcher", {"numpy", "aiohttp"} | ROS, False
     ),
     "launcher": room("core", {"yaml"}),
+    "bench": room(
+        " ".join(name for name in HOUSE if name not in ("bench", "cli")),
+        TORCH | ROS | {"numpy", "rich", "yaml", "aiohttp"},
+    ),
     "cli": room(" ".join(HOUSE), TORCH | ROS | {"numpy", "yaml", "rich", "mujoco", "PIL"}),
+}
+# Wings: parts of a room that must not know each other.
+WINGS = {
+    "core.execution": "core.surprise core.planning core.streams",
+    "core.streams": "core.execution core.surprise core.planning",
+    "core.surprise": "core.execution core.planning",
+    "core.kinematics": "core.execution core.surprise core.planning core.streams",
+    "training.uwm": "training.vla training.vlm training.pretrained",
+    "training.vla": "training.pretrained",
+    "training.vlm": "training.pretrained",
 }
 # The parts of a room's own law that are narrower than the room: core reads YAML, and calls Ruckig, in one file only;
 # bags asks where a message package is installed only for its definitions; peft is needed for adapters alone.
@@ -80,6 +89,7 @@ ONLY_HERE = {
     ("training", "peft"): {"lora.py"},
 }
 CLI_MAX_LINES = 150
+MAX_FILES = 20  # of one folder
 
 
 def imports(path: Path, package: str) -> Iterator[tuple[int, str]]:
@@ -145,6 +155,69 @@ def test_every_import_is_one_that_its_room_allows() -> None:
     assert violations(SOURCE) == []
 
 
+def wing_violations(source: Path) -> list[str]:
+    """Every import below `source` by which a wing knows one that it must not know."""
+    found = []
+    for wing, forbidden in WINGS.items():
+        for path in sorted(source.joinpath(*wing.split(".")).rglob("*.py")):
+            package = ".".join([PACKAGE, *path.relative_to(source).parts[:-1]])
+            for line, module in imports(path, package):
+                if any(f"{module}.".startswith(f"{PACKAGE}.{other}.") for other in forbidden.split()):
+                    found.append(f"{path.relative_to(source)}:{line}: {wing} may not import {module}")
+    return found
+
+
+def modules(source: Path) -> dict[str, Path]:
+    """Dotted name -> file of every module below `source`."""
+    return {
+        ".".join([PACKAGE, *path.relative_to(source).with_suffix("").parts]).removesuffix(".__init__"): path
+        for path in source.rglob("*.py")
+    }
+
+
+def cycle(source: Path) -> list[str]:
+    """One import cycle below `source`, as the modules on it; imports under TYPE_CHECKING count, too."""
+    known = modules(source)
+    graph = {}
+    for name, path in known.items():
+        package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+        targets = {module for _, module in imports(path, package) if module in known} - {name}
+        # `import a.b` also runs a/__init__.py, which imports nothing here
+        graph[name] = {target for target in targets if known[target].name != "__init__.py"}
+    state: dict[str, int] = {}
+
+    def visit(name: str, way: list[str]) -> list[str]:
+        if state.get(name) == 1:
+            return way[way.index(name) :]
+        if state.get(name) == 2:
+            return []
+        state[name] = 1
+        for target in sorted(graph[name]):
+            if found := visit(target, [*way, target]):
+                return found
+        state[name] = 2
+        return []
+
+    for name in sorted(graph):
+        if found := visit(name, [name]):
+            return found
+    return []
+
+
+def test_no_wing_knows_one_that_it_must_not_know() -> None:
+    assert wing_violations(SOURCE) == []
+
+
+def test_there_is_no_import_cycle() -> None:
+    assert cycle(SOURCE) == []
+
+
+def test_no_folder_is_crowded() -> None:
+    folders = {path for path in SOURCE.rglob("*") if path.is_dir() and path.name != "__pycache__"}
+    crowded = {str(f.relative_to(SOURCE)): n for f in folders if (n := len(list(f.glob("*.py")))) > MAX_FILES}
+    assert crowded == {}
+
+
 def test_every_room_says_what_it_is() -> None:
     for name in ROOMS:
         if list((SOURCE / name).glob("*.py")):
@@ -180,6 +253,15 @@ def test_sub_commands_stay_thin() -> None:
         ("ros/bad.py", "import torch", "ros may not import torch"),
         ("monitor/bad.py", "import rclpy", "monitor may not import rclpy"),
         ("sim/bad.py", "from vla_ros.policies import loading", "sim may not import vla_ros.policies"),
+        ("media/bad.py", "import torch", "media may not import torch"),
+        ("datasets/bad.py", "from vla_ros.training import loop", "datasets may not import vla_ros.training"),
+        ("datasets/bad.py", "from vla_ros.ros.ingest import Ingest", "datasets may not import vla_ros.ros.ingest"),
+        ("evaluation/bad.py", "from vla_ros.training import loop", "evaluation may not import vla_ros.training"),
+        ("training/bad.py", "from vla_ros.bags.reader import open_bag", "training may not import vla_ros.bags.reader"),
+        ("bench/bad.py", "from vla_ros.cli.main import main", "bench may not import vla_ros.cli.main"),
+        ("nodes/bad.py", "from vla_ros.evaluation import modes", "nodes may not import vla_ros.evaluation"),
+        ("nodes/bad.py", "from vla_ros.bench import graph", "nodes may not import vla_ros.bench"),
+        ("bags/bad.py", "from vla_ros.datasets import export", "bags may not import vla_ros.datasets"),
         ("bags/bad.py", "from vla_ros.ros.qos import SENSOR", "bags may not import vla_ros.ros.qos"),
         ("launcher/bad.py", "import numpy", "launcher may not import numpy"),
         ("attic/bad.py", "", "room 'attic' is not in the table"),
@@ -191,6 +273,31 @@ def test_a_planted_violation_is_found(tmp_path: Path, file: str, line: str, mess
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(line + "\n", encoding="utf-8")
     assert any(message in found for found in violations(tmp_path)), violations(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("file", "line", "message"),
+    [
+        ("core/execution/bad.py", "from vla_ros.core.surprise.score import Surprise", "core.execution may not import"),
+        ("core/execution/bad.py", "from vla_ros.core import surprise", "core.execution may not import"),
+        ("core/streams/bad.py", "from ..planning import planner", "core.streams may not import"),
+        ("training/vla/bad.py", "from vla_ros.training.pretrained import config", "training.vla may not import"),
+    ],
+)
+def test_a_planted_violation_of_a_wing_is_found(tmp_path: Path, file: str, line: str, message: str) -> None:
+    path = tmp_path / file
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(line + "\n", encoding="utf-8")
+    assert any(message in found for found in wing_violations(tmp_path)), wing_violations(tmp_path)
+
+
+def test_a_planted_cycle_is_found(tmp_path: Path) -> None:
+    (tmp_path / "core").mkdir()
+    (tmp_path / "core" / "a.py").write_text("from vla_ros.core import b\n")
+    (tmp_path / "core" / "b.py").write_text(
+        "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from vla_ros.core.a import x\n"
+    )
+    assert sorted(cycle(tmp_path)) == ["vla_ros.core.a", "vla_ros.core.b"]
 
 
 @pytest.mark.parametrize(

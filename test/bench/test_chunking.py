@@ -41,7 +41,7 @@ def test_without_a_boundary_there_is_no_ratio() -> None:
 
 
 def test_the_first_chunk_after_a_stop_takes_over_from_standstill_and_from_no_other() -> None:
-    stretch = Stretch(np.array([True, False]))
+    stretch = Stretch(np.array([True, False]), 10_000_000)
     stretch.add(None, np.array([9.0, 9.0]))  # holding, before a chunk
     assert not stretch.begun
     for tick in range(4):
@@ -52,7 +52,7 @@ def test_the_first_chunk_after_a_stop_takes_over_from_standstill_and_from_no_oth
     assert plan.boundaries == command.boundaries == (2,)
     assert plan.positions.ravel().tolist() == [0, 1, 2, 2]  # where the plan is dry, its end
     assert command.positions.ravel().tolist() == [0, 0.5, 1, 1.5]
-    empty, _ = Stretch(np.array([True, False])).streams()
+    empty, _ = Stretch(np.array([True, False]), 10_000_000).streams()
     assert smoothness([empty, plan], window=1) == smoothness([plan], window=1)
 
 

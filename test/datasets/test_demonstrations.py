@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +90,13 @@ def test_the_same_seeds_give_the_same_frames(folder: Path, tmp_path: Path) -> No
     for name in ("front", "wrist", "state", "plans", "task"):
         again = np.load(tmp_path / f"{name}.npy")
         np.testing.assert_array_equal(again, np.load(folder / "shard_000" / f"{name}.npy")[: len(again)])
+
+
+@pytest.fixture(scope="module")
+def tabletop() -> Iterator[Tabletop]:
+    simulator = Tabletop()
+    yield simulator
+    simulator.close()
 
 
 def test_a_recorded_image_shows_the_recorded_state(tabletop: Tabletop) -> None:

@@ -9,8 +9,10 @@ import pytest
 
 from vla_ros.core.contract import CameraContract
 from vla_ros.core.types import ActionChunk, Observation
-from vla_ros.evaluation.closed_loop import EpisodeResult, choose, run_episode, summarise, wilson
+from vla_ros.evaluation.closed_loop import EpisodeResult, run_episode, summarise, wilson
 from vla_ros.evaluation.questions import measure_questions
+from vla_ros.sim.environment import Trial, Variant
+from vla_ros.sim.tabletop.environment import TabletopEnvironment, choose
 from vla_ros.sim.tabletop.expert import plan
 from vla_ros.sim.tabletop.tasks import TASKS, instruction_to_task, wordings
 from vla_ros.sim.tabletop.world import JOINTS, Tabletop
@@ -38,21 +40,23 @@ class Oracle:
 
 
 @pytest.fixture(scope="module")
-def tabletop():
-    table = Tabletop()
+def environment():
+    table = TabletopEnvironment()
     yield table
     table.close()
 
 
 @pytest.mark.parametrize("task", ["reach_red", "push_left_green", "push_right_blue", "lift_red", "open_drawer"])
-def test_the_oracle_succeeds(tabletop, task):
-    result = run_episode(tabletop, Oracle(tabletop), 10_000, task, "-", limit_s=8.0, execute_steps=2)
+def test_the_oracle_succeeds(environment, task):
+    trial = Trial(10_000, task, TASKS[task].family, "-")
+    result = run_episode(environment, Oracle(environment.tabletop), trial, limit_s=8.0, execute_steps=2)
     assert result.success and result.seconds < 5.0
     assert result.family == TASKS[task].family
 
 
-def test_standing_still_achieves_nothing(tabletop):
-    result = run_episode(tabletop, Oracle(tabletop, still=True), 10_000, "lift_red", "-", limit_s=1.0, execute_steps=2)
+def test_standing_still_achieves_nothing(environment):
+    oracle, trial = Oracle(environment.tabletop, still=True), Trial(10_000, "lift_red", "lift", "-")
+    result = run_episode(environment, oracle, trial, limit_s=1.0, execute_steps=2)
     assert not result.success and result.seconds == pytest.approx(1.0)
     assert len(result.chunk_ms) == 5
 
@@ -61,7 +65,7 @@ def test_standing_still_achieves_nothing(tabletop):
 def test_a_wrong_colour_is_the_only_thing_that_is_wrong(held_out):
     seen = set()
     for seed in range(60):
-        name, sentence = choose(seed, held_out, wrong_colour=True)
+        name, sentence = choose(seed, Variant(held_out=held_out, wrong_colour=True))
         task, told = TASKS[name], instruction_to_task(sentence)
         assert told is not None and (told.family, told.verb) == (task.family, task.verb)
         assert told.colour != task.colour, "the sentence speaks of the very block"
@@ -71,7 +75,7 @@ def test_a_wrong_colour_is_the_only_thing_that_is_wrong(held_out):
 
 def test_held_out_episodes_use_held_out_wordings():
     for seed in range(40):
-        task, sentence = choose(seed, held_out=True)
+        task, sentence = choose(seed, Variant(held_out=True))
         assert sentence in wordings(TASKS[task], held_out=True) and sentence not in wordings(TASKS[task])
 
 

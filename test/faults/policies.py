@@ -14,8 +14,8 @@ from vla_ros.policies import uwm
 FAULT = Path(__file__).with_name("fault")
 
 class Failing(uwm.UWMPolicy):
-    def infer(self, observation, plan=None, frozen_steps=0):
-        chunk = super().infer(observation, plan, frozen_steps)
+    def infer(self, observation):
+        chunk = super().infer(observation)
         fault, _, rest = FAULT.read_text().partition(" ") if FAULT.exists() else ("", "", "")
         if fault == "once":
             FAULT.unlink()

@@ -20,8 +20,8 @@ MENDED = Path(__file__).with_name("mended")
 class Failing(uwm.UWMPolicy):
     calls = 0
 
-    def infer(self, observation, plan=None, frozen_steps=0):
-        chunk = super().infer(observation, plan, frozen_steps)
+    def infer(self, observation):
+        chunk = super().infer(observation)
         Failing.calls += 1
         if Failing.calls in {calls} and not MENDED.exists():
             {fault}

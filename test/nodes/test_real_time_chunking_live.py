@@ -63,7 +63,7 @@ def test_chunks_continue_each_other_only_with_real_time_chunking(world, processe
 def test_a_policy_that_cannot_continue_is_refused_by_name(processes, tiny_model, tmp_path):
     script = tmp_path / "policy.py"
     script.write_text(
-        "from vla_ros.policies import uwm\nuwm.UWMPolicy.can_continue = False\n"
+        "from vla_ros.policies import uwm\ndel uwm.UWMPolicy.continue_plan\n"
         "from vla_ros.nodes.policy import main\nmain()\n"
     )
     process = processes.start("policy", script=script, model=tiny_model, execution="real_time_chunking")

@@ -43,7 +43,7 @@ def test_they_plan_the_same_again_and_after_a_plan():
     plans = [policy.infer(observation(policy)) for policy in (cpu, gpu)]
     for policy, plan in zip((cpu, gpu), plans, strict=True):
         assert np.array_equal(policy.infer(observation(policy)).actions, plan.actions)
-    after = [policy.infer(observation(policy), plans[0], 3).actions for policy in (cpu, gpu)]
+    after = [policy.continue_plan(observation(policy), plans[0], 3).actions for policy in (cpu, gpu)]
     assert np.allclose(*(actions[:, :-1] for actions in after), atol=RADIANS)
 
 

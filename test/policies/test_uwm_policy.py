@@ -12,9 +12,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from vla_ros.core.abilities import Continues, Policy, is_world_model
 from vla_ros.core.errors import ConfigError, ContractError, MessageError, ModelError
 from vla_ros.core.robot import load_robot
-from vla_ros.core.types import Observation, Policy, WorldModel
+from vla_ros.core.types import Observation
 from vla_ros.policies.loading import check_contract, load_policy
 
 UNTIED = shutil.ignore_patterns("manifest.json")  # a folder to damage: the manifest would name the change first
@@ -38,7 +39,7 @@ def observation(instruction: str = "push the red block left", size: int = 64, fr
 
 
 def test_it_is_a_policy_and_a_world_model(policy):
-    assert isinstance(policy, Policy) and isinstance(policy, WorldModel)
+    assert isinstance(policy, Policy) and isinstance(policy, Continues) and is_world_model(policy)
 
 
 def test_a_chunk_starts_one_step_after_its_observation(policy):
@@ -121,7 +122,7 @@ def test_a_given_plan_is_continued(policy):
     old = policy.infer(observation())
     plan = dataclasses.replace(old, actions=old.actions + 0.05)
     later = dataclasses.replace(observation(), stamp_ns=5_000_000_000 + 2 * plan.step_ns)
-    free, chunk = policy.infer(later), policy.infer(later, plan=plan, frozen_steps=3)
+    free, chunk = policy.infer(later), policy.continue_plan(later, plan, 3)
     assert np.allclose(chunk.actions[:3], plan.actions[2:5], atol=1e-4)
     assert np.abs(free.actions[:3] - plan.actions[2:5]).max() > 1e-3
     assert np.allclose(chunk.actions[-2:], free.actions[-2:], atol=0.05)  # beyond the plan it is free
@@ -130,10 +131,10 @@ def test_a_given_plan_is_continued(policy):
 def test_a_plan_that_cannot_be_continued(policy):
     plan = policy.infer(observation())
     with pytest.raises(ContractError, match="frozen_steps is 13; the plan covers 12 steps"):
-        policy.infer(observation(), plan=plan, frozen_steps=13)
+        policy.continue_plan(observation(), plan, 13)
     other = dataclasses.replace(plan, names=tuple(f"joint_{i}" for i in range(7)))
     with pytest.raises(ContractError, match="the plan moves joint_0"):
-        policy.infer(observation(), plan=other, frozen_steps=1)
+        policy.continue_plan(observation(), other, 1)
 
 
 def test_the_robot_must_offer_what_the_model_knows(policy):

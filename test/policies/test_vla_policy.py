@@ -12,9 +12,10 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from vla_ros.bench.random_vla import write_random_vla
+from vla_ros.core.abilities import Continues, Policy
 from vla_ros.core.errors import ConfigError, ContractError, MessageError, ModelError
 from vla_ros.core.robot import load_robot
-from vla_ros.core.types import Observation, Policy
+from vla_ros.core.types import Observation
 from vla_ros.networks.vla.backbone import Prompt
 from vla_ros.policies.backbones.tiny import TinyBackbone
 from vla_ros.policies.loading import check_contract, load_policy
@@ -62,7 +63,7 @@ def observation(now: int = 0, instruction: str = "push the red block left", size
 @pytest.mark.parametrize("formulation", HEADS)
 def test_a_chunk_of_every_formulation(models, formulation):
     policy = load_policy(models[formulation], threads=1)
-    assert isinstance(policy, Policy) and not policy.can_continue
+    assert isinstance(policy, Policy) and not isinstance(policy, Continues)
     check_contract(policy.contract, load_robot("ur5e_tabletop"))
     chunk = policy.infer(observation())
     assert (chunk.stamp_ns, chunk.start_ns, chunk.step_ns) == (5_000_000_000, 5_100_000_000, 100_000_000)
@@ -121,11 +122,6 @@ def test_it_answers_in_words_it_knows(policy):
 def test_frames_of_another_size(policy):
     with pytest.raises(ContractError, match=r"camera 'front': frames have shape \(1, 32, 32, 3\)"):
         policy.infer(observation(size=32))
-
-
-def test_a_plan_to_continue_is_refused(policy):
-    with pytest.raises(ContractError, match="cannot continue a plan"):
-        policy.infer(observation(), plan=policy.infer(observation()), frozen_steps=1)
 
 
 def edit(path: Path, old: str, new: str) -> None:

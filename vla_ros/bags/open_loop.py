@@ -3,7 +3,7 @@ was recorded.
 
 Observations come through `ros.ingest` and the `Synchroniser`, like the live node's. Where the bag holds chunks, the
 policy is asked at their observations, as complete as they were (`~/timing` says when); with a delay of one's own
-choice, or on a bag without chunks, at the observations that the node's `ReplanClock` would have taken.
+choice, or on a bag without chunks, at the observations that the node's `Planner` would have taken.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from vla_ros.bags.episodes.recorded_plans import RecordedPlans
+from vla_ros.core.abilities import Policy
 from vla_ros.core.errors import MessageError
-from vla_ros.core.planning.continuation import Continuation, Continuer, check_can_continue
-from vla_ros.core.planning.replan_clock import ReplanClock
+from vla_ros.core.planning.planner import Planner
 from vla_ros.core.robot import RobotSpec
 from vla_ros.core.streams.synchroniser import Synchroniser
-from vla_ros.core.types import NS_PER_S, ActionChunk, Observation
+from vla_ros.core.types import ActionChunk, Observation
 from vla_ros.ros.ingest import INSTRUCTION, JOINT_STATES, Ingest
 
 
@@ -46,16 +46,14 @@ class OpenLoop:
     """
 
     robot: RobotSpec
-    policy: Any
+    policy: Policy
     recorded: RecordedPlans
     delay_ns: int | None = None
     execution: str = "receding_horizon"
     execute_steps: int = 0
     missed: int = 0
     refused: int = 0
-    _instruction: str = field(default="", init=False)
-    _replan: ReplanClock = field(init=False)
-    _continuer: Continuer | None = field(default=None, init=False)
+    _planner: Planner = field(init=False)
 
     def answers(self, messages: Iterable[tuple[str, Any, int]]) -> Iterator[Answer]:
         """From (topic, message, time of reception) of the robot's inputs, in order."""
@@ -64,12 +62,7 @@ class OpenLoop:
         synchroniser = Synchroniser(
             robot, cameras=cameras, history=contract.history, history_step_s=contract.step_s
         )  # fmt: skip
-        steps = self.execute_steps or contract.execute_steps
-        timeout_ns = round(robot.guard.plan_timeout_s * NS_PER_S)
-        self._replan = ReplanClock(steps, contract.horizon, contract.step_ns, timeout_ns)
-        if self.execution == "real_time_chunking":
-            check_can_continue(self.policy, "the policy")
-            self._continuer = Continuer(steps, contract.horizon, ~robot.is_gripper, robot.guard.max_jump / 2)
+        self._planner = Planner(self.policy, robot, self.execution, self.execute_steps)
         as_recorded = self.delay_ns is None and bool(self.recorded.chunks)
         chosen = self._as_recorded if as_recorded else self._as_chosen
         yield from chosen(messages, synchroniser, Ingest(robot, synchroniser, cameras))
@@ -120,32 +113,24 @@ class OpenLoop:
             if not ingest.take(source, message, now_ns) or source.name == JOINT_STATES:
                 continue
             if source.name == INSTRUCTION:
-                self._replan.reset()
+                self._planner.replan()
                 continue
             if now_ns < busy_until_ns or not synchroniser.instruction:
                 continue
             observation = synchroniser.observe(now_ns)
-            if observation is not None and self._replan.is_due(observation.stamp_ns):
+            if observation is not None and self._planner.is_due(observation.stamp_ns):
                 busy_until_ns = observation.stamp_ns + delay_ns
                 yield from self._answer(observation, delay_ns)
 
     def _answer(self, observation: Observation, delay_ns: int) -> Iterator[Answer]:
         """As the node's inference thread does."""
-        if observation.instruction != self._instruction:
-            self.policy.reset()
-            self._instruction = observation.instruction
         started_ns = time.perf_counter_ns()
         try:
-            left = Continuation()
-            if self._continuer is not None:
-                left = self._continuer.next(observation, self._replan.delay_ns)
-            chunk = self.policy.infer(observation, left.plan, left.frozen_steps)
+            chunk = self._planner.plan(observation)
         except MessageError:
             self.refused += 1
             return
         took_ns = time.perf_counter_ns() - started_ns
         recorded = self.recorded.chunks.get(observation.stamp_ns)
-        if self._continuer is not None:
-            self._continuer.sent(recorded or chunk, observation.instruction)
-        self._replan.planned(observation.stamp_ns, observation.stamp_ns + delay_ns)
+        self._planner.sent(recorded or chunk, observation, observation.stamp_ns + delay_ns)
         yield Answer(observation, chunk, recorded, delay_ns, took_ns)

@@ -14,22 +14,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from vla_ros.core.abilities import Policy
 from vla_ros.core.errors import ContractError
 from vla_ros.core.execution.commander import Commander
 from vla_ros.core.execution.guard import Mode
 from vla_ros.core.execution.limits import Positions
 from vla_ros.core.execution.modes import EXECUTIONS, blend_of
-from vla_ros.core.planning.continuation import Continuation, Continuer, check_can_continue, execute_steps
+from vla_ros.core.planning.continuation import check_can_continue, execute_steps
+from vla_ros.core.planning.planner import REAL_TIME_CHUNKING, Planner
 from vla_ros.core.robot import RobotSpec, load_robot
-from vla_ros.core.types import NS_PER_S, ActionChunk
-from vla_ros.evaluation.closed_loop import CONTROL_NS, choose, observe, wilson
+from vla_ros.core.types import NS_PER_S, ActionChunk, Observation
+from vla_ros.evaluation.closed_loop import wilson
 from vla_ros.evaluation.smoothness import Stream, smoothness
 from vla_ros.policies.loading import find_model, load_policy
-from vla_ros.sim.tabletop.world import Tabletop
+from vla_ros.sim.environment import Environment, Variant, make_environment, observe
 
 DELAYS, LIMIT_S = (0, 1, 2, 4, 6, 8), 15.0
-NEAR_RAD = 0.25  # half of the default max_jump, as the policy node has it
-CONTINUES = "real_time_chunking"
 SETTLE_NS = 100_000_000  # longer than the guard watches joint states before it arms
 
 
@@ -66,8 +66,8 @@ class Stretch:
     arm: (D,) bool, the joints that are judged.
     """
 
-    def __init__(self, arm: NDArray[np.bool_]) -> None:
-        self._arm = arm
+    def __init__(self, arm: NDArray[np.bool_], control_ns: int) -> None:
+        self._arm, self._control_s = arm, control_ns / NS_PER_S
         self._planned: list[Positions] = []
         self._sent: list[Positions] = []
         self._boundaries: list[int] = []
@@ -91,37 +91,29 @@ class Stretch:
         """The plan's and the commands'."""
         boundaries = tuple(self._boundaries[1:])
         rows = (np.array(of, dtype=np.float64).reshape(-1, len(self._arm)) for of in (self._planned, self._sent))
-        plan, command = (Stream(positions[:, self._arm], boundaries, CONTROL_NS / NS_PER_S) for positions in rows)
+        plan, command = (Stream(positions[:, self._arm], boundaries, self._control_s) for positions in rows)
         return plan, command
 
 
 class DelayedInference:
     """Chunks that arrive `delay` steps after the observation they answer; one inference at a time."""
 
-    def __init__(self, policy: Any, execution: str, delay: int, robot: RobotSpec) -> None:
-        contract = policy.contract
-        self._policy, self._delay_ns = policy, delay * contract.step_ns
-        self._continuer, steps = None, contract.execute_steps
-        if execution == CONTINUES:
+    def __init__(self, policy: Policy, execution: str, delay: int, robot: RobotSpec) -> None:
+        contract, steps = policy.contract, policy.contract.execute_steps
+        if execution == REAL_TIME_CHUNKING:
             steps = execute_steps(steps, delay, contract.horizon)
-            self._continuer = Continuer(steps, contract.horizon, ~robot.is_gripper, NEAR_RAD)
-        self._every_ns = steps * contract.step_ns
-        self._last_ns: int | None = None
+        self._planner, self._delay_ns = Planner(policy, robot, execution, steps), delay * contract.step_ns
+        self._step_ns = contract.step_ns
         self._coming: ActionChunk | None = None
 
     def is_due(self, now_ns: int) -> bool:
-        """Whether an observation is wanted now."""
-        return self._coming is None and (self._last_ns is None or now_ns >= self._last_ns + self._every_ns)
+        """Tell whether an observation is wanted now. Cameras show one a step."""
+        return self._coming is None and now_ns % self._step_ns == 0 and self._planner.is_due(now_ns)
 
-    def begin(self, observation: Any) -> None:
+    def begin(self, observation: Observation) -> None:
         """Infer; the chunk is there after the delay."""
-        left = Continuation()
-        if self._continuer is not None:
-            left = self._continuer.next(observation, self._delay_ns)
-        self._coming = self._policy.infer(observation, left.plan, left.frozen_steps)
-        self._last_ns = observation.stamp_ns
-        if self._continuer is not None:
-            self._continuer.sent(self._coming, observation.instruction)
+        self._coming = self._planner.plan(observation)
+        self._planner.sent(self._coming, observation, observation.stamp_ns + self._delay_ns)
 
     def arrived(self, now_ns: int) -> ActionChunk | None:
         """The chunk, once."""
@@ -132,39 +124,39 @@ class DelayedInference:
 
 
 def run_delayed(
-    tabletop: Tabletop, policy: Any, robot: RobotSpec, execution: str, delay: int, seed: int
-) -> Episode:  # fmt: skip
-    """One episode until success or `LIMIT_S`."""
-    task, instruction = choose(seed, held_out=False)
-    tabletop.reset(seed, task)
+    environment: Environment, policy: Policy, robot: RobotSpec, execution: str, delay: int, seed: int
+) -> Episode:
+    """Run one episode until success or `LIMIT_S`."""
+    trial, control_ns = environment.trial(seed, Variant()), environment.control_ns
+    environment.reset(trial)
     policy.reset()
     inference = DelayedInference(policy, execution, delay, robot)
     commander, now_ns = Commander(robot, blend_of(execution)), 0
-    for ago_ns in range(SETTLE_NS, -1, -CONTROL_NS):
-        commander.on_state(now_ns - ago_ns, tabletop.joint_positions(), now_ns - ago_ns)
+    for ago_ns in range(SETTLE_NS, -1, -control_ns):
+        commander.on_state(now_ns - ago_ns, environment.joint_positions(), now_ns - ago_ns)
     refusal = commander.arm(now_ns)
     assert refusal is None, refusal
-    stretches = [Stretch(~robot.is_gripper)]
+    stretches = [Stretch(~robot.is_gripper, control_ns)]
     idle, stops = 0, 0
-    while now_ns < LIMIT_S * NS_PER_S and not tabletop.success():
+    while now_ns < LIMIT_S * NS_PER_S and not environment.success():
         if inference.is_due(now_ns):
-            inference.begin(observe(tabletop, policy, now_ns, instruction))
+            inference.begin(observe(environment, policy.contract, now_ns, trial.instruction))
         chunk = inference.arrived(now_ns)
         if chunk is not None and commander.on_chunk(chunk, now_ns) is None:
             stretches[-1].take_over()
-        now_ns += CONTROL_NS
-        commander.on_state(now_ns, tabletop.joint_positions(), now_ns)
+        now_ns += control_ns
+        commander.on_state(now_ns, environment.joint_positions(), now_ns)
         due, verdict = commander.plan.command(now_ns), commander.tick(now_ns)
         idle += due is None and any(stretch.begun for stretch in stretches)
         if verdict.mode is Mode.FAULT:
             stops += commander.arm(now_ns) is None
-            stretches.append(Stretch(~robot.is_gripper))
+            stretches.append(Stretch(~robot.is_gripper, control_ns))
         if verdict.command is not None:
-            tabletop.command(verdict.command)
+            environment.act(verdict.command)
             stretches[-1].add(due, verdict.command)
-        tabletop.advance(CONTROL_NS / NS_PER_S)
+        environment.step()
     plan, command = zip(*(stretch.streams() for stretch in stretches), strict=True)
-    return Episode(tabletop.success(), now_ns / NS_PER_S, idle * CONTROL_NS / NS_PER_S, stops, plan, command)
+    return Episode(environment.success(), now_ns / NS_PER_S, idle * control_ns / NS_PER_S, stops, plan, command)
 
 
 def cell(episodes: list[Episode], window: int) -> dict[str, Any]:
@@ -192,20 +184,20 @@ def bench_chunking(
     # The guard would end what is to be measured: plans that answer old observations, of an arm that moves on meanwhile.
     patience_s = (policy.contract.horizon + max(options.delays)) * step_ns / NS_PER_S
     robot = replace(robot, guard=replace(robot.guard, plan_timeout_s=patience_s, max_jump=np.pi))
-    tabletop, rows = Tabletop(), []
+    environment, rows = make_environment("tabletop"), []
     try:
         for execution, delay in progress([(mode, delay) for mode in options.executions for delay in options.delays]):
             found: dict[str, Any] = {"execution": execution, "delay_steps": delay}
             try:
-                if execution == CONTINUES:
+                if execution == REAL_TIME_CHUNKING:
                     check_can_continue(policy, model)
                 seeds = range(options.seed, options.seed + options.episodes)
-                episodes = [run_delayed(tabletop, policy, robot, execution, delay, seed) for seed in seeds]
-                rows.append(found | cell(episodes, step_ns // CONTROL_NS))
+                episodes = [run_delayed(environment, policy, robot, execution, delay, seed) for seed in seeds]
+                rows.append(found | cell(episodes, step_ns // environment.control_ns))
             except ContractError as error:
                 rows.append(found | {"refused": str(error)})
     finally:
-        tabletop.close()
+        environment.close()
     conditions = {"episodes": options.episodes, "seed": options.seed, "step_s": step_ns / NS_PER_S}
     return {"model": find_model(model).name, **conditions, "rows": rows}
 

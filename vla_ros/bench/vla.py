@@ -19,7 +19,7 @@ from vla_ros.networks.vla.backbone import Prompt
 from vla_ros.networks.vla.formulations import ContinuousVLA, VLAStream
 from vla_ros.networks.vla.policy_head import Actions
 from vla_ros.policies.backbones.prompts import one_behind_another
-from vla_ros.policies.loading import load_policy
+from vla_ros.policies.loading import load_as
 from vla_ros.policies.vla import VLAPolicy
 
 
@@ -27,8 +27,7 @@ def random_policy(window: int, threads: int, device: str) -> VLAPolicy:
     """The tabletop's sizes with random weights; how long it takes does not depend on them."""
     with tempfile.TemporaryDirectory() as folder:
         write_random_vla(load_robot("ur5e_tabletop"), Path(folder) / "model", "policy_head", window=window)
-        policy: VLAPolicy = load_policy(Path(folder) / "model", threads=threads, device=device)
-    return policy
+        return load_as(Path(folder) / "model", VLAPolicy, threads=threads, device=device)
 
 
 def milliseconds(work: Callable[[], Any], device: str) -> float:
@@ -52,7 +51,8 @@ def bench_vla(*, window: int, rounds: int, threads: int, device: str) -> dict[st
 
     @torch.no_grad()
     def plain() -> Actions:
-        return model(one_behind_another(prompts), window).newest()
+        newest: Actions = model(one_behind_another(prompts), window).newest()
+        return newest
 
     difference = float((plain().pose - kept.pose).abs().max())
     times: dict[str, list[float]] = {"plain": [], "reuse": []}

@@ -19,7 +19,7 @@ from vla_ros.cli import eval_bag
 # Options of one form only, and their defaults.
 CLOSED_LOOP = {
     "episodes": None, "seed": 10000, "held_out": False, "execute_steps": None, "time_limit": 12.0, "card": False,
-    "wrong_colour": False, "marked": False,
+    "wrong_colour": False, "marked": False, "environment": "tabletop",
 }  # fmt: skip
 MODES: dict[str, Any] = {"windows": 512, "steps": None, "pictures": None, "compare": [], "compare_episodes": 0}
 EPISODES = {None: 120, "modes": 60, "questions": 60}
@@ -45,9 +45,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.set_defaults(**CLOSED_LOOP, **MODES, **eval_bag.BAG)
     closed = parser.add_argument_group("closed loop")
     closed.add_argument("--execute-steps", type=int, help="actions to execute of each chunk")
+    closed.add_argument("--environment", metavar="NAME", help="where episodes run: tabletop, or one of a plugin")
     closed.add_argument("--time-limit", type=float, help="seconds an episode may take")
     closed.add_argument(
-        "--wrong-colour", action="store_true", help="name another block than the task's: who listens fails at the task"
+        "--wrong-colour",
+        action="store_true",
+        help="name another block than the task's: a policy that follows language fails at the task",
     )
     closed.add_argument(
         "--marked", action="store_true", help="the block to reach is shown for a moment, not told: needs a memory"
@@ -97,13 +100,10 @@ def run_questions(args: argparse.Namespace) -> int:
     """Measure answers."""
     from rich.progress import track
 
-    from vla_ros.core.errors import ConfigError
     from vla_ros.evaluation.questions import measure_questions
-    from vla_ros.policies.loading import load_model
+    from vla_ros.policies.loading import load_speaker
 
-    model = load_model(Path(args.model), threads=args.threads, device=args.device)
-    if not hasattr(model, "answer"):
-        raise ConfigError(f"model '{args.model}' acts but does not speak; right would be kind vla or vlm")
+    model = load_speaker(Path(args.model), threads=args.threads, device=args.device)
     figures = measure_questions(
         model, episodes=args.episodes, seed=args.seed,
         progress=lambda seeds: iter(track(seeds, description="episodes")),
@@ -119,13 +119,18 @@ def run_closed_loop(args: argparse.Namespace) -> int:
     from vla_ros.evaluation.closed_loop import evaluate, summarise
     from vla_ros.evaluation.model_card import write_card
     from vla_ros.policies.loading import find_model, load_policy
+    from vla_ros.sim.environment import Variant, make_environment
 
     policy = load_policy(Path(args.model), threads=args.threads, device=args.device)
-    results = evaluate(
-        policy, episodes=args.episodes, seed=args.seed, held_out=args.held_out,
-        wrong_colour=args.wrong_colour, marked=args.marked, limit_s=args.time_limit, execute_steps=args.execute_steps,
-        progress=lambda seeds: iter(track(seeds, description="episodes")),
-    )  # fmt: skip
+    environment = make_environment(args.environment)
+    try:
+        results = evaluate(
+            policy, environment, episodes=args.episodes, seed=args.seed, limit_s=args.time_limit,
+            variant=Variant(held_out=args.held_out, wrong_colour=args.wrong_colour, marked=args.marked),
+            execute_steps=args.execute_steps, progress=lambda seeds: iter(track(seeds, description="episodes")),
+        )  # fmt: skip
+    finally:
+        environment.close()
     asked = {"seed": args.seed, "held_out_wordings": args.held_out, "wrong_colour": args.wrong_colour}
     asked |= {"marked": True} if args.marked else {}
     summary = {**summarise(results), **asked}

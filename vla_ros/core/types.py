@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -106,46 +105,3 @@ class Prediction:
     due_ns: NDArray[np.int64]
     images: Mapping[str, Frames]
     latents: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
-
-
-@runtime_checkable
-class Policy(Protocol):
-    """An observation in, a chunk of actions out.
-
-    A policy that can infer a chunk as the continuation of a plan says so with a property `can_continue: bool`. Without
-    it, or where it is False, `plan` and `frozen_steps` are never given, and real-time chunking is refused.
-    """
-
-    def reset(self) -> None:
-        """Forget everything about the episode so far."""
-
-    def infer(self, observation: Observation, plan: ActionChunk | None = None, frozen_steps: int = 0) -> ActionChunk:
-        """Plan from `observation`.
-
-        plan: for real-time chunking (arXiv 2506.07339), the plan in execution from the first action of this chunk on,
-            shorter than a chunk; the chunk's first `frozen_steps` actions must be the plan's, the rest may depart from
-            it. See `core.planning.continuation`.
-        """
-
-
-@runtime_checkable
-class WorldModel(Protocol):
-    """What a unified world model answers beside the policy's question."""
-
-    def imagine(self, observation: Observation, chunk: ActionChunk | None = None, samples: int = 1) -> Prediction:
-        """Video prediction p(o'|o) without a chunk, forward dynamics p(o'|o,a) with one; frames and latents."""
-
-    def foresee(self, observation: Observation, chunk: ActionChunk | None = None, samples: int = 1) -> Prediction:
-        """As `imagine`, without the frames."""
-
-    def show(self, prediction: Prediction) -> Prediction:
-        """A prediction with its frames."""
-
-    def latents(self, frames: Frames) -> NDArray[np.float32]:
-        """(N, H, W, 3) frames -> (N, C, h, w), in the space of a prediction's latents."""
-
-    def explain(self, observation: Observation, future: Observation) -> ActionChunk:
-        """Inverse dynamics p(a|o,o'): the actions that lead from `observation` to `future`."""
-
-    def breathe(self, between: Callable[[], None]) -> None:
-        """From now on call `between` between the parts of an answer, which stays the same: for who shares a machine."""

@@ -1,4 +1,4 @@
-"""Questions about what has changed between two moments: how a model judges whether a task is done, as `sim.tabletop.tasks` does.
+"""Questions about what has changed between two moments: how a model judges whether a task is done.
 
 What lies between done and clearly not done is not asked in training; the simulator's word decides where it is measured.
 """

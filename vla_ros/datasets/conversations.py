@@ -120,4 +120,4 @@ class Conversations:
         """Questions (rows, Q, L) and answers (rows, Q, T), ended."""
         questions = padded([self.words.encode(words_of(pair.text)) for pair in pairs])
         answers = padded([[*self.words.encode(words_of(pair.answer)), END] for pair in pairs], behind=True)
-        return {"questions": questions.unflatten(0, (rows, -1)), "answers": answers.unflatten(0, (rows, -1))}
+        return {name: x.view(rows, -1, *x.shape[1:]) for name, x in (("questions", questions), ("answers", answers))}

@@ -82,7 +82,8 @@ class Demonstrations:
     def windows(self, steps: int) -> NDArray[np.int64]:
         """Frames that have `steps` more frames of their own episode behind them."""
         index = np.arange(len(self.episode) - steps)
-        return index[self.episode[index] == self.episode[index + steps]]
+        whole: NDArray[np.int64] = index[self.episode[index] == self.episode[index + steps]]
+        return whole
 
     def split(self, share: float) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
         """Masks (N,) of training and validation frames; the last `share` of the episodes validates."""

@@ -1,4 +1,4 @@
-"""Demonstrations of the task that needs a memory (`sim.tabletop.marks`): wait while the mark is shown, then reach its block."""
+"""Demonstrations of the task that needs a memory (`marks`): wait while the mark is shown, then reach its block."""
 
 from __future__ import annotations
 

@@ -120,7 +120,8 @@ def decode(model: UnifiedWorldModel, latents: Tensor) -> Tensor:
     flat = latents.transpose(2, 3)  # (N, V, F, C, h, w)
     with torch.no_grad():
         frames = model.obs_encoder.vae.decode(flat.flatten(0, 2).to(next(model.parameters()).device))
-    return frames.unflatten(0, flat.shape[:3]).cpu()
+    shown: Tensor = frames.view(*flat.shape[:3], *frames.shape[1:]).cpu()
+    return shown
 
 
 def columns(model: UnifiedWorldModel, windows: Windows, answers: dict[str, Tensor], camera: int) -> dict[str, Tensor]:

@@ -1,4 +1,4 @@
-"""Closed-loop evaluation in the simulator, without ROS: the same plan execution as the commander, no delay."""
+"""Closed-loop evaluation in the simulator, without ROS: plans are executed as by the commander, without delay."""
 
 from __future__ import annotations
 
@@ -6,19 +6,15 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
+from vla_ros.core.abilities import Policy
 from vla_ros.core.execution.plan import Plan
-from vla_ros.core.types import NS_PER_S, Observation
-from vla_ros.sim.tabletop.marks import MARKED, SENTENCE, SHOWN_S, hide_mark, show_mark
-from vla_ros.sim.tabletop.scene import COLOURS
-from vla_ros.sim.tabletop.tasks import TASKS, wordings
-from vla_ros.sim.tabletop.world import Tabletop
-
-CONTROL_NS = NS_PER_S // 100
+from vla_ros.core.types import NS_PER_S
+from vla_ros.sim.environment import Environment, Trial, Variant, observe
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,65 +30,30 @@ class EpisodeResult:
     chunk_ms: tuple[float, ...]
 
 
-def choose(seed: int, held_out: bool, wrong_colour: bool = False, marked: bool = False) -> tuple[str, str]:
-    """Task and sentence of an episode: tasks in turn, wordings by the seed.
-
-    wrong_colour: the sentence speaks of another block than the task, so that who listens fails at the task.
-    marked: the block to reach is not told, but shown for a moment.
-    """
-    if marked:
-        return MARKED[seed % len(MARKED)], SENTENCE
-    tasks = [task for task in TASKS.values() if task.colour or not wrong_colour]
-    task, rng = tasks[seed % len(tasks)], np.random.default_rng(seed)
-    sentences = wordings(task, held_out=held_out)
-    which = int(rng.integers(len(sentences)))
-    if wrong_colour:
-        other = str(rng.choice([colour for colour in COLOURS if colour != task.colour]))
-        sentences = wordings(replace(task, colour=other), held_out=held_out)
-    return task.name, sentences[which]
-
-
-def observe(tabletop: Tabletop, policy: Any, now_ns: int, instruction: str) -> Observation:
-    """What the policy's cameras and joints show now."""
-    images = {
-        camera.name: tabletop.render(camera.name, camera.width, camera.height)[None]
-        for camera in policy.contract.cameras
-    }
-    return Observation(now_ns, images, tabletop.joint_positions()[None].astype(np.float32), instruction)
-
-
 def run_episode(
-    tabletop: Tabletop, policy: Any, seed: int, task: str, instruction: str, limit_s: float, execute_steps: int
+    environment: Environment, policy: Policy, trial: Trial, limit_s: float, execute_steps: int
 ) -> EpisodeResult:
     """Drive one episode until success or the time limit."""
-    tabletop.reset(seed, task)
+    environment.reset(trial)
     policy.reset()
-    marked = instruction == SENTENCE
-    if marked:
-        show_mark(tabletop)
     plan, now_ns, chunk_ms = Plan(), 0, []
-    command = tabletop.joint_positions()
+    command = environment.joint_positions()
     replan_ns = execute_steps * policy.contract.step_ns
     while now_ns < limit_s * NS_PER_S:
-        if marked and now_ns >= round(SHOWN_S * NS_PER_S):
-            hide_mark(tabletop)
         if now_ns % replan_ns == 0:
             started = time.perf_counter()
-            chunk = policy.infer(observe(tabletop, policy, now_ns, instruction))
+            chunk = policy.infer(observe(environment, policy.contract, now_ns, trial.instruction))
             chunk_ms.append((time.perf_counter() - started) * 1e3)
             plan.accept(chunk, now_ns, command)
-        now_ns += CONTROL_NS
+        now_ns += environment.control_ns
         due = plan.command(now_ns)
         command = command if due is None else due
-        tabletop.command(command)
-        tabletop.advance(CONTROL_NS / NS_PER_S)
-        if tabletop.success():
+        environment.act(command)
+        environment.step()
+        if environment.success():
             break
-    if marked:
-        hide_mark(tabletop)  # where the episode was shorter than that
-    family = TASKS[task].family
-    done = tabletop.success()
-    return EpisodeResult(seed, task, family, instruction, done, now_ns / NS_PER_S, tuple(chunk_ms))
+    done, seconds = environment.success(), now_ns / NS_PER_S
+    return EpisodeResult(trial.seed, trial.task, trial.family, trial.instruction, done, seconds, tuple(chunk_ms))
 
 
 def wilson(successes: int, trials: int, z: float = 1.96) -> tuple[float, float]:
@@ -131,15 +92,12 @@ def summarise(results: list[EpisodeResult]) -> dict[str, Any]:
 
 
 def evaluate(
-    policy: Any, *, episodes: int, seed: int, held_out: bool = False, wrong_colour: bool = False, marked: bool = False,
+    policy: Policy, environment: Environment, *, episodes: int, seed: int, variant: Variant | None = None,
     limit_s: float = 12.0, execute_steps: int | None = None, progress: Callable[[range], Iterator[int]] = iter,
 ) -> list[EpisodeResult]:  # fmt: skip
-    """Run `episodes` episodes with the seeds `seed`, `seed + 1`, ..."""
-    tabletop, steps = Tabletop(), execute_steps or policy.contract.execute_steps
-    try:
-        return [
-            run_episode(tabletop, policy, s, *choose(s, held_out, wrong_colour, marked), limit_s, steps)
-            for s in progress(range(seed, seed + episodes))
-        ]
-    finally:
-        tabletop.close()
+    """Run `episodes` episodes with the seeds `seed`, `seed + 1`, ...; the caller closes the environment."""
+    steps, told = execute_steps or policy.contract.execute_steps, variant or Variant()
+    return [
+        run_episode(environment, policy, environment.trial(s, told), limit_s, steps)
+        for s in progress(range(seed, seed + episodes))
+    ]

@@ -14,7 +14,8 @@ SUMS = ("squared", "similar", "pixels", "moving_squared", "moving_similar", "mov
 
 def moving(now: NDArray[np.float32], future: NDArray[np.float32]) -> NDArray[np.bool_]:
     """The moving region (N, V, F, H, W), of frames (N, V, H, W, 3) and their futures (N, V, F, H, W, 3) in [0, 1]."""
-    return (np.abs(future - now[:, :, None]) > MOVED).any(axis=-1)
+    changed: NDArray[np.bool_] = (np.abs(future - now[:, :, None]) > MOVED).any(axis=-1)
+    return changed
 
 
 def score(predicted: NDArray[np.float32], true: NDArray[np.float32], mask: NDArray[np.bool_]) -> NDArray[np.float64]:
@@ -26,7 +27,7 @@ def score(predicted: NDArray[np.float32], true: NDArray[np.float32], mask: NDArr
     squared = np.square(predicted - true, dtype=np.float64).mean(axis=-1)  # (N, V, F, H, W)
     sums = np.zeros((*mask.shape[:2], len(SUMS)))
     for place in np.ndindex(mask.shape[:3]):
-        mean, similar = structural_similarity(
+        mean, similar = structural_similarity(  # type: ignore[no-untyped-call]
             predicted[place], true[place], channel_axis=-1, data_range=1.0, full=True, gaussian_weights=True,
             sigma=1.5, use_sample_covariance=False,
         )  # fmt: skip

@@ -19,15 +19,19 @@ from numpy.typing import NDArray
 from rich.progress import track
 from torch import Tensor
 
+from vla_ros.core.abilities import Policy
 from vla_ros.core.errors import ConfigError
 from vla_ros.datasets.demonstrations import Demonstrations
 from vla_ros.evaluation.answers import BATCH, UNTOLD, Windows, answer, columns, decode, windows_at
+from vla_ros.evaluation.closed_loop import evaluate
 from vla_ros.evaluation.frames import MOVING_REGION, SUMS, frame_figures, moving, score
 from vla_ros.evaluation.intervals import Comparison, Floats
 from vla_ros.media.grid import write_grid
 from vla_ros.networks.uwm.encoders import KeypointEncoderConfig
 from vla_ros.networks.uwm.model import UnifiedWorldModel
-from vla_ros.policies.loading import find_model, load_policy
+from vla_ros.policies.loading import find_model, load_as
+from vla_ros.policies.uwm import UWMPolicy
+from vla_ros.sim.environment import Variant, make_environment
 from vla_ros.sim.tabletop.tasks import TASKS
 
 Figures = dict[str, Any]
@@ -132,26 +136,28 @@ def latent_figures(answers: dict[str, Tensor]) -> Figures:
     return figures
 
 
-def closed_loop(policy: Any, options: Options) -> list[bool]:
+def closed_loop(policy: Policy, options: Options) -> list[bool]:
     """Success of each closed-loop episode, where any were asked for."""
     if not options.compare_episodes:
         return []
-    from vla_ros.evaluation.closed_loop import evaluate  # the simulator, which a training does not need
-
-    return [
-        result.success
-        for result in evaluate(
-            policy, episodes=options.compare_episodes, seed=options.seed, held_out=options.held_out,
+    environment = make_environment("tabletop")
+    try:
+        results = evaluate(
+            policy, environment, episodes=options.compare_episodes, seed=options.seed,
+            variant=Variant(held_out=options.held_out),
             progress=lambda seeds: iter(track(seeds, description="closed loop")),
-        )
-    ]  # fmt: skip
+        )  # fmt: skip
+    finally:
+        environment.close()
+    return [result.success for result in results]
 
 
 def _write_pictures(policy: Any, windows: Windows, answers: dict[str, Tensor], folder: Path) -> None:
     chosen = np.linspace(0, len(windows.state) - 1, SHOWN).astype(np.int64)
     few, picked = windows.rows(chosen), {name: tensor[chosen] for name, tensor in answers.items()}
     for camera, contract in enumerate(policy.contract.cameras):
-        write_grid(folder / f"modes_{contract.name}.png", columns(policy.model, few, picked, camera))
+        shown = columns(policy.model, few, picked, camera)
+        write_grid(folder / f"modes_{contract.name}.png", {name: x.cpu().numpy() for name, x in shown.items()})
 
 
 def measure_modes(model: str, options: Options) -> Figures:
@@ -160,7 +166,8 @@ def measure_modes(model: str, options: Options) -> Figures:
     if len(folders) != 1 + len(options.compare):
         raise ConfigError(f"--compare: the names {', '.join(folders)} must differ from each other and from the model's")
     policies = {
-        name: load_policy(folder, threads=options.threads, device=options.device) for name, folder in folders.items()
+        name: load_as(folder, UWMPolicy, threads=options.threads, device=options.device)
+        for name, folder in folders.items()
     }
     first = next(iter(policies.values()))
     for name, policy in policies.items():

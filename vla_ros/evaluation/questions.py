@@ -9,11 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from vla_ros.core.abilities import Speaks
 from vla_ros.core.types import Observation
 from vla_ros.datasets.changes import check_of
 from vla_ros.datasets.expert import HORIZON, auxiliary, run_step
 from vla_ros.datasets.questions import KINDS, Question, Scene
-from vla_ros.evaluation.closed_loop import observe, wilson
+from vla_ros.evaluation.closed_loop import wilson
+from vla_ros.sim.environment import observe
 from vla_ros.sim.tabletop.expert import plan_many
 from vla_ros.sim.tabletop.tasks import TASKS
 from vla_ros.sim.tabletop.world import Tabletop
@@ -35,7 +37,7 @@ class Moment:
     done: bool
 
 
-def moments(tabletop: Tabletop, seed: int, task: str, policy: Any) -> Iterator[Moment]:
+def moments(tabletop: Tabletop, seed: int, task: str, policy: Speaks) -> Iterator[Moment]:
     """Of an episode of the expert; one that never comes to be done has neither of the last two."""
     rng = np.random.default_rng(seed)
     tabletop.reset(seed, task)
@@ -49,7 +51,7 @@ def moments(tabletop: Tabletop, seed: int, task: str, policy: Any) -> Iterator[M
         if first_done is not None:
             name = {0: "done", SETTLED_STEPS: "settled"}.get(step - first_done, "")
         if name:
-            seen = observe(tabletop, policy, step * policy.contract.step_ns, "")
+            seen = observe(tabletop, policy.contract, step * policy.contract.step_ns, "")
             yield Moment(name, seen, auxiliary(tabletop.state()), done)
         if name == "settled":
             return
@@ -59,7 +61,7 @@ def moments(tabletop: Tabletop, seed: int, task: str, policy: Any) -> Iterator[M
 
 
 def measure_questions(
-    policy: Any, *, episodes: int, seed: int, progress: Callable[[range], Iterator[int]] = iter
+    policy: Speaks, *, episodes: int, seed: int, progress: Callable[[range], Iterator[int]] = iter
 ) -> dict[str, Any]:
     """Share of right answers by kind of question, and agreement of the success checker with the simulator."""
     right: dict[str, list[bool]] = defaultdict(list)

@@ -10,15 +10,14 @@ from vla_ros.bags.contract import by_contract
 from vla_ros.bags.episodes.commanded import CHUNK_TOPIC
 from vla_ros.bags.inputs import check_inputs, check_kinds, marked_spans, names, output_kinds, timed
 from vla_ros.bags.reading.reader import Bag, open_bag
+from vla_ros.core.abilities import WorldModel
 from vla_ros.core.errors import ConfigError, ContractError, MessageError
 from vla_ros.core.robot import RobotSpec, load_robot
 from vla_ros.core.streams.synchroniser import Synchroniser
-from vla_ros.core.surprise.expectation import Expectation
-from vla_ros.core.surprise.imagination import FORWARD, Imagination
+from vla_ros.core.surprise.companion import Companion
 from vla_ros.core.surprise.signs import Reading
-from vla_ros.core.surprise.witness import Witness
 from vla_ros.core.types import NS_PER_S
-from vla_ros.policies.loading import check_contract, load_policy
+from vla_ros.policies.loading import check_contract, load_world_model
 from vla_ros.ros.convert import command_to_array, trajectory_to_chunk
 from vla_ros.ros.ingest import INSTRUCTION, JOINT_STATES, Ingest
 
@@ -27,32 +26,30 @@ Episodes = list[list[Reading]]
 
 
 def watch_bags(bags: Sequence[Path], robot: str, model: Path, samples: int, threads: int, sim_time: bool) -> Episodes:
-    """The readings of every episode that is marked as a success; of a bag without marks, of all of it."""
-    spec, policy = load_robot(robot), load_policy(model, threads=threads)
-    check_contract(policy.contract, spec)
+    """Return the readings of every episode that is marked as a success; of a bag without marks, of all of it."""
+    spec, world = load_robot(robot), load_world_model(model, threads=threads)
+    check_contract(world.contract, spec)
     found: Episodes = []
     for path in bags:
         with open_bag(path) as bag:
-            found += _BagWatch(by_contract(bag, spec), spec, policy, samples).watch(sim_time)
+            found += _BagWatch(by_contract(bag, spec), spec, world, samples).watch(sim_time)
     return found
 
 
 class _BagWatch:
     """One bag's."""
 
-    def __init__(self, bag: Bag, robot: RobotSpec, policy: Any, samples: int) -> None:
-        contract = policy.contract
+    def __init__(self, bag: Bag, robot: RobotSpec, world: WorldModel, samples: int) -> None:
+        contract = world.contract
         cameras = tuple(camera.name for camera in contract.cameras)
-        self._bag, self._robot, self._policy, self._samples = bag, robot, policy, samples
+        self._bag, self._robot = bag, robot
         self._synchroniser = Synchroniser(
             robot, cameras=cameras, history=contract.history, history_step_s=contract.step_s
         )
         self._ingest = Ingest(robot, self._synchroniser, cameras)
         self._sources = {source.topic: source for source in self._ingest.sources}
         self._outputs = {spec.topic: columns for spec, columns in robot.outputs if spec.interface == "position"}
-        self._witness = Witness(policy, robot, contract.step_ns)
-        self._imagination = Imagination()
-        self._imagined_ns = 0
+        self._companion = Companion(world, robot, samples, round(PREDICT_EVERY_S * NS_PER_S))
 
     def watch(self, sim_time: bool) -> Episodes:
         """The readings of its episodes."""
@@ -74,11 +71,11 @@ class _BagWatch:
             if topic in self._outputs:
                 columns = self._outputs[topic]
                 joints = [self._robot.joint_names[column] for column in columns]
-                self._witness.command(now_ns, command_to_array(message, joints), columns)
+                self._companion.command(now_ns, command_to_array(message, joints), columns)
                 return []
             if topic == CHUNK_TOPIC:
-                self._imagination.plan(trajectory_to_chunk(message).in_order(self._policy.contract.joints))
-                self._imagine(now_ns)
+                self._companion.follow(trajectory_to_chunk(message))
+                self._companion.imagine_if_due(now_ns)
                 return []
         except (MessageError, ContractError):
             return []  # what the live node would have refused
@@ -88,14 +85,7 @@ class _BagWatch:
         observation = self._synchroniser.observe(now_ns)
         if observation is None:
             return []
-        readings = [self._witness.observe(observation), *(judged.reading for judged in self._witness.judge())]
-        self._imagine(now_ns)
+        self._companion.see(observation)
+        readings = [self._companion.look(observation), *(judged.reading for judged in self._companion.judge())]
+        self._companion.imagine_if_due(now_ns)
         return [reading for reading in readings if reading]
-
-    def _imagine(self, now_ns: int) -> None:
-        question = self._imagination.question(FORWARD, self._witness.recent, now_ns)
-        if question is not None and now_ns - self._imagined_ns >= PREDICT_EVERY_S * NS_PER_S:
-            self._imagined_ns = now_ns
-            prediction = self._policy.show(self._policy.foresee(*question, self._samples))
-            self._imagination.last = Expectation(question[0], prediction, question[1])
-            self._witness.expect(self._imagination.last)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -13,20 +13,19 @@ from typing import Any
 import numpy as np
 import torch
 
+from vla_ros.core.abilities import WorldPolicy
 from vla_ros.core.errors import ConfigError
 from vla_ros.core.execution.plan import Plan
 from vla_ros.core.robot import load_robot
 from vla_ros.core.surprise.calibration import calibrate
-from vla_ros.core.surprise.expectation import Expectation
+from vla_ros.core.surprise.companion import Companion
 from vla_ros.core.surprise.score import Calibration, is_inverse
 from vla_ros.core.surprise.signs import Reading
-from vla_ros.core.surprise.witness import Witness
 from vla_ros.core.types import NS_PER_S, Observation
-from vla_ros.evaluation.closed_loop import CONTROL_NS, choose, observe
 from vla_ros.policies.loading import load_policy
+from vla_ros.sim.environment import Variant, observe
 from vla_ros.sim.tabletop.anomalies import Anomaly, named
-from vla_ros.sim.tabletop.tasks import TASKS
-from vla_ros.sim.tabletop.world import Tabletop
+from vla_ros.sim.tabletop.environment import TabletopEnvironment
 
 ROBOT = "ur5e_tabletop"
 PREDICT_EVERY = 2  # chunks: as often as the node on one core
@@ -54,15 +53,17 @@ class Run:
 class Episode:
     """One closed-loop episode, driven as `vla-ros eval` does, without delay."""
 
-    def __init__(self, policy: Any, seed: int, samples: int, anomaly: Anomaly | None) -> None:
-        self.policy, self.seed, self.samples, self.anomaly = policy, seed, samples, anomaly
+    def __init__(
+        self, environment: TabletopEnvironment, policy: WorldPolicy, seed: int, samples: int, anomaly: Anomaly | None
+    ) -> None:
+        self.environment, self.policy, self.seed, self.anomaly = environment, policy, seed, anomaly
         self._rng = np.random.default_rng([seed, 1])
         torch.manual_seed(seed)
-        task, self.instruction = choose(_seed_of_task(seed, anomaly), held_out=False)
-        self.tabletop = Tabletop()
-        self.tabletop.reset(seed, task)
+        told = environment.trial(_seed_of_task(environment, seed, anomaly), Variant())
+        self.trial = replace(told, seed=seed)
+        environment.reset(self.trial)
         policy.reset()
-        self.witness = Witness(policy, load_robot(ROBOT), policy.contract.step_ns)
+        self.companion = Companion(policy, load_robot(ROBOT), samples)
         self.camera = str(self._rng.choice([camera.name for camera in policy.contract.cameras]))
         self._from_s = float(self._rng.uniform(*ONSET_S))
         self.onset_s: float | None = None
@@ -72,29 +73,29 @@ class Episode:
     def run(self, limit_s: float) -> Run:
         """Drive it to its limit."""
         contract, success, now_ns, count = self.policy.contract, False, 0, 0
-        plan, command = Plan(), self.tabletop.joint_positions()
+        plan, command = Plan(), self.environment.joint_positions()
         while now_ns < limit_s * NS_PER_S:
             self._disturb(command, now_ns / NS_PER_S)
             if now_ns % contract.step_ns == 0:
                 seen = self._observe(now_ns)
-                self._note(now_ns, self.witness.observe(seen))
+                self.companion.see(seen)
+                self._note(now_ns, self.companion.look(seen))
                 if now_ns % (contract.execute_steps * contract.step_ns) == 0:
                     chunk = self.policy.infer(seen)
                     plan.accept(chunk, now_ns, command)
                     if count % PREDICT_EVERY == 0:
-                        foreseen = self.policy.show(self.policy.foresee(seen, chunk, self.samples))
-                        self.witness.expect(Expectation(seen, foreseen, chunk))
+                        self.companion.follow(chunk)
+                        self.companion.imagine_if_due(now_ns)
                     count += 1
-                for judged in self.witness.judge():
+                for judged in self.companion.judge():
                     self._note(now_ns, judged.reading)
-            now_ns += CONTROL_NS
+            now_ns += self.environment.control_ns
             due = plan.command(now_ns)
             command = command if due is None else due
-            self.witness.command(now_ns - CONTROL_NS, np.asarray(command, dtype=np.float64))
-            self.tabletop.command(command)
-            self.tabletop.advance(CONTROL_NS / NS_PER_S)
-            success = success or self.tabletop.success()
-        self.tabletop.close()
+            self.companion.command(now_ns - self.environment.control_ns, np.asarray(command, dtype=np.float64))
+            self.environment.act(command)
+            self.environment.step()
+            success = success or self.environment.success()
         name, readings = self.anomaly.name if self.anomaly else "", tuple(self.readings)
         return Run(self.seed, success, name, self.camera, self.onset_s, readings)
 
@@ -104,7 +105,7 @@ class Episode:
 
     def _disturb(self, command: Any, now_s: float) -> None:
         anomaly = self.anomaly
-        if anomaly is None or self.onset_s is not None or not anomaly.shows(self.tabletop, command):
+        if anomaly is None or self.onset_s is not None or not anomaly.shows(self.environment.tabletop, command):
             return
         if now_s < self._from_s and not anomaly.closing:  # most tasks close the gripper at once, and once
             return
@@ -112,16 +113,16 @@ class Episode:
         if anomaly.disturb is None:
             self._frozen = {self.camera: self._observe(0).images[self.camera]}
         else:
-            anomaly.disturb(self.tabletop, self._rng, self.camera)
+            anomaly.disturb(self.environment.tabletop, self._rng, self.camera)
 
     def _observe(self, now_ns: int) -> Observation:
-        seen = observe(self.tabletop, self.policy, now_ns, self.instruction)
+        seen = observe(self.environment, self.policy.contract, now_ns, self.trial.instruction)
         return Observation(now_ns, {**seen.images, **self._frozen}, seen.state, seen.instruction)
 
 
-def _seed_of_task(seed: int, anomaly: Anomaly | None) -> int:
-    """The task's seed: the episode's own, or the next whose task closes the gripper where the anomaly wants that."""
-    while anomaly is not None and anomaly.closing and TASKS[choose(seed, held_out=False)[0]].family == "reach":
+def _seed_of_task(environment: TabletopEnvironment, seed: int, anomaly: Anomaly | None) -> int:
+    """Return the task's seed: the episode's own, or the next that closes the gripper if the anomaly wants that."""
+    while anomaly is not None and anomaly.closing and environment.trial(seed, Variant()).family == "reach":
         seed += 1
     return seed
 
@@ -154,7 +155,11 @@ def _begin(model: str, threads: int) -> None:
 
 def _run(job: Job, samples: int) -> Run:
     seed, name = job
-    return Episode(_policy, seed, samples, named(name) if name else None).run(LIMIT_S)
+    environment = TabletopEnvironment()  # a table that was disturbed is not put right again
+    try:
+        return Episode(environment, _policy, seed, samples, named(name) if name else None).run(LIMIT_S)
+    finally:
+        environment.close()
 
 
 def _path(folder: Path, job: Job) -> Path:

@@ -70,7 +70,7 @@ class Parameters:
 
 
 class DashboardNode(Node):
-    """A `monitor.dashboard.server.Robot` over ROS topics. Messages are kept as they came: nothing is decoded unasked."""
+    """A `dashboard.server.Robot` over ROS topics. Messages are kept as they came: nothing is decoded unasked."""
 
     def __init__(self) -> None:
         super().__init__("dashboard")

@@ -6,25 +6,22 @@ import gc
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, cast
 
-import numpy as np
 from diagnostic_msgs.msg import DiagnosticStatus
 from rclpy.clock import JumpThreshold
 from rclpy.duration import Duration
 from trajectory_msgs.msg import JointTrajectory
 
-from vla_ros.core.contract import PolicyContract
-from vla_ros.core.errors import ConfigError, ContractError, MessageError, ModelError, VlaRosError
-from vla_ros.core.execution.modes import blend_of
+from vla_ros.core.abilities import Imagines, ImaginingPolicy, Proposes
+from vla_ros.core.errors import ConfigError, MessageError, VlaRosError
 from vla_ros.core.planning.choosing import Chooser, Vetoed, scorer_of
-from vla_ros.core.planning.continuation import Continuation, Continuer, check_can_continue, continuation
-from vla_ros.core.planning.replan_clock import ReplanClock
+from vla_ros.core.planning.planner import Planner
 from vla_ros.core.robot import load_robot
 from vla_ros.core.streams.synchroniser import Synchroniser
 from vla_ros.core.timing import LatencyStats, RateMeter
-from vla_ros.core.types import NS_PER_S, ActionChunk, Observation
+from vla_ros.core.types import ActionChunk, Observation
 from vla_ros.policies.loading import check_contract, load_policy
 from vla_ros.ros.convert import chunk_to_trajectory
 from vla_ros.ros.diagnostics import ERROR, OK, WARN, Diagnostics, Report, status, waiting
@@ -67,7 +64,7 @@ class Job:
 
 
 class PolicyNode(ManagedNode):
-    """Parameters, topics and the inference thread around a `core.types.Policy`."""
+    """Parameters, topics and the inference thread around a `core.planning.planner.Planner`."""
 
     def __init__(self) -> None:
         super().__init__("policy")
@@ -85,20 +82,18 @@ class PolicyNode(ManagedNode):
         self._policy = load_policy(
             self.parameters.model, threads=self.parameters.threads, device=self.parameters.device
         )
-        contract: PolicyContract = self._policy.contract
+        contract = self._policy.contract
         check_contract(contract, self._robot)
-        steps = self.parameters.execute_steps or contract.execute_steps
-        if steps > contract.horizon:
-            raise ConfigError(f"execute_steps is {steps}; right would be 1 to the model's horizon, {contract.horizon}")
-        timeout_ns = round(self._robot.guard.plan_timeout_s * NS_PER_S)
-        self._replan = ReplanClock(steps, contract.horizon, contract.step_ns, timeout_ns)
-        self._continuer, self._chooser = self._make_continuer(steps), self._make_chooser()
-        self._warm_up(contract, steps)
+        wanted = self.parameters
+        self._planner = Planner(
+            self._policy, self._robot, wanted.execution, wanted.execute_steps, self._make_chooser(), wanted.model
+        )
+        self._planner.warm_up()
         self._cameras = tuple(camera.name for camera in contract.cameras)
         self._synchroniser = Synchroniser(
             self._robot, cameras=self._cameras, history=contract.history, history_step_s=contract.step_s
         )
-        self._instruction, self._problem, self._heard = "", "", Heard()
+        self._problem, self._heard = "", Heard()
         self._failures: deque[float] = deque(maxlen=FAILURES)  # by the steady clock [s]
         self._inference, self._sent = LatencyStats(), RateMeter()
         self._turns = Leader(turns_file(self.context.get_domain_id(), self.get_namespace()))
@@ -111,32 +106,21 @@ class PolicyNode(ManagedNode):
             self._jumps = self.get_clock().create_jump_callback(threshold, post_callback=lambda _: self._restart())
         self._ready = True
 
-    def _warm_up(self, contract: PolicyContract, steps: int) -> None:
-        """The first true chunks must not pay for what torch does only once: without a plan, and continuing one."""
-        blank = _blank(contract, getattr(self._policy, "example", "warm up"))
-        chunk = self._policy.infer(blank)
-        _refuse_broken(chunk)
-        if self._continuer is not None and steps < contract.horizon:
-            later = replace(blank, stamp_ns=steps * contract.step_ns)
-            _refuse_broken(self._policy.infer(later, continuation(chunk, later.stamp_ns, contract.step_ns).plan, 1))
-        self._policy.reset()
-
-    def _make_continuer(self, steps: int) -> Continuer | None:
-        execution, robot = self.parameters.execution, self._robot
-        blend_of(execution)  # refuses what the commander would refuse
-        if execution != "real_time_chunking":
-            return None
-        check_can_continue(self._policy, self.parameters.model)
-        return Continuer(steps, self._policy.contract.horizon, ~robot.is_gripper, robot.guard.max_jump / 2)
-
     def _make_chooser(self) -> Chooser | None:
         wanted = self.parameters
         if not wanted.scorer:
             return None
-        if not all(hasattr(self._policy, answer) for answer in ("propose", "foresee")):
+        if not (isinstance(self._policy, Proposes) and isinstance(self._policy, Imagines)):
             raise ConfigError(f"scorer is set, but model '{wanted.model}' does not imagine; right would be kind uwm")
         scorer = scorer_of(wanted.scorer)
-        return Chooser(self._policy, self._robot, scorer, wanted.candidates, wanted.samples, wanted.veto_above)
+        return Chooser(
+            cast(ImaginingPolicy, self._policy),
+            self._robot,
+            scorer,
+            wanted.candidates,
+            wanted.samples,
+            wanted.veto_above,
+        )
 
     def activate(self) -> None:
         """Listen, and plan."""
@@ -146,7 +130,7 @@ class PolicyNode(ManagedNode):
         self._failures.clear()
         self._worker = self._last_worker = Worker(self._infer, self._failed, "inference")
         self._inputs = Inputs(
-            self, self._robot, self._synchroniser, self._cameras, self._on_image, lambda _: self._replan.reset(),
+            self, self._robot, self._synchroniser, self._cameras, self._on_image, lambda _: self._planner.replan(),
             self._restart, self._heard,
         )  # fmt: skip
 
@@ -163,7 +147,8 @@ class PolicyNode(ManagedNode):
 
     def cleanup(self) -> None:
         """Give the model's memory back: the next one must find room."""
-        self._policy = self._chooser = None
+        self.__dict__.pop("_policy", None)
+        self.__dict__.pop("_planner", None)
         gc.collect()
 
     def _now_ns(self) -> int:
@@ -176,17 +161,15 @@ class PolicyNode(ManagedNode):
         with self._lock:
             self._era += 1
             self._synchroniser.reset()
-            self._replan.reset()
+            self._planner.reset()
             self._failures.clear()
-            if self._continuer is not None:
-                self._continuer.reset()
 
     def _on_image(self) -> None:
         if self._worker is None or self._inputs is None or self._worker.busy or not self._synchroniser.instruction:
             return
         now_ns = self._now_ns()
         observation = self._synchroniser.observe(now_ns)
-        if observation is not None and self._replan.is_due(observation.stamp_ns):
+        if observation is not None and self._planner.is_due(observation.stamp_ns):
             self._worker.submit(Job(observation, now_ns, self._inputs.decode_ms, self._era))
 
     def _infer(self, job: Job) -> None:
@@ -194,24 +177,22 @@ class PolicyNode(ManagedNode):
         observation, started_ns = job.observation, self._now_ns()
         if job.era != self._era:
             return
-        if observation.instruction != self._instruction:
-            self._policy.reset()
-            self._instruction = observation.instruction
         with self._turns.turn(started_ns - observation.stamp_ns):
-            chunk, choice_ns = self._plan(observation)
+            draft = self._planner.draft(observation)
+            drafted_ns = self._now_ns()
+            chunk = self._planner.choose(draft)
+        choice_ns = self._now_ns() - drafted_ns
         if self._turns.problem:
             self.get_logger().warning(self._turns.problem, once=True)
-        inferred_ns = self._now_ns() - choice_ns
-        _refuse_broken(chunk)
         if (sent_ns := self._send(chunk, job)) is None:
             return
-        self._inference.add_ns(inferred_ns - started_ns)
+        self._inference.add_ns(drafted_ns - started_ns)
         self._sent.tick(sent_ns)
         self._problem = ""
         stamp_ns = observation.stamp_ns
         values = {
             "stamp_ns": stamp_ns, "received_ms": (job.complete_ns - stamp_ns) / 1e6,
-            "wait_ms": (started_ns - job.complete_ns) / 1e6, "inference_ms": (inferred_ns - started_ns) / 1e6,
+            "wait_ms": (started_ns - job.complete_ns) / 1e6, "inference_ms": (drafted_ns - started_ns) / 1e6,
             "choice_ms": choice_ns / 1e6,
             "published_ms": (sent_ns - stamp_ns) / 1e6, "decode_ms": job.decode_ms,
         }  # fmt: skip
@@ -225,28 +206,8 @@ class PolicyNode(ManagedNode):
                 return None
             self._chunks.publish(chunk_to_trajectory(chunk))
             sent_ns = self._now_ns()
-            if self._continuer is not None:
-                self._continuer.sent(chunk, instruction)
-            self._replan.planned(job.observation.stamp_ns, sent_ns)
+            self._planner.sent(chunk, job.observation, sent_ns)
         return sent_ns
-
-    def _plan(self, observation: Observation) -> tuple[ActionChunk, int]:
-        """A chunk, and how much of the time went into choosing it [ns]."""
-        left = Continuation()
-        if self._continuer is not None:
-            try:
-                left = self._continuer.next(observation, self._replan.delay_ns)
-            except ContractError:  # too slow, of late: a policy that is so always will say it again
-                self._continuer.reset()
-                self._replan.forget_delays()
-                raise
-        continued = () if left.plan is None else (left.plan, left.frozen_steps)
-        chunk = self._policy.infer(observation, *continued)
-        if self._chooser is None:
-            return chunk, 0
-        started_ns = self._now_ns()
-        chunk = self._chooser.choose(observation, chunk, *continued)
-        return chunk, self._now_ns() - started_ns
 
     def _failed(self, error: Exception) -> None:
         """In the inference thread. A sentence that cannot be obeyed and a veto are no failures: nothing is sent."""
@@ -284,17 +245,6 @@ class PolicyNode(ManagedNode):
             reason = self._inputs.explained(self._synchroniser.reason)
             return Report(WARN, reason or self._inputs.last_error or "no chunk yet", values)
         return Report(OK, "planning", values)
-
-
-def _refuse_broken(chunk: ActionChunk) -> None:
-    if not np.isfinite(chunk.actions).all():
-        raise ModelError("the policy's chunk holds values that are not finite; it was not sent")
-
-
-def _blank(contract: PolicyContract, sentence: str) -> Observation:
-    """What the warm-up plans from."""
-    images = {c.name: np.zeros((contract.history, c.height, c.width, 3), dtype=np.uint8) for c in contract.cameras}
-    return Observation(0, images, np.zeros((contract.history, len(contract.joints)), dtype=np.float32), sentence)
 
 
 def main() -> None:

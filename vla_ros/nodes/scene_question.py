@@ -10,13 +10,13 @@ from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
 from vla_ros.bags.episodes.marks import EPISODE
-from vla_ros.core.errors import ConfigError, MessageError
+from vla_ros.core.errors import MessageError
 from vla_ros.core.robot import load_robot
 from vla_ros.core.streams.admission import check_instruction
 from vla_ros.core.streams.synchroniser import Synchroniser
 from vla_ros.core.timing import LatencyStats
 from vla_ros.core.types import Observation
-from vla_ros.policies.loading import check_contract, load_model
+from vla_ros.policies.loading import check_contract, load_speaker
 from vla_ros.ros.diagnostics import ERROR, WARN, Diagnostics, Report, waiting
 from vla_ros.ros.listening.everyone import Heard, hear_everyone
 from vla_ros.ros.listening.scenes import hear_new_scenes
@@ -52,9 +52,9 @@ class SceneQuestionNode(ManagedNode):
     def configure(self) -> None:
         """Load robot and model, hold them against each other."""
         robot = load_robot(self.parameters.robot)
-        self._model = load_model(self.parameters.model, threads=self.parameters.threads, device=self.parameters.device)
-        if not hasattr(self._model, "answer"):
-            raise ConfigError(f"model '{self.parameters.model}' does not speak; right would be of kind vla or vlm")
+        self._model = load_speaker(
+            self.parameters.model, threads=self.parameters.threads, device=self.parameters.device
+        )
         contract = self._model.contract
         check_contract(contract, robot)
         cameras = tuple(camera.name for camera in contract.cameras)

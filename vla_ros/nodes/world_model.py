@@ -26,15 +26,15 @@ from vla_ros.bags.episodes.marks import EPISODE
 from vla_ros.core.errors import ConfigError, ContractError, MessageError, VlaRosError
 from vla_ros.core.robot import load_robot
 from vla_ros.core.streams.synchroniser import Synchroniser
-from vla_ros.core.surprise.expectation import Expectation
-from vla_ros.core.surprise.imagination import FORWARD, MODES, Imagination
+from vla_ros.core.surprise.companion import Companion
+from vla_ros.core.surprise.imagination import FORWARD, MODES
 from vla_ros.core.surprise.score import load_calibration
-from vla_ros.core.surprise.witness import Judged, Witness
+from vla_ros.core.surprise.witness import Judged
 from vla_ros.core.timing import LatencyStats, RateMeter
-from vla_ros.core.types import NS_PER_S, ActionChunk, Observation
+from vla_ros.core.types import NS_PER_S, Observation
 from vla_ros.media.comparison import comparison
 from vla_ros.monitor.prediction_files import PredictionFiles
-from vla_ros.policies.loading import check_contract, find_model, load_policy
+from vla_ros.policies.loading import check_contract, find_model, load_world_model
 from vla_ros.ros.alarm import Alarm
 from vla_ros.ros.convert import COMMAND_TYPES, array_to_image, command_to_array, trajectory_to_chunk
 from vla_ros.ros.diagnostics import ERROR, OK, WARN, Diagnostics, Report, waiting
@@ -47,8 +47,6 @@ from vla_ros.ros.process.worker import Worker
 from vla_ros.ros.qos import COMMAND
 from vla_ros.ros.subscriptions import Inputs
 from vla_ros.ros.turns import Follower, turns_file
-
-ANSWERS = ("foresee", "show", "explain", "latents", "breathe")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +63,7 @@ class Parameters(ModelParameters):
 
 
 class WorldModelNode(ManagedNode):
-    """Topics, services and two threads around a `core.types.WorldModel`. Newest wins; what is late is dropped."""
+    """Topics, services and two threads around a `Companion`. Newest wins; what is late is dropped."""
 
     def __init__(self) -> None:
         super().__init__("world_model")
@@ -74,7 +72,7 @@ class WorldModelNode(ManagedNode):
         self._worker: Worker[bool] | None = None
         self._looker: Worker[Observation] | None = None
         self._last_workers: tuple[Worker[Any], ...] = ()
-        self._era = 0  # how often everything has begun anew; what is imagined across such a moment is of no use
+        self._companion: Companion | None = None
         self._diagnostics: Diagnostics | None = None
         self._made: list[Callable[[], Any]] = []
         self.add_on_set_parameters_callback(_check_mode)
@@ -85,23 +83,18 @@ class WorldModelNode(ManagedNode):
         if (mode := self.parameters.mode) not in MODES:
             raise ConfigError(f"mode is '{mode}'; right would be {' or '.join(MODES)}")
         self._robot = load_robot(self.parameters.robot)
-        self._model: Any = load_policy(
-            self.parameters.model, threads=self.parameters.threads, device=self.parameters.device
-        )
-        if not all(hasattr(self._model, answer) for answer in ANSWERS):
-            raise ConfigError(f"model '{self.parameters.model}' acts but does not imagine; right would be kind uwm")
-        check_contract(self._model.contract, self._robot)
-        self._cameras = tuple(camera.name for camera in self._model.contract.cameras)
-        contract = self._model.contract
+        model = load_world_model(self.parameters.model, threads=self.parameters.threads, device=self.parameters.device)
+        contract = self._contract = model.contract
+        check_contract(contract, self._robot)
+        self._cameras = tuple(camera.name for camera in contract.cameras)
         self._synchroniser = Synchroniser(
             self._robot, cameras=self._cameras, history=contract.history, history_step_s=contract.step_s
         )
         meeting = turns_file(self.context.get_domain_id(), self.get_namespace())
         self._turns = Follower(meeting, self.parameters.take_turns)
-        self._model.breathe(self._turns.give_way)
-        self._witness = Witness(self._model, self._robot, contract.step_ns)
-        self._imagination = Imagination()
-        self._paused, self._asked, self._problem, self._started_s = False, False, "", -1e9
+        model.breathe(self._turns.give_way)
+        self._companion = Companion(model, self._robot)
+        self._paused, self._asked, self._problem = False, False, ""
         self._heard_before, self._scene_ns = Heard(), 0
         self._took, self._waited, self._rate = LatencyStats(), LatencyStats(), RateMeter()
         calibration = load_calibration(find_model(self.parameters.model))
@@ -112,7 +105,7 @@ class WorldModelNode(ManagedNode):
         publish, serve = self.create_publisher, self.create_service
         self._predicted = {name: publish(Image, f"~/{name}/predicted", COMMAND) for name in self._cameras}
         self._compared = {name: publish(Image, f"~/{name}/comparison", COMMAND) for name in self._cameras}
-        files = self._files = PredictionFiles(Path(self.parameters.out), self._cameras, self._model.contract.step_ns)
+        files = self._files = PredictionFiles(Path(self.parameters.out), self._cameras, self._contract.step_ns)
         services = [
             serve(Trigger, "~/predict", self._on_predict), serve(SetBool, "~/pause", self._on_pause),
             serve(Trigger, "~/save", partial(self._on_save, files.picture)),
@@ -130,13 +123,13 @@ class WorldModelNode(ManagedNode):
         """Listen, and imagine."""
         if not all(worker.ended for worker in self._last_workers):
             raise VlaRosError("the last prediction is still under way; right would be to activate once it is over")
-        self._problem = ""
+        companion, self._problem = self._company, ""
         self._worker = Worker(self._work, self._failed, "imagination")
         self._looker = Worker(self._look, self._failed, "look")
         self._last_workers = self._worker, self._looker
         self._inputs = Inputs(
             self, self._robot, self._synchroniser, self._cameras, self._on_image,
-            lambda _: self._imagination.plan(None), self._restart, self._heard_before,
+            lambda _: companion.follow(None), self._restart, self._heard_before,
         )  # fmt: skip
         self._heard = [self.create_subscription(JointTrajectory, "action_chunk", self._on_chunk, COMMAND)]
         self._heard += hear_new_scenes(self, EPISODE, self._on_new_scene)
@@ -162,8 +155,13 @@ class WorldModelNode(ManagedNode):
             worker.close(timeout_s=10.0)
         for remove in self._made:
             remove()
-        self._made, self._diagnostics, self._model = [], None, None
+        self._made, self._diagnostics, self._companion = [], None, None
         gc.collect()
+
+    @property
+    def _company(self) -> Companion:
+        assert self._companion is not None  # from configure to cleanup
+        return self._companion
 
     def _now_ns(self) -> int:
         return int(self.get_clock().now().nanoseconds)
@@ -174,11 +172,9 @@ class WorldModelNode(ManagedNode):
         self._scene_ns = self._now_ns()
 
     def _restart(self) -> None:
-        self._era += 1
         self._scene_ns = 0
         self._synchroniser.reset()
-        self._witness.reset()
-        self._imagination.plan(None)
+        self._company.reset()
         self._alarm.clear()
 
     def _on_image(self) -> None:
@@ -186,14 +182,14 @@ class WorldModelNode(ManagedNode):
         if observation is None or observation.stamp_ns < self._scene_ns:
             return
         if self._worker is not None and self._looker is not None:
-            self._witness.see(observation)
+            self._company.see(observation)
             self._looker.submit(observation)
             self._worker.submit(True)
 
     def _look(self, observation: Observation) -> None:
         """In a thread of its own: the policy, too, has just got these pictures."""
         self._turns.give_way()
-        self._alarm.hear(self._now_ns(), self._witness.look(observation))
+        self._alarm.hear(self._now_ns(), self._company.look(observation))
 
     def _on_chunk(self, message: JointTrajectory) -> None:
         try:
@@ -201,7 +197,7 @@ class WorldModelNode(ManagedNode):
         except (MessageError, ContractError) as error:
             self._problem = f"action chunk: {error}"
             return
-        self._imagination.plan(chunk.in_order(self._model.contract.joints))
+        self._company.follow(chunk)
         if self._worker is not None:
             self._worker.submit(True)
 
@@ -211,36 +207,30 @@ class WorldModelNode(ManagedNode):
         except MessageError as error:
             self._problem = f"command: {error}"
             return
-        self._witness.command(self._now_ns(), values, columns)
+        self._company.command(self._now_ns(), values, columns)
 
     def _work(self, _: bool) -> None:
         """In the thread that imagines: first judge what has come, then imagine anew where that is due."""
-        for judged in self._witness.judge():
+        companion = self._company
+        for judged in companion.judge():
             self._tell(judged)
-        due = time.monotonic() - self._started_s >= 1.0 / float(self.get_parameter("rate_hz").value)
-        if not (self._asked or (due and not self._paused)):
+        if self._paused and not self._asked:
             return
-        mode = str(self.get_parameter("mode").value)
-        question = self._imagination.question(mode, self._witness.recent, self._now_ns())
-        if question is not None:
-            self._started_s, self._asked = time.monotonic(), False
-            self._imagine(*question)
-
-    def _imagine(self, observation: Observation, chunk: ActionChunk | None) -> None:
-        started_s, waited_ns, era = time.monotonic(), self._turns.waited_ns, self._era
-        prediction = self._model.show(self._model.foresee(observation, chunk, int(self.get_parameter("samples").value)))
-        if era != self._era:
+        companion.samples = int(self.get_parameter("samples").value)
+        companion.every_ns = round(NS_PER_S / float(self.get_parameter("rate_hz").value))
+        mode, started_ns, waited_ns = str(self.get_parameter("mode").value), time.monotonic_ns(), self._turns.waited_ns
+        expectation = companion.imagine_if_due(self._now_ns(), mode, at_ns=started_ns, at_once=self._asked)
+        if expectation is None:
             return
-        expectation = self._imagination.last = Expectation(observation, prediction, chunk)
-        self._took.add_ns(round((time.monotonic() - started_s) * NS_PER_S))
+        self._asked = False
+        self._took.add_ns(time.monotonic_ns() - started_ns)
         self._waited.add_ns(self._turns.waited_ns - waited_ns)
         if self._turns.problem:
             self.get_logger().warning(self._turns.problem, once=True)
         self._rate.tick(self._now_ns())
         self._problem = ""
-        self._witness.expect(expectation)
         for name in self._cameras:
-            for frame, due_ns in zip(prediction.images[name], expectation.due_ns.tolist(), strict=True):
+            for frame, due_ns in zip(expectation.prediction.images[name], expectation.due_ns.tolist(), strict=True):
                 self._predicted[name].publish(array_to_image(frame, due_ns, name))
 
     def _tell(self, judged: Judged) -> None:
@@ -262,7 +252,7 @@ class WorldModelNode(ManagedNode):
         self.get_logger().error(f"no prediction: {self._problem}", throttle_duration_sec=5.0)
 
     def _on_predict(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        if self._worker is None or self._witness.recent.newest is None:
+        if self._worker is None or self._company.newest is None:
             reason = "not active" if self._inputs is None else self._inputs.explained(self._synchroniser.reason)
             response.message = reason or "no images yet"
             return response
@@ -272,7 +262,7 @@ class WorldModelNode(ManagedNode):
         return response
 
     def _on_save(self, save: Callable[..., Path], _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
-        response.success, response.message = self._files.say(save, self._imagination.last)
+        response.success, response.message = self._files.say(save, self._company.last)
         return response
 
     def _on_pause(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:

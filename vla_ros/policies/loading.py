@@ -1,32 +1,71 @@
-"""From a model folder to a policy. A policy kind is one module with `load(folder, device)`, named here."""
+"""From a model folder to a policy.
+
+A policy kind is one module with `load(folder, device)`: ours are named here, others come from entry points of the group
+`vla_ros.policies`.
+"""
 
 from __future__ import annotations
 
-import importlib
 from pathlib import Path
-from typing import Any
+from typing import TypeVar, cast
 
 import torch
 
+from vla_ros.core.abilities import Policy, Speaks, WorldModel, is_world_model
 from vla_ros.core.config import load_yaml
 from vla_ros.core.contract import check_contract
-from vla_ros.core.errors import ConfigError, did_you_mean
+from vla_ros.core.errors import ConfigError
+from vla_ros.core.plugins import load_plugin
 from vla_ros.policies.model_folder import ModelFolder, find_model
 
-__all__ = ["KINDS", "check_contract", "find_model", "load_model", "load_policy"]
+__all__ = [
+    "KINDS",
+    "check_contract",
+    "find_model",
+    "load_as",
+    "load_model",
+    "load_policy",
+    "load_speaker",
+    "load_world_model",
+]
 
+T = TypeVar("T")
 KINDS = {"uwm": "vla_ros.policies.uwm", "vla": "vla_ros.policies.vla", "vlm": "vla_ros.policies.vlm"}
 
 
-def load_policy(folder: Path | str, *, threads: int | None = None, device: str = "cpu") -> Any:
-    """Load the policy that a model folder holds; it is a `core.types.Policy` with a `contract`. See `load_model`."""
+def load_policy(folder: Path | str, *, threads: int | None = None, device: str = "cpu") -> Policy:
+    """Load the policy that a model folder holds. Raises ConfigError for a model that only speaks; see `load_model`."""
     model = load_model(folder, threads=threads, device=device)
-    if not hasattr(model, "infer"):
-        raise ConfigError(f"model '{folder}' speaks but does not act; right would be one of kind uwm or vla")
+    if not isinstance(model, Policy):
+        raise ConfigError(f"model '{folder}' speaks but does not act; use one of kind uwm or vla")
     return model
 
 
-def load_model(folder: Path | str, *, threads: int | None = None, device: str = "cpu") -> Any:
+def load_as(folder: Path | str, kind: type[T], *, threads: int | None = None, device: str = "cpu") -> T:
+    """Load a model of one class of ours. Raises ConfigError for any other; see `load_model`."""
+    model = load_model(folder, threads=threads, device=device)
+    if not isinstance(model, kind):
+        raise ConfigError(f"model '{folder}' is a {type(model).__name__}; a {kind.__name__} is needed here")
+    return model
+
+
+def load_world_model(folder: Path | str, *, threads: int | None = None, device: str = "cpu") -> WorldModel:
+    """Load a model that imagines and explains. Raises ConfigError for one that does not; see `load_model`."""
+    model = load_model(folder, threads=threads, device=device)
+    if not is_world_model(model):
+        raise ConfigError(f"model '{folder}' does not imagine; use one of kind uwm")
+    return cast(WorldModel, model)
+
+
+def load_speaker(folder: Path | str, *, threads: int | None = None, device: str = "cpu") -> Speaks:
+    """Load a model that answers questions. Raises ConfigError for one that does not; see `load_model`."""
+    model = load_model(folder, threads=threads, device=device)
+    if not isinstance(model, Speaks):
+        raise ConfigError(f"model '{folder}' acts but does not speak; use one of kind vla or vlm")
+    return model
+
+
+def load_model(folder: Path | str, *, threads: int | None = None, device: str = "cpu") -> Policy | Speaks:
     """Load what a model folder holds: a policy, or a model that only speaks.
 
     threads: CPU threads for torch; beside a simulator or on a robot's computer, few are better.
@@ -37,13 +76,15 @@ def load_model(folder: Path | str, *, threads: int | None = None, device: str = 
     folder = ModelFolder.read(folder).path
     config = load_yaml(folder / "config.yaml")
     kind = config.get("kind") if isinstance(config, dict) else None
-    if not isinstance(kind, str) or kind not in KINDS:
-        hint = did_you_mean(kind if isinstance(kind, str) else "", KINDS)
-        raise ConfigError(f"{folder / 'config.yaml'}: kind is {repr(kind)[:80]}{hint}")
+    try:
+        module = load_plugin("vla_ros.policies", kind if isinstance(kind, str) else repr(kind)[:80], KINDS)
+    except ConfigError as error:
+        raise ConfigError(f"{folder / 'config.yaml'}: kind {error}") from error
     try:
         torch.device(device)
     except RuntimeError:
         raise ConfigError(f"device is '{device}', which torch does not know; right would be cpu or cuda:0") from None
     if device.startswith("cuda") and not torch.cuda.is_available():
         raise ConfigError(f"device is '{device}', but torch sees no CUDA device here; right would be 'cpu'")
-    return importlib.import_module(KINDS[kind]).load(folder, device)
+    model: Policy | Speaks = module.load(folder, device)
+    return model

@@ -84,7 +84,6 @@ class UWMFolder:
 class UWMPolicy:
     """Plans with p(a|o), imagines with p(o'|o) and p(o'|o,a), explains with p(a|o,o')."""
 
-    can_continue = True  # real-time chunking: `infer` takes a plan
     _noise: Tensor
     _ignored: Tensor | None
 
@@ -135,13 +134,18 @@ class UWMPolicy:
         answers = [self._plan(seen, action=noise, next_obs=self._ignored, prefix=prefix)[0] for noise in others]
         return [self._chunk(observation, actions) for actions in answers]
 
-    def infer(self, observation: Observation, plan: ActionChunk | None = None, frozen_steps: int = 0) -> ActionChunk:
-        """Sample a chunk from p(a|o). Raises ContractError or MessageError on an observation that does not fit.
+    def infer(self, observation: Observation) -> ActionChunk:
+        """Sample a chunk from p(a|o). Raises ContractError or MessageError if the observation does not fit."""
+        return self._sampled(observation, None)
 
-        plan: what is being executed; the chunk begins with its first `frozen_steps` actions from there on, and is drawn
-        towards the rest of it (`networks.uwm.guidance`).
+    def continue_plan(self, observation: Observation, plan: ActionChunk, frozen_steps: int) -> ActionChunk:
+        """Sample a chunk that begins with the first `frozen_steps` actions of `plan` and is drawn towards the rest.
+
+        See `networks.uwm.guidance`. Raises ContractError if the plan does not cover the frozen steps.
         """
-        prefix = None if plan is None else self._prefix(observation, plan, frozen_steps)
+        return self._sampled(observation, self._prefix(observation, plan, frozen_steps))
+
+    def _sampled(self, observation: Observation, prefix: Prefix | None) -> ActionChunk:
         actions, _ = self._plan(self._encode(observation), action=self._noise, next_obs=self._ignored, prefix=prefix)
         return self._chunk(observation, actions)
 

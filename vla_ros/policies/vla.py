@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from vla_ros.core.config import read_yaml
 from vla_ros.core.contract import PolicyContract
-from vla_ros.core.errors import ConfigError, ContractError, did_you_mean
+from vla_ros.core.errors import ConfigError, did_you_mean
 from vla_ros.core.types import ActionChunk, Observation
 from vla_ros.networks.vla.backbone import Backbone, Prompt
 from vla_ros.networks.vla.formulations import ContinuousVLA, DiscreteVLA, VLAStream
@@ -121,8 +121,6 @@ def joined(actions: Actions, gripper: NDArray[np.bool_], opens: str = "low") -> 
 class VLAPolicy:
     """Looks, listens and remembers: the features of past images are kept, not computed again."""
 
-    can_continue = False
-
     def __init__(
         self, folder: VLAFolder, model: ContinuousVLA | DiscreteVLA, statistics: Statistics, reader: Reader
     ) -> None:
@@ -145,10 +143,8 @@ class VLAPolicy:
         self._prompts: list[Prompt] = []
         self._told, self._stamp_ns = "", 0
 
-    def infer(self, observation: Observation, plan: ActionChunk | None = None, frozen_steps: int = 0) -> ActionChunk:
+    def infer(self, observation: Observation) -> ActionChunk:
         """The chunk for what is seen now and was seen before. ContractError or MessageError where it does not fit."""
-        if plan is not None:
-            raise ContractError("this policy cannot continue a plan; right would be an execution that gives none")
         prompt = self.prompt(observation)
         self._forget_if_new(observation)
         actions = self._act(prompt)

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from vla_ros.core.errors import VlaRosError
-from vla_ros.evaluation.closed_loop import choose
 from vla_ros.monitor.demo.episodes import drawn, repeated, tour
 from vla_ros.monitor.demo.series import Settings, plan
+from vla_ros.sim.environment import Variant
+from vla_ros.sim.tabletop.environment import choose
 from vla_ros.sim.tabletop.tasks import TASKS, wordings
 
 SENTENCES = {name: wordings(task) for name, task in TASKS.items()}
@@ -38,7 +39,7 @@ def test_a_tour_may_be_shorter_or_go_round_again() -> None:
 
 def test_drawn_episodes_are_those_of_eval() -> None:
     for episode in drawn(SENTENCES, 10000, 40):
-        assert (episode.task, episode.instruction) == choose(episode.seed, held_out=False)
+        assert (episode.task, episode.instruction) == choose(episode.seed, Variant())
 
 
 def test_one_sentence_runs_once_or_as_often_as_asked() -> None:

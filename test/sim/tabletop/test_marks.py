@@ -8,7 +8,9 @@ import pytest
 from vla_ros.core.contract import CameraContract, PolicyContract
 from vla_ros.core.types import ActionChunk, Observation
 from vla_ros.datasets.marked import SHOWN_STEPS, Recorder, record_marked
-from vla_ros.evaluation.closed_loop import choose, evaluate, run_episode
+from vla_ros.evaluation.closed_loop import evaluate, run_episode
+from vla_ros.sim.environment import Trial, Variant
+from vla_ros.sim.tabletop.environment import TabletopEnvironment, choose
 from vla_ros.sim.tabletop.marks import MARKED, SENTENCE, SHOWN_S, hide_mark, show_mark
 from vla_ros.sim.tabletop.world import JOINTS, Tabletop
 
@@ -69,7 +71,9 @@ class Watcher:
 
 def test_an_evaluation_shows_it_first_and_only_first():
     policy = Watcher()
-    (result,) = evaluate(policy, episodes=1, seed=20001, marked=True, limit_s=1.6)
+    environment = TabletopEnvironment()
+    (result,) = evaluate(policy, environment, episodes=1, seed=20001, variant=Variant(marked=True), limit_s=1.6)
+    environment.close()
     assert result.instruction == SENTENCE and not result.success
     shown = {o.stamp_ns / 1e9: int(magenta(o.images["front"][0])) for o in policy.seen}
     assert all((count > 0) == (at_s < SHOWN_S) for at_s, count in shown.items()), shown
@@ -77,21 +81,23 @@ def test_an_evaluation_shows_it_first_and_only_first():
 
 def test_no_mark_is_left_for_the_next_episode_and_no_other_ball_goes():
     policy = Watcher()
-    evaluate(policy, episodes=2, seed=20001, marked=True, limit_s=0.4)
-    assert len({int(magenta(o.images["front"][0]) > 0) for o in policy.seen}) == 1
-    table = Tabletop()
+    environment = TabletopEnvironment()
     try:
-        table.show_ball((0.45, 0.0, 0.1), 0.04, (0.9, 0.0, 0.9))
-        run_episode(table, policy, 3, "lift_red", "lift the red block", 0.8, 2)
+        evaluate(policy, environment, episodes=2, seed=20001, variant=Variant(marked=True), limit_s=0.4)
+        assert len({int(magenta(o.images["front"][0]) > 0) for o in policy.seen}) == 1
+        environment.tabletop.hide_balls()
+        environment = TabletopEnvironment()
+        environment.tabletop.show_ball((0.45, 0.0, 0.1), 0.04, (0.9, 0.0, 0.9))
+        run_episode(environment, policy, Trial(3, "lift_red", "lift", "lift the red block"), 0.8, 2)
         assert magenta(policy.seen[-1].images["front"][0]) > 0
-        policy.seen.clear()
-        table.hide_balls()
-        run_episode(table, policy, 20001, MARKED[0], SENTENCE, 0.4, 2)
-        assert magenta(table.render("front", 64, 64)) == 0
+        environment.tabletop.hide_balls()
+        run_episode(environment, policy, Trial(20001, MARKED[0], "reach", SENTENCE), 0.4, 2)
+        environment.reset(Trial(3, "lift_red", "lift", "lift the red block"))
+        assert magenta(environment.render("front", 64, 64)) == 0
     finally:
-        table.close()
+        environment.close()
 
 
 def test_the_sentence_does_not_tell_which():
-    told = {choose(seed, held_out=False, marked=True) for seed in range(6)}
+    told = {choose(seed, Variant(marked=True)) for seed in range(6)}
     assert {task for task, _ in told} == set(MARKED) and {sentence for _, sentence in told} == {SENTENCE}

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.metadata import entry_points
-from typing import Protocol
 
 import numpy as np
 
+from vla_ros.core.abilities import ImaginingPolicy
 from vla_ros.core.errors import ConfigError, VlaRosError
 from vla_ros.core.robot import RobotSpec
 from vla_ros.core.text import name_of
@@ -76,18 +76,6 @@ def scorer_of(name: str) -> Scorer:
     return found
 
 
-class Proposer(Protocol):
-    """A policy that has more than one answer, and imagines what comes of each."""
-
-    def propose(
-        self, observation: Observation, count: int, plan: ActionChunk | None = None, frozen_steps: int = 0
-    ) -> list[ActionChunk]:
-        """`count` chunks beside the one of `infer`."""
-
-    def foresee(self, observation: Observation, chunk: ActionChunk | None = None, samples: int = 1) -> Prediction:
-        """What comes of a chunk, in latents."""
-
-
 @dataclass(frozen=True, slots=True)
 class Chooser:
     """Draws candidates, has them imagined and scored, and takes the best. veto_above: a score that may not be sent.
@@ -95,7 +83,7 @@ class Chooser:
     samples: imagined futures of each candidate; two at least tell how far they disagree.
     """
 
-    policy: Proposer
+    policy: ImaginingPolicy
     robot: RobotSpec
     scorer: Scorer
     candidates: int

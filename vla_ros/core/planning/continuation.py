@@ -12,14 +12,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from vla_ros.core.abilities import Continues, Policy
 from vla_ros.core.errors import ContractError
 from vla_ros.core.execution.knots import Knots
-from vla_ros.core.types import ActionChunk, Observation, Policy
+from vla_ros.core.types import ActionChunk, Observation
 
 
 @dataclass(frozen=True, slots=True)
 class Continuation:
-    """What `Policy.infer(observation, plan, frozen_steps)` is given.
+    """What `Continues.continue_plan` is given.
 
     plan: (H - s, A) what is left of the plan, `plan.actions[i]` due together with action i of the chunk to be inferred;
         None where nothing is left to continue.
@@ -104,9 +105,9 @@ def execute_steps(wanted: int, delay: int, horizon: int) -> int:
 
 
 def check_can_continue(policy: Policy, name: str) -> None:
-    """Refuse a policy that cannot infer a chunk as the continuation of a plan (see `core.types.Policy`)."""
-    if not getattr(policy, "can_continue", False):
+    """Raise ContractError for a policy that cannot plan a chunk as the continuation of another."""
+    if not isinstance(policy, Continues):
         raise ContractError(
-            f"execution 'real_time_chunking': the policy '{name}' cannot continue a plan; right would be another "
-            "execution, or a policy whose can_continue is true"
+            f"execution 'real_time_chunking': the policy '{name}' cannot continue a plan; choose another "
+            "execution, or a policy that can (core.abilities.Continues)"
         )

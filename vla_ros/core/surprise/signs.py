@@ -1,4 +1,4 @@
-"""Signs that something is not as usual, each a few numbers of what happened; `core.surprise.score` says how unusual they are.
+"""Signs that something is not as usual, each a few numbers of what happened; `score` says how unusual they are.
 
 Where a world model imagines that nothing moves, it is right to a hair; where it imagines motion, its pictures are
 blurred. So an error counts by how much motion was imagined at its place: a table of the largest error at each amount.

@@ -6,11 +6,11 @@ import contextlib
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from vla_ros.core.abilities import WorldModel
 from vla_ros.core.robot import RobotSpec
 from vla_ros.core.streams.buffer import StreamBuffer
 from vla_ros.core.surprise.expectation import Expectation, Recent, what_came
@@ -25,7 +25,7 @@ from vla_ros.core.surprise.signs import (
     outside,
     picture_signs,
 )
-from vla_ros.core.types import NS_PER_S, ActionChunk, Observation
+from vla_ros.core.types import NS_PER_S, Observation
 
 KEPT, WAITING = 64, 8  # observations, and expectations whose moment has not come
 COMMANDS = 1024  # at 500 Hz two seconds: as long as a prediction looks ahead
@@ -33,16 +33,6 @@ ARM_SLACK_S, GRIPPER_SLACK_S = 0.05, 0.2  # a servo may lag behind its command b
 OVERLAP = 2  # predictions that speak of the same moment
 MAX_GAP = 1.5  # steps; between pictures farther apart things move too far
 SILENT_S = 0.5  # after so long without a command nothing is expected of the joints
-
-
-class Answers(Protocol):
-    """The answers of a world model that are needed here."""
-
-    def latents(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """(N, H, W, 3) -> (N, C, h, w)."""
-
-    def explain(self, observation: Observation, future: Observation) -> ActionChunk:
-        """Inverse dynamics."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +65,7 @@ class Witness:
     """One robot's. Three threads may share it: `command`, `see` and `reset` in one, `look` in one, `expect` and `judge`
     in one. A `reset` while another looks leaves at most one picture of before it behind."""
 
-    def __init__(self, model: Answers, robot: RobotSpec, step_ns: int) -> None:
+    def __init__(self, model: WorldModel, robot: RobotSpec, step_ns: int) -> None:
         self._model, self._step_ns = model, step_ns
         self._gripper = robot.is_gripper
         # (D,) what 1 is in the signs of joints: rad or m of the arm; of a gripper its stroke, whatever its unit is.

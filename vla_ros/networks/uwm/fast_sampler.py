@@ -1,4 +1,4 @@
-"""The sampler of `networks.uwm.model` made fast: the same weights, the same numbers up to rounding, one question per object.
+"""A fast sampler for `networks.uwm.model`: the same weights, the same numbers up to rounding, one question per object.
 
 What is moved out of the loop over the steps, or left out because nobody reads it:
 - adaLN: SiLU(cat(o, t)) W = SiLU(o) W_o + SiLU(t) W_t. The observation's part is one product a chunk for all blocks,
@@ -6,8 +6,8 @@ What is moved out of the loop over the steps, or left out because nobody reads i
 - A given or ignored modality does not change: its tokens are encoded once a chunk.
 - Behind its attention the last block computes only the tokens that are read.
 - The scheduler's coefficients are numbers, not calls.
-- On a CPU weights are laid out beforehand (`networks.kernels.packed`); on a GPU the whole sampler is one CUDA graph, of few
-  and large kernels (`networks.kernels.blocks`).
+- On a CPU weights are laid out beforehand (`kernels.packed`); on a GPU the whole sampler is one CUDA graph, of few
+  and large kernels (`kernels.blocks`).
 """
 
 from __future__ import annotations

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from vla_ros.core.config import load_yaml, parse
 from vla_ros.datasets.demonstrations import Demonstrations
 from vla_ros.networks.uwm.autoencoder import AutoencoderConfig, LatentAutoencoder
-from vla_ros.policies.loading import load_policy
+from vla_ros.policies.loading import load_as
 from vla_ros.policies.manifest import check_manifest
 from vla_ros.policies.model_folder import write_among
+from vla_ros.policies.uwm import UWMPolicy
 from vla_ros.policies.weights import FILE, load_weights
 from vla_ros.training.config import AutoencoderTraining
 from vla_ros.training.data import load_data
@@ -97,7 +98,7 @@ def load_autoencoder(folder: Path) -> LatentAutoencoder:
     """The autoencoder that `train_autoencoder` saved in a run folder, or that of a model folder."""
     config = load_yaml(folder / "config.yaml")
     if isinstance(config, dict) and "kind" in config:
-        network = load_policy(folder).model.obs_encoder.vae
+        network = load_as(folder, UWMPolicy).model.obs_encoder.vae
         assert isinstance(network, LatentAutoencoder)  # the tabletop preset's; training refuses others
         return network
     check_manifest(folder, complete=False)

@@ -25,11 +25,11 @@ from vla_ros.evaluation.answers import answer, columns, windows_at
 from vla_ros.media.grid import grid
 from vla_ros.networks.uwm.model import UnifiedWorldModel
 from vla_ros.networks.uwm.text import PADDING
-from vla_ros.policies.loading import load_policy
+from vla_ros.policies.loading import load_as
 from vla_ros.policies.manifest import check_manifest
 from vla_ros.policies.model_folder import ModelFolder, check_out
 from vla_ros.policies.statistics import Statistics
-from vla_ros.policies.uwm import UWMFolder
+from vla_ros.policies.uwm import UWMFolder, UWMPolicy
 from vla_ros.policies.weights import FILE, load_weights
 from vla_ros.training.config import UWMTraining
 from vla_ros.training.data import load_data
@@ -176,7 +176,7 @@ def _error(got: Tensor, wanted: Tensor, std: Tensor, arm: Tensor) -> float:
 def initial_weights(module: UWMLoss, folder: Path) -> None:
     """Start from a trained model folder: its observation encoder, or all of it."""
     config, model = module.config, module.uwm
-    trained = load_policy(folder, threads=config.loop.threads).model
+    trained = load_as(folder, UWMPolicy, threads=config.loop.threads).model
     everything = config.initial_part == "all"
     wanted, given = (model, trained) if everything else (model.obs_encoder, trained.obs_encoder)
     weights = given.state_dict()
@@ -198,7 +198,9 @@ def pictures(module: UWMLoss, batches: BatchMaker) -> dict[str, Tensor]:
     windows = windows_at(batches.data, index, config.network.action_len, config.future_steps, rng)
     answers = answer(module.uwm, batches.statistics, windows, config.sampling_steps)
     shown = columns(module.uwm, windows, answers, camera=0)
-    return {f"validation/{'_'.join(shown)}": grid(shown)}
+    return {
+        f"validation/{'_'.join(shown)}": torch.from_numpy(grid({name: x.cpu().numpy() for name, x in shown.items()}))
+    }
 
 
 def known_statistics(config: UWMTraining, data: Demonstrations) -> Statistics:

@@ -11,7 +11,8 @@ from torch import Tensor
 from vla_ros.core.errors import ConfigError
 from vla_ros.datasets.demonstrations import Demonstrations
 from vla_ros.networks.vla.backbone import Backbone
-from vla_ros.policies.loading import load_policy
+from vla_ros.policies.loading import load_as
+from vla_ros.policies.uwm import UWMPolicy
 from vla_ros.training.cache import digest, once
 from vla_ros.training.frames import frames_of
 from vla_ros.training.loop import processes
@@ -19,7 +20,7 @@ from vla_ros.training.loop import processes
 
 def take_tower(backbone: Backbone, folder: Path, threads: int | None) -> None:
     """Its weights, for good; ConfigError where they do not fit `backbone.keypoints`."""
-    trained, tower = load_policy(folder, threads=threads).model, backbone.model.model.vision_tower
+    trained, tower = load_as(folder, UWMPolicy, threads=threads).model, backbone.model.model.vision_tower
     try:
         tower.img_encoder.load_state_dict(trained.obs_encoder.img_encoder.state_dict())
     except (RuntimeError, AttributeError) as error:
