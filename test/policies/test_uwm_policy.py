@@ -162,7 +162,7 @@ def test_an_unknown_key_in_the_config(folder):
 
 def test_an_unknown_kind(folder):
     edit(folder / "config.yaml", "kind: uwm", "kind: uwn")
-    with pytest.raises(ConfigError, match=r"kind is 'uwn'; did you mean 'uwm'\?"):
+    with pytest.raises(ConfigError, match=r"kind 'uwn' is not known; did you mean 'uwm'\?"):
         load_policy(folder)
 
 
