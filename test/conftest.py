@@ -78,8 +78,9 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from vla_ros.core.contract import CameraContract, PolicyContract
     from vla_ros.core.robot import load_robot
     from vla_ros.networks.uwm.autoencoder import AutoencoderConfig
+    from vla_ros.networks.uwm.config import UWMConfig
     from vla_ros.networks.uwm.encoders import KeypointEncoderConfig
-    from vla_ros.networks.uwm.model import UnifiedWorldModel, UWMConfig
+    from vla_ros.networks.uwm.model import UnifiedWorldModel
     from vla_ros.policies.model_folder import ModelFolder
     from vla_ros.policies.statistics import Statistics
     from vla_ros.policies.uwm import UWMFolder

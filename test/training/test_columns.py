@@ -26,8 +26,8 @@ from vla_ros.datasets.demonstrations import Demonstrations, load_demonstrations,
 from vla_ros.datasets.lerobot.columns import Columns
 from vla_ros.datasets.lerobot.reader import load_lerobot
 from vla_ros.networks.uwm.autoencoder import AutoencoderConfig
+from vla_ros.networks.uwm.config import UWMConfig
 from vla_ros.networks.uwm.encoders import KeypointEncoderConfig
-from vla_ros.networks.uwm.model import UWMConfig
 from vla_ros.policies.backbones.tiny import TinyBackbone
 from vla_ros.policies.loading import load_policy
 from vla_ros.policies.statistics import statistics_for

@@ -8,12 +8,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from uwm_questions import sample
 
 from vla_ros.core.errors import ConfigError
 from vla_ros.datasets.demonstrations import load_demonstrations
 from vla_ros.networks.uwm.autoencoder import AutoencoderConfig
+from vla_ros.networks.uwm.config import UWMConfig
 from vla_ros.networks.uwm.encoders import KeypointEncoderConfig
-from vla_ros.networks.uwm.model import UnifiedWorldModel, UWMConfig
+from vla_ros.networks.uwm.model import UnifiedWorldModel
 from vla_ros.policies.loading import load_policy
 from vla_ros.policies.weights import FILE, load_weights
 from vla_ros.training.config import FrameReaderTraining, LoopConfig, UWMTraining
@@ -93,7 +95,7 @@ def test_a_model_that_is_given_a_reader_answers_as_before(tmp_path: Path, tiny_m
     future, noise = torch.randn(3, *shape), torch.randn(3, 12, 7)
     ask = dict(predict=("action",), steps=3, action_noise=noise, next_obs=future, current=future[:, :, :, 0])
     obs = torch.randn(3, before.config.obs_features)
-    answers = [model.eval().sample(obs, **ask)[0] for model in (before, module.uwm)]
+    answers = [sample(model.eval(), obs, **ask)[0] for model in (before, module.uwm)]
     assert torch.equal(*answers)
 
 

@@ -22,8 +22,8 @@ from vla_ros.core.errors import ConfigError
 from vla_ros.datasets.demonstrations import Demonstrations
 from vla_ros.datasets.expert import collect, joints_meta
 from vla_ros.networks.uwm.autoencoder import AutoencoderConfig, LatentAutoencoder
+from vla_ros.networks.uwm.config import UWMConfig
 from vla_ros.networks.uwm.encoders import KeypointEncoderConfig
-from vla_ros.networks.uwm.model import UWMConfig
 from vla_ros.policies.loading import load_policy
 from vla_ros.policies.weights import FILE, save_weights
 from vla_ros.sim.tabletop.tasks import TASKS

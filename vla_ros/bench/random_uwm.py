@@ -10,7 +10,8 @@ import torch
 
 from vla_ros.core.contract import CameraContract, PolicyContract
 from vla_ros.core.robot import RobotSpec
-from vla_ros.networks.uwm.model import PRESETS, UnifiedWorldModel
+from vla_ros.networks.uwm.config import PRESETS
+from vla_ros.networks.uwm.model import UnifiedWorldModel
 from vla_ros.policies.model_folder import ModelFolder
 from vla_ros.policies.statistics import Statistics
 from vla_ros.policies.uwm import UWMFolder

@@ -14,8 +14,10 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from vla_ros.core.errors import ConfigError, did_you_mean
+from vla_ros.networks.uwm.config import PRESETS, Modality, UWMConfig
 from vla_ros.networks.uwm.fast_sampler import FastSampler
-from vla_ros.networks.uwm.model import PRESETS, Modality, UnifiedWorldModel, UWMConfig
+from vla_ros.networks.uwm.model import UnifiedWorldModel
+from vla_ros.networks.uwm.question import Noise, Question, Sampling
 
 POLICY: tuple[Modality, ...] = ("action",)
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -51,9 +53,9 @@ def noise_of(config: UWMConfig, batch: int, device: str) -> dict[str, Tensor]:
 
 def plain_policy(model: UnifiedWorldModel, x: dict[str, Tensor], steps: int) -> Tensor:
     """The reference: p(a|o) by `UnifiedWorldModel.sample`."""
-    return model.sample(x["obs"], predict=POLICY, steps=steps, action_noise=x["action"], next_obs_noise=x["next_obs"])[
-        0
-    ]
+    noise = Noise(x["action"], x["next_obs"])
+    action, _ = model.sample(x["obs"], Question(POLICY), Sampling(steps), noise)
+    return action
 
 
 def fast_policy(fast: FastSampler, x: dict[str, Tensor]) -> Tensor:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,13 +12,19 @@ from torch import Tensor
 
 from vla_ros.datasets.demonstrations import Demonstrations
 from vla_ros.datasets.wordings import sentences_of
+from vla_ros.networks.uwm.config import Modality
 from vla_ros.networks.uwm.encoders import KeypointEncoderConfig
 from vla_ros.networks.uwm.model import UnifiedWorldModel
+from vla_ros.networks.uwm.question import Noise, Question, Sampling
 from vla_ros.networks.uwm.text import PADDING, tokenize, words_of
 from vla_ros.policies.statistics import Statistics
 
 BATCH = 64  # windows
 UNTOLD = "_without_instruction"
+
+
+ACTION: tuple[Modality, ...] = ("action",)
+FUTURE: tuple[Modality, ...] = ("next_obs",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,17 +106,21 @@ def _answer_batch(
     state = torch.from_numpy(statistics.normalise_state(windows.state)).to(device)[:, None]
     rows = [tokenize(words_of(sentence), encoder.text_buckets, encoder.text_length) for sentence in windows.sentences]
     tokens = torch.tensor(rows, device=device)
-    ask = partial(model.sample, steps=steps, action_noise=action_noise, next_obs_noise=frames_noise)
+    sampling, noise = Sampling(steps), Noise(action_noise, frames_noise)
     found: dict[str, Tensor | None] = {"current": current, "reconstruction": later}
     for told, words in (("", tokens), (UNTOLD, torch.full_like(tokens, PADDING))):
-        about = partial(ask, model.obs_encoder(visual, state, words), current=current)
-        found[f"policy{told}"], _ = about(predict=("action",))
-        found[f"inverse{told}"], _ = about(predict=("action",), next_obs=later)
-        _, found[f"forward{told}"] = about(predict=("next_obs",), action=actions)
-        _, found[f"forward_wrong_action{told}"] = about(predict=("next_obs",), action=apart)
-        _, found[f"video{told}"] = about(predict=("next_obs",))
+        seen = model.obs_encoder(visual, state, words)
+        for name, question in {
+            "policy": Question(ACTION, current=current),
+            "inverse": Question(ACTION, next_obs=later, current=current),
+            "forward": Question(FUTURE, action=actions, current=current),
+            "forward_wrong_action": Question(FUTURE, action=apart, current=current),
+            "video": Question(FUTURE, current=current),
+        }.items():
+            action, frames = model.sample(seen, question, sampling, noise)
+            found[f"{name}{told}"] = action if question.predict == ACTION else frames
     if model.config.null_observation:
-        _, found["unconditional"] = ask(None, predict=("next_obs",), batch=len(now))
+        _, found["unconditional"] = model.sample(None, Question(FUTURE), Sampling(steps, batch=len(now)), noise)
     return {name: tensor.float().cpu() for name, tensor in found.items() if tensor is not None}
 
 

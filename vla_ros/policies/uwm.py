@@ -19,10 +19,11 @@ from vla_ros.core.errors import ConfigError, ContractError
 from vla_ros.core.execution.knots import Knots
 from vla_ros.core.types import ActionChunk, Observation, Prediction
 from vla_ros.networks.sizes import check_sizes
+from vla_ros.networks.uwm.config import Modality, UWMConfig
 from vla_ros.networks.uwm.encoders import KeypointEncoderConfig, ResNetEncoderConfig
 from vla_ros.networks.uwm.fast_sampler import FastSampler
 from vla_ros.networks.uwm.guidance import Prefix, soft_mask
-from vla_ros.networks.uwm.model import Modality, UnifiedWorldModel, UWMConfig
+from vla_ros.networks.uwm.model import UnifiedWorldModel
 from vla_ros.networks.uwm.text import tokenize
 from vla_ros.policies.backbones.words import words_of_order
 from vla_ros.policies.statistics import Statistics, statistics_for

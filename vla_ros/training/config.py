@@ -9,8 +9,8 @@ from typing import Literal
 from vla_ros.core.errors import ConfigError
 from vla_ros.datasets.lerobot.columns import Columns
 from vla_ros.networks.uwm.autoencoder import AutoencoderConfig
+from vla_ros.networks.uwm.config import UWMConfig
 from vla_ros.networks.uwm.encoders import KeypointEncoderConfig
-from vla_ros.networks.uwm.model import UWMConfig
 
 
 @dataclass(frozen=True, slots=True)

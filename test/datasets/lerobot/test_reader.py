@@ -22,8 +22,8 @@ from vla_ros.datasets.lerobot.columns import Columns
 from vla_ros.datasets.lerobot.reader import load_lerobot
 from vla_ros.datasets.wordings import sentences_of
 from vla_ros.networks.uwm.autoencoder import AutoencoderConfig
+from vla_ros.networks.uwm.config import UWMConfig
 from vla_ros.networks.uwm.encoders import KeypointEncoderConfig
-from vla_ros.networks.uwm.model import UWMConfig
 from vla_ros.policies.loading import check_contract, load_policy
 from vla_ros.training.config import AutoencoderTraining, LoopConfig, UWMTraining
 from vla_ros.training.data import load_data

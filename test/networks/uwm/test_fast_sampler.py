@@ -6,12 +6,14 @@ import dataclasses
 
 import pytest
 import torch
+from uwm_questions import sample
 
 from vla_ros.networks.uwm.autoencoder import AutoencoderConfig
+from vla_ros.networks.uwm.config import UWMConfig, published
 from vla_ros.networks.uwm.encoders import KeypointEncoderConfig, ResNetEncoderConfig
 from vla_ros.networks.uwm.fast_sampler import FastSampler
 from vla_ros.networks.uwm.guidance import Prefix, soft_mask
-from vla_ros.networks.uwm.model import UnifiedWorldModel, UWMConfig, published
+from vla_ros.networks.uwm.model import UnifiedWorldModel
 
 SMALL = dict(autoencoder=AutoencoderConfig((8, 8, 8)), dim=32, depth=2, heads=2, timestep_dim=16, latent_size=8)
 TABLETOP = UWMConfig(KeypointEncoderConfig(obs_features=48, text_dim=8), **SMALL)
@@ -61,8 +63,7 @@ def answers(model, question, batch, steps, **options):
     predict, given = QUESTIONS[question]
     x = inputs(model, batch)
     names = ("action", "next_obs")
-    plain = model.sample(
-        x["obs"], predict=predict, steps=steps, current=x["current"], **options,
+    plain = sample(model, x["obs"], predict=predict, steps=steps, current=x["current"], **options,
         **{name if name in given else f"{name}_noise": x[name] for name in names},
     )  # fmt: skip
     fast = FastSampler(model, predict=predict, given=given, steps=steps, batch=batch)

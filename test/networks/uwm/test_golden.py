@@ -8,10 +8,12 @@ import pytest
 import torch
 from golden import close, golden_folder, ruled_weight
 from safetensors.torch import load_file
+from uwm_questions import sample
 
 from vla_ros.networks.uwm.autoencoder import AutoencoderConfig
+from vla_ros.networks.uwm.config import PRESETS, UWMConfig, published
 from vla_ros.networks.uwm.encoders import ResNetEncoderConfig
-from vla_ros.networks.uwm.model import PRESETS, UnifiedWorldModel, UWMConfig, published
+from vla_ros.networks.uwm.model import UnifiedWorldModel
 
 AUTOENCODER = "obs_encoder.vae.vae."  # the official files name a small one there
 GOLDEN = golden_folder("UWM_GOLDEN", "uwm_tiny")
@@ -78,10 +80,9 @@ def test_one_call_of_the_network(model, golden):
     ],
 )
 def test_every_question(model, golden, question, predict, given):
-    answer = model.sample(
-        golden["obs_feat"], predict=predict, steps=10, **{name: golden[f"given.{name}"] for name in given},
-        action_noise=golden["init.action"], next_obs_noise=golden["init.next_obs"],
-    )  # fmt: skip
+    noise = {"action_noise": golden["init.action"], "next_obs_noise": golden["init.next_obs"]}
+    known = {name: golden[f"given.{name}"] for name in given}
+    answer = sample(model, golden["obs_feat"], predict=predict, steps=10, **known, **noise)
     for name, value in zip(("action", "next_obs"), answer, strict=True):
         if name in predict:
             assert close(value, golden[f"{question}.{name}"], 1e-3)

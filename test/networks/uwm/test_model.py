@@ -7,10 +7,12 @@ import dataclasses
 import pytest
 import torch
 from diffusers import DDIMScheduler
+from uwm_questions import sample
 
 from vla_ros.networks.uwm.autoencoder import AutoencoderConfig
+from vla_ros.networks.uwm.config import PRESETS, UWMConfig
 from vla_ros.networks.uwm.encoders import KeypointEncoderConfig, ResNetEncoderConfig
-from vla_ros.networks.uwm.model import PRESETS, UnifiedWorldModel, UWMConfig
+from vla_ros.networks.uwm.model import UnifiedWorldModel
 
 TINY = UWMConfig(
     KeypointEncoderConfig(7, (8, 8, 8), 16, obs_features=32, text_buckets=64, text_length=16, text_dim=8),
@@ -45,43 +47,43 @@ def inputs() -> dict[str, torch.Tensor]:
 
 def test_every_question_has_the_promised_shape(model, inputs):
     obs, current = inputs["obs"], inputs["current"]
-    action, nothing = model.sample(obs, predict=("action",), steps=3)
+    action, nothing = sample(model, obs, predict=("action",), steps=3)
     assert action.shape == (3, 12, 7) and nothing is None
-    _, video = model.sample(obs, predict=("next_obs",), steps=3, current=current)
+    _, video = sample(model, obs, predict=("next_obs",), steps=3, current=current)
     assert video.shape == (3, 2, 4, 2, 8, 8)
-    same, forward = model.sample(obs, predict=("next_obs",), steps=3, action=inputs["action"], current=current)
+    same, forward = sample(model, obs, predict=("next_obs",), steps=3, action=inputs["action"], current=current)
     assert torch.equal(same, inputs["action"]) and forward.shape == video.shape
-    inverse, given = model.sample(obs, predict=("action",), steps=3, next_obs=inputs["next_obs"], current=current)
+    inverse, given = sample(model, obs, predict=("action",), steps=3, next_obs=inputs["next_obs"], current=current)
     assert inverse.shape == (3, 12, 7) and torch.equal(given, inputs["next_obs"])
-    joint = model.sample(obs, predict=("action", "next_obs"), steps=3, current=current)
+    joint = sample(model, obs, predict=("action", "next_obs"), steps=3, current=current)
     assert joint[0].shape == action.shape and joint[1].shape == video.shape
 
 
 def test_knowing_the_action_changes_the_imagined_future(model, inputs):
     noise = torch.randn(3, 2, 4, 2, 8, 8)
     ask = dict(predict=("next_obs",), steps=3, current=inputs["current"], next_obs_noise=noise)
-    _, one = model.sample(inputs["obs"], action=inputs["action"], **ask)
-    _, other = model.sample(inputs["obs"], action=-inputs["action"], **ask)
+    _, one = sample(model, inputs["obs"], action=inputs["action"], **ask)
+    _, other = sample(model, inputs["obs"], action=-inputs["action"], **ask)
     assert not torch.allclose(one, other, atol=1e-4)
 
 
 def test_the_same_noise_gives_the_same_chunk_and_another_observation_another_one(model, inputs):
     noise = torch.randn(3, 12, 7)
-    first, _ = model.sample(inputs["obs"], predict=("action",), steps=4, action_noise=noise)
-    again, _ = model.sample(inputs["obs"], predict=("action",), steps=4, action_noise=noise)
-    other, _ = model.sample(inputs["obs"].flip(0), predict=("action",), steps=4, action_noise=noise)
+    first, _ = sample(model, inputs["obs"], predict=("action",), steps=4, action_noise=noise)
+    again, _ = sample(model, inputs["obs"], predict=("action",), steps=4, action_noise=noise)
+    other, _ = sample(model, inputs["obs"].flip(0), predict=("action",), steps=4, action_noise=noise)
     assert torch.equal(first, again)
     assert not torch.allclose(first, other, atol=1e-4)
 
 
 def test_a_modality_cannot_be_given_and_predicted(model, inputs):
     with pytest.raises(ValueError, match="action is both given and to be predicted"):
-        model.sample(inputs["obs"], predict=("action",), steps=2, action=inputs["action"])
+        sample(model, inputs["obs"], predict=("action",), steps=2, action=inputs["action"])
 
 
 def test_a_future_without_the_present_is_refused(model, inputs):
     with pytest.raises(ValueError, match="pass `current`"):
-        model.sample(inputs["obs"], predict=("next_obs",), steps=2)
+        sample(model, inputs["obs"], predict=("next_obs",), steps=2)
 
 
 def test_rows_without_actions_do_not_teach_actions(model, inputs):
@@ -97,7 +99,7 @@ def test_rows_without_actions_do_not_teach_actions(model, inputs):
 
 def test_the_future_tokens_of_an_ignored_future_are_the_config_s_choice(inputs):
     kept = wake(UnifiedWorldModel(dataclasses.replace(TINY, drop_ignored_future=False, condition_on_current=False)))
-    _, future = kept.sample(inputs["obs"], predict=("action",), steps=2, next_obs_noise=inputs["next_obs"])
+    _, future = sample(kept, inputs["obs"], predict=("action",), steps=2, next_obs_noise=inputs["next_obs"])
     assert torch.equal(future, inputs["next_obs"])  # held fixed, as published
 
 
@@ -105,7 +107,7 @@ def test_an_untrained_network_predicts_no_change():
     """adaLN-Zero with a residual future: before training, the imagined future is the present."""
     model = UnifiedWorldModel(TINY).eval()
     current = torch.randn(2, 2, 4, 8, 8)
-    _, future = model.sample(torch.randn(2, 32), predict=("next_obs",), steps=2, current=current)
+    _, future = sample(model, torch.randn(2, 32), predict=("next_obs",), steps=2, current=current)
     assert torch.allclose(future, current[:, :, :, None].expand_as(future), atol=1e-5)
 
 
@@ -144,7 +146,7 @@ def test_a_reader_is_asked_where_the_future_is_given_and_nowhere_else(inputs):
     questions = [(("action",), ()), (("next_obs",), ()), (("next_obs",), ("action",)), (("action", "next_obs"), ())]
     for predict, told in [*questions, (("action",), ("next_obs",))]:
         ask = dict(predict=predict, steps=3, current=inputs["current"], **noise, **{name: given[name] for name in told})
-        one, other = (model.sample(inputs["obs"], **ask) for model in (reading, plain))
+        one, other = (sample(model, inputs["obs"], **ask) for model in (reading, plain))
         same = all(torch.equal(a, b) for a, b in zip(one, other, strict=True) if a is not None)
         assert same == (told != ("next_obs",)), (predict, told)
 
@@ -206,7 +208,7 @@ def test_what_was_not_seen_changes_nothing(inputs):
     """A row that has seen nothing answers the same whatever its observation was; p(o') asks just that."""
     model = wake(UnifiedWorldModel(TINY))
     noise = torch.randn(2, 2, 4, 2, 8, 8)
-    _, nothing = model.sample(None, predict=("next_obs",), steps=3, batch=2, next_obs_noise=noise)
+    _, nothing = sample(model, None, predict=("next_obs",), steps=3, batch=2, next_obs_noise=noise)
     assert nothing.shape == noise.shape and not torch.allclose(nothing[0], nothing[1], atol=1e-3)
     losses = []
     for scale in (1, 100):
@@ -221,7 +223,7 @@ def test_what_was_not_seen_changes_nothing(inputs):
 def test_nothing_cannot_be_asked_of_a_model_that_was_never_blind():
     model = UnifiedWorldModel(dataclasses.replace(TINY, null_observation=False))
     with pytest.raises(ValueError, match="null_observation"):
-        model.sample(None, predict=("next_obs",), steps=2, batch=2)
+        sample(model, None, predict=("next_obs",), steps=2, batch=2)
 
 
 def test_timesteps_on_the_edges():
@@ -240,13 +242,13 @@ def test_timesteps_on_the_edges():
 def test_a_batch_of_answers_to_one_question(model, inputs):
     generator = torch.Generator().manual_seed(0)
     ask = dict(predict=("action",), steps=3, batch=5, generator=generator)
-    first, _ = model.sample(inputs["obs"][:1], **ask)
+    first, _ = sample(model, inputs["obs"][:1], **ask)
     assert first.shape == (5, 12, 7) and not torch.allclose(first[0], first[1], atol=1e-4)
     generator.manual_seed(0)
-    again, _ = model.sample(inputs["obs"][:1], **ask)
+    again, _ = sample(model, inputs["obs"][:1], **ask)
     assert torch.equal(first, again)
-    with pytest.raises(ValueError, match="batch is 5, the observation has 3 rows"):
-        model.sample(inputs["obs"], **ask)
+    with pytest.raises(ValueError, match="batch is 5, so the observation must have 1 row, got 3"):
+        sample(model, inputs["obs"], **ask)
 
 
 @pytest.mark.parametrize("prediction", ["sample", "epsilon"])
@@ -262,16 +264,16 @@ def test_both_solvers_find_a_known_answer(prediction):
     model.noise_pred_net.forward = oracle
     for solver in ("ddim", "dpmsolver++"):
         for steps in (4, 10):
-            found, _ = model.sample(torch.zeros(2, 32), predict=("action",), steps=steps, solver=solver)
+            found, _ = sample(model, torch.zeros(2, 32), predict=("action",), steps=steps, solver=solver)
             assert torch.allclose(found, target.expand_as(found), atol=2e-2), (solver, steps)
 
 
 def test_a_multistep_solver_comes_closer_in_few_steps(model, inputs):
     """Against many steps of DDIM as the truth of the same network and noise."""
     ask = dict(predict=("action",), action_noise=torch.randn(3, 12, 7, generator=torch.Generator().manual_seed(5)))
-    truth, _ = model.sample(inputs["obs"], steps=100, **ask)
+    truth, _ = sample(model, inputs["obs"], steps=100, **ask)
     error = {
-        solver: float((model.sample(inputs["obs"], steps=8, solver=solver, **ask)[0] - truth).abs().mean())
+        solver: float((sample(model, inputs["obs"], steps=8, solver=solver, **ask)[0] - truth).abs().mean())
         for solver in ("ddim", "dpmsolver++")
     }
     assert error["dpmsolver++"] < 0.05 * float(truth.abs().mean()) + error["ddim"]

@@ -11,14 +11,16 @@ from unittest import mock
 import numpy as np
 import pytest
 import torch
+from uwm_questions import sample
 
 from vla_ros.cli.main import USER_ERROR, main
 from vla_ros.core.errors import ContractError, ModelError
 from vla_ros.core.robot import load_robot
 from vla_ros.core.types import Observation
-from vla_ros.networks.uwm import model as uwm
+from vla_ros.networks.uwm import config as uwm
 from vla_ros.networks.uwm.autoencoder import AutoencoderConfig
 from vla_ros.networks.uwm.encoders import ResNetEncoderConfig
+from vla_ros.networks.uwm.model import UnifiedWorldModel
 from vla_ros.policies.convert.uwm import EMBODIMENTS
 from vla_ros.policies.loading import check_contract, load_policy
 
@@ -52,16 +54,16 @@ def normaliser(monkeypatch: pytest.MonkeyPatch):
     return module
 
 
-def random_model(preset: str, registers: int) -> uwm.UnifiedWorldModel:
+def random_model(preset: str, registers: int) -> UnifiedWorldModel:
     torch.manual_seed(0)
-    model = uwm.UnifiedWorldModel(replace(uwm.PRESETS[preset], registers=registers))
+    model = UnifiedWorldModel(replace(uwm.PRESETS[preset], registers=registers))
     model.load_state_dict({name: torch.randn_like(value) * 0.05 for name, value in model.state_dict().items()})
     model.obs_encoder.vae.shift.zero_()
     model.obs_encoder.vae.scale.fill_(3.0)
     return model.eval()
 
 
-def official_file(path: Path, model: uwm.UnifiedWorldModel, normaliser: ModuleType, prefix: str = "", **more) -> Path:
+def official_file(path: Path, model: UnifiedWorldModel, normaliser: ModuleType, prefix: str = "", **more) -> Path:
     """models.pt as the official training writes it, with the state of an optimizer that has taken a step."""
     optimizer = torch.optim.AdamW(model.noise_pred_net.parameters())
     sum(parameter.sum() for parameter in model.noise_pred_net.parameters()).backward()
@@ -108,7 +110,7 @@ def test_libero_plans_as_the_checkpoint_does(tmp_path: Path, normaliser: ModuleT
     images = torch.stack([torch.from_numpy(seen.images[c.name]) for c in policy.contract.cameras])
     images = images[None].permute(0, 1, 2, 5, 3, 4).float() / 255
     noise = {"action_noise": policy._noise, "next_obs_noise": policy._ignored}
-    wanted, _ = model.sample(model.encode(images), predict=("action",), steps=10, **noise)
+    wanted, _ = sample(model, model.encode(images), predict=("action",), steps=10, **noise)
     np.testing.assert_allclose(chunk.actions, wanted[0].numpy(), rtol=1e-3, atol=1e-4)
     assert policy.imagine(seen).images["agentview_rgb"].shape == (2, 64, 64, 3)
     with torch.no_grad():

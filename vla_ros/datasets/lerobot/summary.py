@@ -84,7 +84,7 @@ def levels_of(image: NDArray[np.uint8]) -> NDArray[np.uint32]:
 def sampled(length: int) -> list[int]:
     """The frames of an episode that count for the statistics of pictures: all of a short one."""
     count = max(min(length, MIN_SAMPLES), min(int(length**0.75), MAX_SAMPLES))
-    return np.round(np.linspace(0, length - 1, count)).astype(int).tolist()
+    return [int(frame) for frame in np.round(np.linspace(0, length - 1, count))]
 
 
 def _plain(named: Mapping[str, Floats]) -> dict[str, Any]:

@@ -23,11 +23,13 @@ from torch import Tensor, nn
 from vla_ros.networks.kernels.blocks import Kernels, choose
 from vla_ros.networks.kernels.packed import Linear, packed
 from vla_ros.networks.layers import AdaLNBlock
+from vla_ros.networks.uwm.config import Modality
+from vla_ros.networks.uwm.denoiser import NoisePredictionNet
 from vla_ros.networks.uwm.guidance import Prefix
-from vla_ros.networks.uwm.model import Modality, NoisePredictionNet, UnifiedWorldModel, make_scheduler
+from vla_ros.networks.uwm.model import UnifiedWorldModel, make_scheduler
+from vla_ros.networks.uwm.question import MODALITIES
 
 EPS = 1e-6  # of the blocks' layer norms
-MODALITIES: tuple[Modality, Modality] = ("action", "next_obs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +99,7 @@ def two_layers(layers: Sequence[Linear], x: Tensor) -> Tensor:
 class FastSampler:
     """Answers one question, with DDIM, for observations of `batch` rows.
 
-    predict, given: as in `UnifiedWorldModel.sample`, by name.
+    predict, given: the modalities of a `networks.uwm.question.Question`, by name.
     dtype: of the matrix products; norms, the residual stream and the sample stay float32.
     graph: capture the sampler as a CUDA graph; None: where the model is on a GPU.
     between: called before each block of each step, for who shares the machine; a replayed graph calls nothing.

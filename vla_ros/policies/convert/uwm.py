@@ -17,7 +17,8 @@ from torch import Tensor
 
 from vla_ros.core.contract import CameraContract, PolicyContract
 from vla_ros.core.errors import ConfigError, ModelError, did_you_mean
-from vla_ros.networks.uwm.model import PRESETS, UnifiedWorldModel, UWMConfig
+from vla_ros.networks.uwm.config import PRESETS, UWMConfig
+from vla_ros.networks.uwm.model import UnifiedWorldModel
 from vla_ros.policies.convert.torch_file import Attributes, DictAttributes, PickledArray, StoredTensor, TorchFile
 from vla_ros.policies.model_folder import ModelFolder, write_files
 from vla_ros.policies.statistics import Statistics

@@ -8,7 +8,6 @@ training, a plan by regression and privileged positions, teach the image encoder
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from vla_ros.datasets.demonstrations import Demonstrations, labelled
 from vla_ros.evaluation.answers import answer, columns, windows_at
 from vla_ros.media.grid import grid
 from vla_ros.networks.uwm.model import UnifiedWorldModel
+from vla_ros.networks.uwm.question import Question, Sampling
 from vla_ros.networks.uwm.text import PADDING
 from vla_ros.policies.loading import load_as
 from vla_ros.policies.manifest import check_manifest
@@ -146,18 +146,19 @@ def validate(module: UWMLoss, batches: BatchMaker, statistics: Statistics) -> di
     batch = beside(module, batches.draw(rng, "validation"))
     std = torch.from_numpy(statistics.action_std).to(batch["state"].device)
     arm = torch.from_numpy(~batches.data.is_gripper).to(std.device)
-    joint, ask = config.joint_rows, partial(uwm.sample, steps=config.sampling_steps)
+    joint, sampling = config.joint_rows, Sampling(config.sampling_steps)
     with torch.no_grad():
         visual = batch["visual"] if "visual" in batch else uwm.obs_encoder.see(batch["images"])
         obs = uwm.obs_encoder(visual, batch["state"], batch["tokens"][:, 0])
-        plan, _ = ask(obs, predict=("action",))
+        plan, _ = uwm.sample(obs, Question(("action",)), sampling)
         plan_mae = _error(plan, batch["plans"][:, 0], std, arm)
         if not joint:
+            module.train()
             return {"plan_mae": plan_mae}
-        window = partial(ask, obs[:joint], current=batch["current"])
-        _, forward = window(predict=("next_obs",), action=batch["executed"])
-        _, video = window(predict=("next_obs",))
-        inverse, _ = window(predict=("action",), next_obs=batch["future"])
+        now = batch["current"]
+        _, forward = uwm.sample(obs[:joint], Question(("next_obs",), action=batch["executed"], current=now), sampling)
+        _, video = uwm.sample(obs[:joint], Question(("next_obs",), current=now), sampling)
+        inverse, _ = uwm.sample(obs[:joint], Question(("action",), next_obs=batch["future"], current=now), sampling)
     module.train()
     still = batch["current"][:, :, :, None].expand_as(batch["future"])
     assert forward is not None and video is not None  # mypy: next_obs was predicted
