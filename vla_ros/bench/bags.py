@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import tempfile
 from pathlib import Path
@@ -32,3 +33,13 @@ def bench_bags(cameras: int, width: int, height: int, seconds: float) -> dict[st
             "MB_per_s": cameras * width * height * 3 * RATE_HZ / 1e6, "sent": sent * cameras,
             "recorded": sum(counts.values()), "lost": {topic: sent - counts.get(topic, 0) for topic in topics},
         }  # fmt: skip
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `vla-ros bench bags`."""
+    parser.add_argument("--seconds", type=float, default=20.0, help="how long to record")
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Measure."""
+    return bench_bags(3, 640, 480, args.seconds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import multiprocessing
 import time
 from typing import Any
@@ -73,3 +74,16 @@ def bench_chunks(model: str, *, threads: int, device: str, count: int) -> dict[s
         result[f"{name}_ms_p99"] = round(float(np.percentile(values, 99)), 2)
     result["ratio_p50"] = round(float(np.median(beside) / np.median(alone)), 3)
     return result
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `vla-ros bench chunk`."""
+    parser.add_argument("model", nargs="?", default="uwm_tabletop", help="a model folder, or its name in models/")
+    parser.add_argument("--count", type=int, default=200, help="chunks to time in each condition")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
+    parser.add_argument("--device", default="cpu")
+
+
+def run(args: argparse.Namespace) -> dict[str, float | int | str]:
+    """Measure."""
+    return bench_chunks(args.model, threads=args.threads, device=args.device, count=args.count)

@@ -7,12 +7,14 @@ commands, and the plan before it is tracked within the robot's limits, since the
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from rich.progress import track
 
 from vla_ros.core.abilities import Policy
 from vla_ros.core.errors import ContractError
@@ -219,3 +221,19 @@ def table(report: dict[str, Any]) -> str:
             start += f"{'-' if boundary is None else boundary['mean']:>15}{row[stream]['jerk_ratio'] or '-':>15}"
         lines.append(start)
     return "\n".join(lines)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `vla-ros bench chunking`."""
+    parser.add_argument("model", nargs="?", default="uwm_tabletop", help="a model folder, or its name in models/")
+    parser.add_argument("--episodes", type=int, default=26, help="of each mode and delay")
+    parser.add_argument("--seed", type=int, default=10000, help="of the first episode")
+    parser.add_argument("--delays", type=int, nargs="+", default=list(DELAYS), help="in policy steps")
+    parser.add_argument("--executions", nargs="+", choices=list(EXECUTIONS), default=list(EXECUTIONS))
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Measure."""
+    options = Options(args.episodes, args.seed, tuple(args.delays), tuple(args.executions), args.threads)
+    return bench_chunking(args.model, options, lambda cells: track(cells, description="modes and delays"))

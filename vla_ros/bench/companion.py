@@ -5,6 +5,7 @@ The demo's graph obeys the same random tasks in three conditions, one after the 
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import json
 import os
@@ -71,3 +72,16 @@ def _run(episodes: int, seed: int, words: dict[str, str], watchers: int) -> dict
 
 def _ratio(rows: list[dict[str, Any]], alone: list[dict[str, Any]], key: str) -> float:
     return round(float(np.median([row[key] / other[key] for row, other in zip(rows, alone, strict=True)])), 3)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `vla-ros bench companion`."""
+    parser.add_argument("--episodes", type=int, default=13, help="in each condition and round")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--viewers", type=int, default=20, help="at the dashboard, one of them stalled")
+    parser.add_argument("--seed", type=int, default=10000, help="of the first episode")
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Measure."""
+    return bench_companion(args.episodes, args.rounds, args.viewers, args.seed)

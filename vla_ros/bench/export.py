@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import tempfile
 from dataclasses import replace
 from pathlib import Path
@@ -54,3 +55,14 @@ def _episode(name: str, size: int) -> Demonstration:
     tabletop.close()
     stacked = {camera: np.stack(frames) for camera, frames in images.items()}
     return Demonstration(wordings(task)[0], stacked, np.stack(states), np.stack(executed), np.stack(plans))
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `vla-ros bench export`."""
+    parser.add_argument("--size", type=int, default=224, help="pixels along a side of both cameras")
+    parser.add_argument("--seconds", type=float, default=20.0, help="how much to export")
+
+
+def run(args: argparse.Namespace) -> dict[str, object]:
+    """Measure."""
+    return bench_export(args.size, args.seconds)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import tempfile
 from dataclasses import replace
@@ -38,3 +39,15 @@ def _robot(size: int, rate_hz: float) -> RobotSpec:
     robot = load_robot("ur5e_tabletop")
     cameras = tuple(replace(camera, width=size, height=size, rate_hz=20.0) for camera in robot.cameras)
     return replace(robot, cameras=cameras, command=replace(robot.command, rate_hz=rate_hz), workspace=None)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `vla-ros bench graph`."""
+    parser.add_argument("--size", type=int, default=224, help="pixels along a side of both cameras")
+    parser.add_argument("--rate", type=float, default=200.0, help="commands per second")
+    parser.add_argument("--seconds", type=float, default=20.0)
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Measure."""
+    return bench_graph(args.size, args.rate, args.seconds)

@@ -6,6 +6,7 @@ surprise reaches 1, which is ERROR, within two seconds of its onset; what comes 
 
 from __future__ import annotations
 
+import argparse
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich.progress import track
 
 from vla_ros.core.surprise.score import Calibration
 from vla_ros.core.surprise.signs import Reading
@@ -135,3 +137,21 @@ def table(found: dict[str, Any]) -> str:
                 f"{anomaly:<26}{noticed:>9}{row['rate']:>8.1%}{delays[0]:>11}{delays[1]:>7}{row['roc_area']:>10.3f}"
             )
     return "\n".join(lines)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `vla-ros bench surprise`."""
+    parser.add_argument("model", nargs="?", default="uwm_tabletop", help="a model folder, or its name in models/")
+    parser.add_argument("--episodes", type=int, default=30, help="of each anomaly")
+    parser.add_argument("--calibration", type=int, default=120, help="normal episodes to calibrate with")
+    parser.add_argument("--normal", type=int, default=100, help="other normal episodes, for false alarms")
+    parser.add_argument("--processes", type=int, default=1, help="episodes at a time")
+    parser.add_argument("--runs", type=Path, help="keep episodes here, and take those that are here")
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Measure."""
+    options = Options(args.calibration, args.normal, args.episodes, processes=args.processes, kept=args.runs)
+    return bench_surprise(
+        args.model, options, lambda runs, count: iter(track(runs, "episodes", count, disable=args.json))
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import platform
 import time
 from collections.abc import Callable
@@ -165,3 +166,22 @@ def device_name(device: str) -> str:
     if device.startswith("cuda"):
         return torch.cuda.get_device_name(device)
     return f"{platform.processor() or platform.machine()}, {torch.backends.cpu.get_cpu_capability()}"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `vla-ros bench uwm`."""
+    parser.add_argument("--preset", default="libero", choices=list(PRESETS))
+    parser.add_argument("--batch", type=int, default=1, help="rows of a chunk")
+    parser.add_argument("--steps", type=int, default=10, help="steps of DDIM")
+    parser.add_argument("--rounds", type=int, default=12, help="how often each is timed")
+    parser.add_argument("--dtypes", nargs="+", default=["float32", "bfloat16"], choices=["float32", "bfloat16"])
+    parser.add_argument("--threads", type=int, default=2, help="CPU threads")
+    parser.add_argument("--device", default="cpu")
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Measure."""
+    return bench_uwm(
+        args.preset, device=args.device, batch=args.batch, steps=args.steps, rounds=args.rounds, threads=args.threads,
+        dtypes=tuple(args.dtypes),
+    )  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import tempfile
 import time
 from collections.abc import Callable
@@ -77,3 +78,16 @@ def histories(policy: VLAPolicy, window: int) -> list[Prompt]:
         images = {name: np.roll(frames, step, axis=1) for name, frames in observation.images.items()}
         prompts.append(policy.prompt(replace(observation, images=images)))
     return prompts
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options of `vla-ros bench vla`."""
+    parser.add_argument("--window", type=int, default=8, help="steps of history")
+    parser.add_argument("--rounds", type=int, default=12, help="how often each is timed")
+    parser.add_argument("--threads", type=int, default=1, help="CPU threads")
+    parser.add_argument("--device", default="cpu")
+
+
+def run(args: argparse.Namespace) -> dict[str, Any]:
+    """Measure."""
+    return bench_vla(window=args.window, rounds=args.rounds, threads=args.threads, device=args.device)

@@ -60,7 +60,9 @@ def _run(name: str, words: Sequence[str]) -> int:
     if name not in COMMANDS:
         raise VlaRosError(f"unknown sub-command '{name}'{did_you_mean(name, COMMANDS)}")
     command = importlib.import_module(f"vla_ros.cli.{name}")
-    return int(command.run(_parser(name, command).parse_intermixed_args(words)))
+    parser = _parser(name, command)
+    plain = getattr(command, "HAS_SUBCOMMANDS", False)  # argparse cannot intermix those
+    return int(command.run(parser.parse_args(words) if plain else parser.parse_intermixed_args(words)))
 
 
 def _parser(name: str, command: ModuleType) -> argparse.ArgumentParser:
