@@ -28,7 +28,8 @@ class BenchParser(argparse.ArgumentParser):
     """Declares the options of one benchmark when it is asked for: importing all of them takes seconds."""
 
     def __init__(self, *args: Any, bench: str, **options: Any) -> None:
-        super().__init__(*args, formatter_class=argparse.RawDescriptionHelpFormatter, **options)
+        super().__init__(*args, **options)
+        self.formatter_class = argparse.RawDescriptionHelpFormatter
         self._bench = bench
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:

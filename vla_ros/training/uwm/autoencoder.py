@@ -15,7 +15,7 @@ from vla_ros.datasets.demonstrations import Demonstrations
 from vla_ros.networks.uwm.autoencoder import AutoencoderConfig, LatentAutoencoder
 from vla_ros.policies.loading import load_as
 from vla_ros.policies.manifest import check_manifest
-from vla_ros.policies.model_folder import write_among
+from vla_ros.policies.model_folder import find_model, write_among
 from vla_ros.policies.uwm import UWMPolicy
 from vla_ros.policies.weights import FILE, load_weights
 from vla_ros.training.config import AutoencoderTraining
@@ -96,6 +96,7 @@ def train_autoencoder(config: AutoencoderTraining, resume: bool) -> dict[str, fl
 
 def load_autoencoder(folder: Path) -> LatentAutoencoder:
     """The autoencoder that `train_autoencoder` saved in a run folder, or that of a model folder."""
+    folder = folder if (folder / "config.yaml").is_file() else find_model(folder)  # or a name in models/
     config = load_yaml(folder / "config.yaml")
     if isinstance(config, dict) and "kind" in config:
         network = load_as(folder, UWMPolicy).model.obs_encoder.vae
