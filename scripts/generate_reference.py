@@ -1,4 +1,4 @@
-"""Write docs/reference from the code: `python scripts/generate_reference.py`; with `--check`, fail if it is not current.
+"""Write docs/reference from the code: `python scripts/generate_reference.py`; `--check` fails if it is not current.
 
 Parameters, YAML keys and options come from the dataclasses and parsers that read them; topics and services from nodes
 that are really made and configured, on a ROS domain of their own.
@@ -45,9 +45,8 @@ def main() -> int:
     for name in stale:
         if check:
             old = (OUT / name).read_text() if (OUT / name).is_file() else ""
-            sys.stderr.writelines(
-                difflib.unified_diff(old.splitlines(True), pages[name].splitlines(True), f"docs/reference/{name}", "code")
-            )
+            new = pages[name].splitlines(True)
+            sys.stderr.writelines(difflib.unified_diff(old.splitlines(True), new, f"docs/reference/{name}", "code"))
         else:
             (OUT / name).write_text(pages[name])
     print(f"{len(pages)} pages, {len(stale)} {'not current' if check else 'written'}")
@@ -146,7 +145,8 @@ def nodes() -> str:
              " `/diagnostics`.\n"]  # fmt: skip
     for name, made in NODES.items():
         module = importlib.import_module(f"vla_ros.nodes.{name}")
-        parts.append(f"## {name}\n\n{(module.__doc__ or '').strip().splitlines()[0]}\n\n{parameters(module.Parameters)}")
+        summary = (module.__doc__ or "").strip().splitlines()[0]
+        parts.append(f"## {name}\n\n{summary}\n\n{parameters(module.Parameters)}")
         if made:
             parts.append(topics(getattr(module, made), name))
     return "\n".join(parts)

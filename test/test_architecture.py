@@ -38,6 +38,7 @@ def room(ours: str = "", theirs: set[str] | None = None, itself: bool = True) ->
 
 
 ROOMS = {
+    "(root)": room("core policies evaluation sim"),  # the public API, imported when it is first used
     "core": room("", {"numpy", "yaml", "ruckig"}),
     "networks": room("", TORCH | {"numpy", "triton"}),
     "policies": room("core networks", TORCH | {"numpy", "yaml"}),
@@ -219,7 +220,7 @@ def test_no_folder_is_crowded() -> None:
 
 
 def test_every_room_says_what_it_is() -> None:
-    for name in ROOMS:
+    for name in set(ROOMS) - {"(root)"}:
         if list((SOURCE / name).glob("*.py")):
             tree = ast.parse((SOURCE / name / "__init__.py").read_text(encoding="utf-8"))
             assert ast.get_docstring(tree), f"vla_ros/{name}/__init__.py has no docstring"
@@ -265,7 +266,7 @@ def test_sub_commands_stay_thin() -> None:
         ("bags/bad.py", "from vla_ros.ros.qos import SENSOR", "bags may not import vla_ros.ros.qos"),
         ("launcher/bad.py", "import numpy", "launcher may not import numpy"),
         ("attic/bad.py", "", "room 'attic' is not in the table"),
-        ("bad.py", "from vla_ros.core import types", "(root) may not import vla_ros.core"),
+        ("bad.py", "from vla_ros.ros import qos", "(root) may not import vla_ros.ros"),
     ],
 )
 def test_a_planted_violation_is_found(tmp_path: Path, file: str, line: str, message: str) -> None:
@@ -297,7 +298,7 @@ def test_a_planted_cycle_is_found(tmp_path: Path) -> None:
     (tmp_path / "core" / "b.py").write_text(
         "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from vla_ros.core.a import x\n"
     )
-    assert sorted(cycle(tmp_path)) == ["vla_ros.core.a", "vla_ros.core.b"]
+    assert sorted(set(cycle(tmp_path))) == ["vla_ros.core.a", "vla_ros.core.b"]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,8 @@ def sample(model: Any, obs: Tensor | None, **asked: Any) -> tuple[Tensor, Tensor
     """`model.sample` with the fields of `Question`, `Sampling` and `Noise` (as action_noise, next_obs_noise)."""
     noise = {name: asked.pop(key) for name, key in NOISE.items() if key in asked}
     sampling = {name: asked.pop(name) for name in ("steps", "solver", "batch", "ignored") if name in asked}
-    return model.sample(obs, Question(**asked), Sampling(**sampling), Noise(**noise))
+    answer: tuple[Tensor, Tensor | None] = model.sample(obs, Question(**asked), Sampling(**sampling), Noise(**noise))
+    return answer
 
 
 NOISE = {"action": "action_noise", "next_obs": "next_obs_noise", "generator": "generator"}

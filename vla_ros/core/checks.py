@@ -14,6 +14,14 @@ def positive(name: str, value: float) -> None:
         raise ConfigError(f"{name} is {value}; right would be > 0")
 
 
+def within(config: object, **bounds: tuple[float, float]) -> None:
+    """Refuse a config if a named field lies outside its bounds, both included."""
+    for name, (least, most) in bounds.items():
+        value = getattr(config, name)
+        if not least <= value <= most:
+            raise ConfigError(f"{name} must be {least} to {most}, got {value}")
+
+
 def unique(what: str, names: Iterable[str]) -> None:
     """Refuse an empty list and doubled or empty names."""
     listed = list(names)

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from vla_ros.core.checks import within
 from vla_ros.core.columns import are_grippers
 from vla_ros.core.errors import ConfigError, ContractError
 from vla_ros.core.robot import RobotSpec
 from vla_ros.core.robot_parts import JointKind
 from vla_ros.core.types import NS_PER_S, Observation
-from vla_ros.networks.sizes import check_sizes
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +24,7 @@ class CameraContract:
     height: int
 
     def __post_init__(self) -> None:
-        check_sizes(self, width=(1, 8192), height=(1, 8192))
+        within(self, width=(1, 8192), height=(1, 8192))
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +49,7 @@ class PolicyContract:
     state: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        check_sizes(self, step_s=(0.001, 60), horizon=(1, 1024), execute_steps=(1, self.horizon), history=(1, 64))
+        within(self, step_s=(0.001, 60), horizon=(1, 1024), execute_steps=(1, self.horizon), history=(1, 64))
         for name, most in (("cameras", 16), ("joints", 256)):
             count = len(getattr(self, name))
             if not 1 <= count <= most:

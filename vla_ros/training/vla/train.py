@@ -7,6 +7,8 @@ privileged positions off the images, which teaches the encoder where things are.
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -22,13 +24,12 @@ from vla_ros.policies.backbones.tiny import BackboneConfig
 from vla_ros.policies.backbones.words import Words
 from vla_ros.policies.model_folder import ModelFolder, check_out
 from vla_ros.policies.statistics import Statistics
-from vla_ros.policies.vla import VLAFolder, joined
+from vla_ros.policies.vla import HeadSizes, VLAFolder, VLAFormulation, joined
 from vla_ros.sim.tabletop.tasks import TASKS
 from vla_ros.training.data import load_data
 from vla_ros.training.initial_weights import initial_weights
 from vla_ros.training.learning import learn, provenance
 from vla_ros.training.loop import Trainer, beside
-from vla_ros.training.pretrained.config import VLALibraryTraining
 from vla_ros.training.vla.batches import VLABatches, quantile_statistics
 from vla_ros.training.vla.config import VLATraining
 from vla_ros.training.vla.loss import VLALoss
@@ -81,8 +82,23 @@ def answer_errors(module: VLALoss, batch: dict[str, Tensor], seen: Tensor) -> di
     return {"words_wrong": words_wrong(module.vla.backbone, about, batch["questions"], batch["answers"])}
 
 
+class Recipe(Protocol):
+    """What the model folder of a VLA takes from its training's config."""
+
+    @property
+    def horizon(self) -> int: ...
+    @property
+    def execute_steps(self) -> int: ...
+    @property
+    def formulation(self) -> VLAFormulation: ...
+    @property
+    def head(self) -> HeadSizes: ...
+    @property
+    def window(self) -> int: ...
+
+
 def folder_of(
-    config: VLATraining | VLALibraryTraining, backbone: BackboneConfig, data: Demonstrations,
+    config: Recipe, backbone: BackboneConfig, data: Demonstrations,
     provenance: dict[str, object],
 ) -> VLAFolder:  # fmt: skip
     """The config of the model folder to write."""
