@@ -4,7 +4,7 @@ const SPAN = 10;          // seconds of joints that are drawn
 const FRESH_S = 3;        // a node that says nothing for longer is silent
 const STARTING_S = 30;    // so long after the dashboard's own start, what is absent may still be on its way
 const PICTURES_AT_ONCE = 3; // a browser opens six connections: some stay free, so that STOP need not queue for one
-const DEAF = "STOP DID NOT GET THROUGH: the dashboard does not answer. Press the emergency stop of the robot.";
+const DEAF = "STOP IS NOT CONFIRMED: the dashboard does not answer. Press the emergency stop of the robot.";
 
 // ---- asking the server -------------------------------------------------------------------------------------------
 let session = sessionStorage.getItem("session") || "", token = sessionStorage.getItem("token") || "";
@@ -53,19 +53,21 @@ async function press(path, body) {
 }
 async function stop() {
   for (const control of underWay) control.abort();  // pictures and states can wait
-  if (stopping) { send("stop", {}, 1500).catch(() => {}); return; }
+  if (stopping) { send("stop", {}, 5000).catch(() => {}); return; }
   stopping = true;
+  const late = setTimeout(() => alarm(DEAF), 1500);  // said in time; what was sent may still arrive, and is not given up
   try {
     for (let tries = 0; tries < 20; tries++) {
       try {
-        const answer = await send("stop", {}, 1500), found = await words(answer);
+        const answer = await send("stop", {}, 5000), found = await words(answer);
         if (answer.status === 401) { if (await login()) continue; alarm("STOP needs a log-in: press the emergency stop of the robot"); return; }
+        clearTimeout(late);
         if (answer.ok) { alarm(""); say(found.done ? "" : found.message, 10); return; }
         alarm(DEAF + " (" + found.message + ")");
       } catch { alarm(DEAF); }
       await new Promise(done => setTimeout(done, 300));
     }
-  } finally { stopping = false; }
+  } finally { stopping = false; clearTimeout(late); }
 }
 $("stop").onclick = stop;
 $("arm").onclick = () => press("arm");
