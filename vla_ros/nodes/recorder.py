@@ -62,10 +62,11 @@ class RecorderNode(ManagedNode):
     def configure(self) -> None:
         """Read the contract; make the services."""
         said = self.parameters
-        self._wanted = _wanted(load_robot(said.robot), said.topics.split())
+        robot = load_robot(said.robot)
+        self._wanted = _wanted(robot, said.topics.split())
         self._form = Format(said.storage, said.compress, said.split_mb, said.split_s)  # type: ignore[arg-type]
         self._marks = self.create_publisher(String, EPISODE, LATCHED)
-        self._diagnostics = Diagnostics(self, self._report)
+        self._diagnostics = Diagnostics(self, self._report, robot.name)
         serve = self.create_service
         self._served = [
             serve(Trigger, "~/start", self._on_start), serve(Trigger, "~/stop", self._on_stop),
