@@ -26,7 +26,7 @@ def tree(folder: str) -> list[tuple[str, list[str]]]:
 
 setup(
     name=NAME,
-    version="0.1.0",
+    version="0.2.0",
     description="Vision-language-action and unified-world-model policies on ROS 2 robots",
     license="Apache-2.0",
     maintainer="vla_ros maintainers",
