@@ -13,7 +13,7 @@ from vla_ros.core.streams.synchroniser import Synchroniser
 from vla_ros.core.types import NS_PER_S
 from vla_ros.ros.ingest import INSTRUCTION, JOINT_STATES, Ingest, Source
 from vla_ros.ros.listening.everyone import Heard, hear_everyone
-from vla_ros.ros.qos import SENSOR
+from vla_ros.ros.qos import SENSOR, STATES
 
 
 class Inputs(Ingest):
@@ -57,7 +57,8 @@ class Inputs(Ingest):
         take = partial(self._on_message, source)
         if source.name == INSTRUCTION:  # by whom, and how, nobody knows: speech nodes, web pages, a terminal
             return hear_everyone(self._node, source.kind, source.topic, take, heard=self._heard)
-        return [self._node.create_subscription(source.kind, source.topic, take, SENSOR)]
+        qos = STATES if source.name == JOINT_STATES else SENSOR
+        return [self._node.create_subscription(source.kind, source.topic, take, qos)]
 
     def _on_message(self, source: Source, message: Any) -> None:
         before_ns, self._now_ns = self._now_ns, int(self._node.get_clock().now().nanoseconds)
