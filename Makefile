@@ -1,35 +1,47 @@
 # Two commands: `make demo` and `make test`. Each sets up .venv first, which is instant once it is done.
 #   make demo ARGS="--instruction 'push the red block to the left' --seed 3"
-#   make setup LOCKED=1   (the very files that were tested, by their hashes: requirements.lock; Python 3.11, x86_64)
+#   make setup LOCKED=1   (the very files that were tested, by their hashes: requirements.lock; Python 3.11, x86_64, Jazzy)
 #   make setup PYTHON=python3.12 PIP_ARGS="--extra-index-url URL"   (another python, an index with CPU-only torch)
+#   ROS_DISTRO=kilted make setup   (ROS 2 Kilted in the place of Jazzy; changing it makes .venv anew)
 SHELL := /bin/bash
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 PIP_ARGS ?=
 LOCKED ?=
-REQUIREMENTS := requirements.txt requirements-ros.txt requirements-training.txt requirements-dev.txt
+# Jazzy, unless .venv was made with another.
+ROS_DISTRO ?= $(or $(patsubst $(VENV)/.requirements-%,%,$(firstword $(wildcard $(VENV)/.requirements-*))),jazzy)
+ROS_REQUIREMENTS := $(if $(filter jazzy,$(ROS_DISTRO)),requirements-ros.txt,requirements-ros-$(ROS_DISTRO).txt)
+REQUIREMENTS := requirements.txt $(ROS_REQUIREMENTS) requirements-training.txt requirements-dev.txt requirements-docs.txt
+INSTALLED := $(VENV)/.requirements-$(ROS_DISTRO)
 # A ROS installation sourced in this shell, or another venv's python above us, would mix their libraries with .venv's.
 unexport PYTHONPATH AMENT_PREFIX_PATH _ROS_WHEELS_BOOTSTRAP_COMPLETE
 export LD_LIBRARY_PATH := $(shell tr : '\n' <<< "$$LD_LIBRARY_PATH" | grep -v -e '^/opt/ros' -e site-packages | paste -sd:)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow faults lint format lock audit ci clean
+.NOTPARALLEL: # live tests want the machine for themselves
+.PHONY: help setup demo test test-fast test-live test-slow faults lint format docs lock audit ci clean
 
 help: ## show this list
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-setup: $(VENV)/.requirements $(VENV)/.project ## create .venv with everything in it
+setup: $(INSTALLED) $(VENV)/.project ## create .venv with everything in it
 
-$(VENV)/.requirements: $(REQUIREMENTS) constraints.txt requirements.lock $(wildcard scripts/*.sh)
+# The wheels of two ROS distributions do not mix: another one's .venv is emptied first.
+$(INSTALLED): $(REQUIREMENTS) constraints.txt requirements.lock $(wildcard scripts/*.sh)
 	@python=$$(PYTHON="$(PYTHON)" scripts/find_python.sh) && \
 	scripts/system_packages.sh "$$python" && \
-	echo "creating $(VENV) with $$python; about two minutes" && \
-	"$$python" -m venv $(VENV) && \
-	LOCKED="$(LOCKED)" scripts/install.sh $(BIN)/python $(PIP_ARGS)
+	echo "creating $(VENV) with $$python and ROS 2 $(ROS_DISTRO); about two minutes" && \
+	others=$$(ls $(VENV)/.requirements* 2>/dev/null | grep -vx '$@' || true) && \
+	"$$python" -m venv $${others:+--clear} $(VENV) && \
+	LOCKED="$(LOCKED)" ROS_REQUIREMENTS="$(ROS_REQUIREMENTS)" scripts/install.sh $(BIN)/python $(PIP_ARGS)
 	@touch $@
 
-$(VENV)/.project: $(VENV)/.requirements setup.py setup.cfg package.xml
+# There are wheels of two distributions; a shell that has sourced another says so here, not in pip's words.
+requirements-ros-%.txt:
+	@echo "ROS_DISTRO must be jazzy or kilted, got $*; try: ROS_DISTRO=jazzy make ..." >&2; exit 1
+
+$(VENV)/.project: $(INSTALLED) setup.py setup.cfg package.xml
 	@$(BIN)/python -m pip install --disable-pip-version-check -q --no-deps --no-build-isolation -e .
 	@touch $@
 	@echo "$(BIN)/vla-ros is ready"
@@ -37,18 +49,24 @@ $(VENV)/.project: $(VENV)/.requirements setup.py setup.cfg package.xml
 demo: setup ## run the tabletop demo; pass options with ARGS="..."
 	@$(BIN)/vla-ros demo $(ARGS)
 
-lint: setup ## ruff and mypy
+lint: setup ## ruff, codespell and mypy
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
+	@$(BIN)/codespell
 	@$(BIN)/mypy
 
-test: lint ## lint, then every test that is not marked slow: those without nodes side by side, then the live ones
 ifeq ($(ARGS),)
-	@$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile -m "not (live or slow or faults)"
-	@$(BIN)/python -m pytest -m "live and not slow and not faults"
+test: lint test-fast test-live ## lint, then every test that is not marked slow: those without nodes side by side, then the live ones
 else
+test: lint
 	@$(BIN)/python -m pytest $(ARGS)
 endif
+
+test-fast: setup ## the tests that start no ROS nodes, side by side
+	@$(BIN)/python -m pytest -n auto --maxprocesses 8 --dist loadfile -m "not (live or slow or faults)"
+
+test-live: setup ## the tests that start ROS nodes, one after the other
+	@$(BIN)/python -m pytest -m "live and not slow and not faults"
 
 test-slow: setup ## the tests marked slow
 	@$(BIN)/python -m pytest -m slow $(ARGS)
@@ -65,6 +83,10 @@ lock: setup ## write requirements.lock anew, from the versions in .venv
 
 audit: setup ## known vulnerabilities and licences of what is installed; needs the network
 	@$(BIN)/python scripts/audit.py
+
+docs: setup ## build docs/ into out/site
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build -q
+	@echo "open out/site/index.html"
 
 ci: ## what continuous integration runs
 	@.ci/run

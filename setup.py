@@ -45,6 +45,7 @@ setup(
     extras_require={
         "training": requirements("requirements-training.txt"),
         "dev": requirements("requirements-dev.txt"),
+        "docs": requirements("requirements-docs.txt"),
         "test": ["pytest", "hypothesis"],
     },
     zip_safe=True,

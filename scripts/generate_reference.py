@@ -1,4 +1,4 @@
-"""Write docs/reference from the code: `python scripts/generate_reference.py`; `--check` fails if it is not current.
+"""Write docs/reference from the code: `python scripts/generate_reference.py`; `--check` fails if a page is not current.
 
 Parameters, YAML keys and options come from the dataclasses and parsers that read them; topics and services from nodes
 that are really made and configured, on a ROS domain of their own.
@@ -7,10 +7,12 @@ that are really made and configured, on a ROS domain of their own.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import difflib
 import importlib
 import inspect
+import io
 import os
 import re
 import sys
@@ -19,6 +21,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from types import UnionType
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+import yaml
 
 os.environ |= {"COLUMNS": "100", "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST", "NO_COLOR": "1"}
 OUT = Path(__file__).resolve().parents[1] / "docs" / "reference"
@@ -40,13 +44,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if a page is not current")
     check = parser.parse_args().check
-    pages = {"robot_yaml.md": robot_yaml(), "model_folder.md": model_folder(), "cli.md": cli(), "nodes.md": nodes()}
+    pages = {
+        "robot_yaml.md": robot_yaml(), "model_folder.md": model_folder(), "launch_files.md": launch_files(),
+        "python_api.md": python_api(), "cli.md": cli(), "nodes.md": nodes(),
+    }  # fmt: skip
     stale = [name for name, text in pages.items() if not (OUT / name).is_file() or (OUT / name).read_text() != text]
     for name in stale:
         if check:
             old = (OUT / name).read_text() if (OUT / name).is_file() else ""
-            new = pages[name].splitlines(True)
-            sys.stderr.writelines(difflib.unified_diff(old.splitlines(True), new, f"docs/reference/{name}", "code"))
+            lines = (text.splitlines(keepends=True) for text in (old, pages[name]))
+            sys.stderr.writelines(difflib.unified_diff(*lines, f"docs/reference/{name}", "the code"))
         else:
             (OUT / name).write_text(pages[name])
     print(f"{len(pages)} pages, {len(stale)} {'not current' if check else 'written'}")
@@ -124,19 +131,88 @@ def type_name(hint: Any) -> str:
 def default(field: dataclasses.Field[Any]) -> str:
     """Return a field's default, or that there is none."""
     if field.default is not dataclasses.MISSING:
-        return f"`{str(field.default).lower() if isinstance(field.default, bool) else field.default}`"
+        return "none" if field.default is None else shown(field.default)
     return "required" if field.default_factory is dataclasses.MISSING else ""
 
 
 def cli() -> str:
-    """The help of every sub-command."""
+    """Return the arguments of every sub-command; not the help text itself, which differs between Python versions."""
     from vla_ros.cli import main as entry
 
-    parts = [f"{NOTE}# Command line\n"]
+    parts = [f"{NOTE}# Command line\n\n`vla-ros COMMAND --help` says the same.\n"]
     for name in entry.COMMANDS:
         parser = entry._parser(name, importlib.import_module(f"vla_ros.cli.{name}"))
-        parts.append(f"## vla-ros {name}\n\n```text\n{parser.format_help().rstrip()}\n```\n")
+        parts += command(parser, f"vla-ros {name}", 2)
     return "\n".join(parts)
+
+
+def command(parser: argparse.ArgumentParser, title: str, level: int) -> Iterator[str]:
+    """Yield a section for a parser, and one for each of its sub-parsers."""
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
+        parser.parse_known_args(["--help"])  # a benchmark declares its options only now
+    yield f"{'#' * level} {title}\n\n{escaped(parser.description).strip()}\n"
+    groups = [action for action in parser._actions if isinstance(action, argparse._SubParsersAction)]
+    actions = [action for action in parser._actions if action not in groups and action.dest != "help"]
+    if actions:
+        yield "| argument | default | |\n|---|---|---|\n" + "\n".join(map(argument, actions)) + "\n"
+    for group in groups:
+        for name, below in group.choices.items():
+            yield from command(below, f"{title} {name}", level + 1)
+
+
+def argument(action: argparse.Action) -> str:
+    """Return the row of one argument of a command."""
+    values = "" if action.nargs == 0 else "{" + ",".join(map(str, action.choices)) + "}" if action.choices else None
+    value = str(action.metavar or action.dest.upper()) if values is None else values
+    words = " ".join(filter(None, [", ".join(action.option_strings), value]))
+    no_default = action.default in (None, False, "", argparse.SUPPRESS) or not action.option_strings
+    default = "required" if action.required and action.option_strings else "" if no_default else f"`{action.default}`"
+    return f"| `{cell(words)}` | {default} | {cell(escaped(action.help))} |"
+
+
+def escaped(text: str | None) -> str:
+    """Return help text as Markdown: a word in capitals between angle brackets would be taken for HTML."""
+    return (text or "").replace("%%", "%").replace("<", "&lt;").replace("%(default)s", "the default")
+
+
+def launch_files() -> str:
+    """Return the arguments of every launch file."""
+    how = "`vla-ros launch FILE key:=value ...`, or `ros2 launch vla_ros FILE key:=value ...`."
+    parts = [f"{NOTE}# Launch files\n\n{how}\n"]
+    for path in sorted((OUT.parents[1] / "launch").glob("*.launch.yaml")):
+        text = path.read_text(encoding="utf-8")
+        rows = ["| argument | default | |", "|---|---|---|"]
+        for argument in (entry["arg"] for entry in yaml.safe_load(text)["launch"] if "arg" in entry):
+            value = shown(argument["default"]) if "default" in argument else "required"
+            rows.append(f"| `{argument['name']}` | {value} | {cell(argument['description'])} |")
+        parts.append(f"## {path.name}\n\n{text.splitlines()[0].removeprefix('# ')}\n\n" + "\n".join(rows) + "\n")
+    return "\n".join(parts)
+
+
+def python_api() -> str:
+    """Return the names of the public API, each with the first paragraph of its docstring."""
+    import vla_ros
+
+    rows = ["| name | |", "|---|---|"]
+    for name in vla_ros.__all__:
+        found = getattr(vla_ros, name)
+        call = name if inspect.isclass(found) else f"{name}({', '.join(inspect.signature(found).parameters)})"
+        rows.append(f"| `{call}` | {cell((inspect.getdoc(found) or '').split(chr(10) * 2)[0])} |")
+    about = (
+        "`import vla_ros` gives these names; everything else is internal and may change between versions. A name is\n"
+        "imported when it is first used. The scripts in `examples/` show them at work."
+    )
+    return f"{NOTE}# Python API\n\n{about}\n\n" + "\n".join(rows) + "\n"
+
+
+def shown(value: object) -> str:
+    """Return a default as one writes it in YAML."""
+    return "empty" if value == "" else f"`{str(value).lower() if isinstance(value, bool) else value}`"
+
+
+def cell(text: str) -> str:
+    """Return text for one cell of a table."""
+    return text.replace("\n", " ").replace("|", "\\|")
 
 
 def nodes() -> str:
@@ -145,8 +221,9 @@ def nodes() -> str:
              " `/diagnostics`.\n"]  # fmt: skip
     for name, made in NODES.items():
         module = importlib.import_module(f"vla_ros.nodes.{name}")
-        summary = (module.__doc__ or "").strip().splitlines()[0]
-        parts.append(f"## {name}\n\n{summary}\n\n{parameters(module.Parameters)}")
+        parts.append(
+            f"## {name}\n\n{(module.__doc__ or '').strip().splitlines()[0]}\n\n{parameters(module.Parameters)}"
+        )
         if made:
             parts.append(topics(getattr(module, made), name))
     return "\n".join(parts)
@@ -156,9 +233,8 @@ def parameters(kind: Any) -> str:
     """A table of a node's parameters."""
     rows = ["| parameter | default | |", "|---|---|---|"]
     for field in dataclasses.fields(kind):
-        value = str(field.default).lower() if isinstance(field.default, bool) else field.default
         bounds = "" if field.metadata["low"] is None else f" ({field.metadata['low']} to {field.metadata['high']})"
-        rows.append(f"| `{field.name}` | `{value}` | {field.metadata['description']}{bounds} |")
+        rows.append(f"| `{field.name}` | {shown(field.default)} | {field.metadata['description']}{bounds} |")
     return "\n".join(rows) + "\n"
 
 

@@ -17,7 +17,10 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 LOCK = ROOT / "requirements.lock"
-FILES = ("requirements.txt", "requirements-ros.txt", "requirements-training.txt", "requirements-dev.txt")
+FILES = (
+    "requirements.txt", "requirements-ros.txt", "requirements-training.txt", "requirements-dev.txt",
+    "requirements-docs.txt",
+)  # fmt: skip
 APART = ("torch",)
 HEAD = """# What was tested, file by file; `make setup LOCKED=1` installs it, `make lock` writes it anew. Do not edit.
 # Without torch, whose builds differ (CPU, CUDA): constraints.txt says its version.

@@ -1,4 +1,4 @@
-"""The rooms of docs/architecture.md and who may enter them, held by reading every import statement."""
+"""The rooms of docs/explanation/architecture.md and who may enter them, held by reading every import statement."""
 
 from __future__ import annotations
 
