@@ -174,7 +174,7 @@ def _scalar(data: Any, kind: type, where: str, key: str) -> Any:
         data = float(data)
     wanted = str if kind is Path else kind
     if type(data) is not wanted or (isinstance(data, float) and not math.isfinite(data)):
-        raise _fail(where, key, f"{_short.repr(data)} is wrong; right would be {_SCALARS[kind]}")
+        raise _fail(where, key, f"must be {_SCALARS[kind]}, got {_short.repr(data)}")
     return kind(data)
 
 
@@ -182,7 +182,7 @@ def _literal(data: Any, kind: Any, where: str, key: str) -> Any:
     choices = get_args(kind)
     if any(data == choice and type(data) is type(choice) for choice in choices):
         return data
-    raise _fail(where, key, f"{_short.repr(data)} is wrong; right would be one of {', '.join(map(str, choices))}")
+    raise _fail(where, key, f"must be one of {', '.join(map(str, choices))}, got {_short.repr(data)}")
 
 
 def _union(data: Any, kind: Any, where: str, key: str) -> Any:
@@ -197,13 +197,13 @@ def _union(data: Any, kind: Any, where: str, key: str) -> Any:
     by_kind = {get_args(get_type_hints(option)["kind"])[0]: option for option in inner}
     name = _named(data, where, key).get("kind")
     if name not in by_kind:
-        raise _fail(where, key, f"kind is {_short.repr(name)}; right would be one of {', '.join(by_kind)}")
+        raise _fail(where, key, f"kind must be one of {', '.join(by_kind)}, got {_short.repr(name)}")
     return _build(data, by_kind[name], where, key)
 
 
 def _sequence(data: Any, where: str, key: str) -> list[Any]:
     if not isinstance(data, list):
-        raise _fail(where, key, f"{_short.repr(data)} is wrong; right would be a list")
+        raise _fail(where, key, f"must be a list, got {_short.repr(data)}")
     return data
 
 
@@ -217,14 +217,14 @@ def _tuple(data: Any, kind: Any, where: str, key: str) -> tuple[Any, ...]:
     if len(inner) == 2 and inner[1] is Ellipsis:
         inner = (inner[0],) * len(items)
     if len(inner) != len(items):
-        raise _fail(where, key, f"has {len(items)} items; right would be {len(inner)}")
+        raise _fail(where, key, f"must have {len(inner)} items, got {len(items)}")
     pairs = zip(items, inner, strict=True)
     return tuple(_build(item, of, where, f"{key}[{i}]") for i, (item, of) in enumerate(pairs))
 
 
 def _named(data: Any, where: str, key: str) -> dict[str, Any]:
     if not isinstance(data, dict):
-        raise _fail(where, key, f"{_short.repr(data)} is wrong; right would be a block of 'key: value' lines")
+        raise _fail(where, key, f"must be a block of 'key: value' lines, got {_short.repr(data)}")
     for name in data:
         if not isinstance(name, str):
             raise _fail(where, key, f"the key {_short.repr(name)} is not text; put it in quotes")

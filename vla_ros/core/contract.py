@@ -120,8 +120,8 @@ def check_observation(contract: PolicyContract, observation: Observation) -> Non
         shape = observation.images[camera.name].shape
         if shape[0] < contract.history or shape[1:] != (camera.height, camera.width, 3):
             raise ContractError(
-                f"camera '{camera.name}': frames have shape {shape}; "
-                f"right would be ({contract.history}, {camera.height}, {camera.width}, 3)"
+                f"camera '{camera.name}': frames must have shape "
+                f"({contract.history}, {camera.height}, {camera.width}, 3), got {shape}"
             )
     wanted = len(contract.state_names)
     if observation.state.shape[1] != wanted:

@@ -26,9 +26,9 @@ from vla_ros.core.robot_parts import (
 )
 
 __all__ = [
-    "CameraSpec", "CommandSpec", "CommandType", "GripperSpec", "GuardSpec", "JointKind", "JointSpec", "RobotSpec",
-    "SyncSpec", "WorkspaceSpec", "load_robot",
-]  # fmt: skip
+    *("CameraSpec", "CommandSpec", "CommandType", "GripperSpec", "GuardSpec", "JointKind", "JointSpec", "RobotSpec"),
+    *("SyncSpec", "WorkspaceSpec", "load_robot"),
+]
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,14 +31,11 @@ MAX_PIXELS = 16_000_000
 MAX_COMPRESSED_BYTES = 64_000_000
 MAX_CHUNK_POINTS = 1000
 # The message of each `type` that a robot's command block may name.
-COMMAND_TYPES: dict[str, Any] = {
-    "Float64MultiArray": Float64MultiArray, "JointTrajectory": JointTrajectory, "JointState": JointState,
-}  # fmt: skip
+COMMAND_TYPES: dict[str, Any] = {kind.__name__: kind for kind in (Float64MultiArray, JointTrajectory, JointState)}
 # encoding -> channels, and the order in which they make RGB
-ENCODINGS = {
-    "rgb8": (3, (0, 1, 2)), "bgr8": (3, (2, 1, 0)), "rgba8": (4, (0, 1, 2)), "bgra8": (4, (2, 1, 0)),
-    "mono8": (1, (0, 0, 0)), "8UC1": (1, (0, 0, 0)), "8UC3": (3, (2, 1, 0)),
-}  # fmt: skip
+_RGB, _BGR, _GREY = (0, 1, 2), (2, 1, 0), (0, 0, 0)
+ENCODINGS = {"rgb8": (3, _RGB), "bgr8": (3, _BGR), "rgba8": (4, _RGB), "bgra8": (4, _BGR)}
+ENCODINGS |= {"mono8": (1, _GREY), "8UC1": (1, _GREY), "8UC3": (3, _BGR)}
 # Pillow's modes that are 8-bit RGB in one way only; transparency is left out, as of rgba8.
 EIGHT_BIT = ("RGB", "L", "RGBA", "LA", "P", "1")
 
@@ -66,7 +63,7 @@ def image_to_array(message: Image, encoding: str | None = None) -> NDArray[np.ui
     if encoding is not None and message.encoding != encoding:
         raise MessageError(f"image encoding is '{message.encoding}'; the robot's contract says '{encoding}'")
     if not 0 < height * width <= MAX_PIXELS:
-        raise MessageError(f"image is {width}x{height}; right would be 1 to {MAX_PIXELS} pixels")
+        raise MessageError(f"image must have 1 to {MAX_PIXELS} pixels, got {width}x{height}")
     channels, order = ENCODINGS[message.encoding]
     if step < width * channels:
         raise MessageError(f"image step is {step}; {width} pixels of {message.encoding} need {width * channels}")
@@ -187,7 +184,7 @@ def trajectory_to_chunk(message: JointTrajectory) -> ActionChunk:
     anything but misshapen."""
     names, points = tuple(message.joint_names), message.points
     if not 0 < len(points) <= MAX_CHUNK_POINTS:
-        raise MessageError(f"the trajectory has {len(points)} points; right would be 1 to {MAX_CHUNK_POINTS}")
+        raise MessageError(f"the trajectory must have 1 to {MAX_CHUNK_POINTS} points, got {len(points)}")
     for number, point in enumerate(points):
         if len(point.positions) != len(names):
             raise MessageError(f"point {number} has {len(point.positions)} positions for {len(names)} joints")
@@ -198,7 +195,7 @@ def trajectory_to_chunk(message: JointTrajectory) -> ActionChunk:
     start_ns, step_ns = spaced
     stamp_ns = to_ns(message.header.stamp)
     if stamp_ns == 0 or due[0] < 0:
-        raise MessageError("the trajectory has no stamp; right would be the stamp of the observation it answers")
+        raise MessageError("the trajectory has no stamp; stamp it with the time of the observation it answers")
     actions = np.array([point.positions for point in points], dtype=np.float32)
     return ActionChunk(stamp_ns, stamp_ns + start_ns, step_ns, actions, names)
 
@@ -219,11 +216,11 @@ def command_to_array(message: Any, names: Sequence[str]) -> NDArray[np.float64]:
     """(A,) positions of a command of any of the three kinds; of a trajectory, the last point."""
     if isinstance(message, Float64MultiArray):
         if len(message.data) != len(names):
-            raise MessageError(f"the command holds {len(message.data)} numbers; right would be {len(names)}")
+            raise MessageError(f"the command must hold {len(names)} numbers, got {len(message.data)}")
         return np.array(message.data, dtype=np.float64)
     if isinstance(message, JointTrajectory):
         if not message.points:
-            raise MessageError("the trajectory is empty; right would be at least one point")
+            raise MessageError("the trajectory must have at least one point, got none")
         message = JointState(name=message.joint_names, position=message.points[-1].positions)
     return joint_state_to_array(message, names)
 

@@ -47,12 +47,10 @@ def _declare(node: Node, field: dataclasses.Field[Any]) -> Any:
     try:
         return node.declare_parameter(field.name, field.default, descriptor(field.default, field.metadata)).value
     except ParameterException as error:
-        right = KINDS[type(field.default)]
+        wanted = KINDS[type(field.default)]
         if field.metadata["low"] is not None:
-            right += f" from {field.metadata['low']} to {field.metadata['high']}"
-        raise ConfigError(
-            f"node {node.get_name()}, parameter '{field.name}': {error}; right would be {right}"
-        ) from None
+            wanted += f" from {field.metadata['low']} to {field.metadata['high']}"
+        raise ConfigError(f"node {node.get_name()}, parameter '{field.name}' must be {wanted}: {error}") from None
 
 
 def descriptor(default: Any, about: Mapping[str, Any]) -> ParameterDescriptor:

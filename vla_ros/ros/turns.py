@@ -93,9 +93,12 @@ class Follower:
     """
 
     def __init__(
-        self, path: Path, polite: bool = True, clock_ns: Callable[[], int] = time.monotonic_ns,
+        self,
+        path: Path,
+        polite: bool = True,
+        clock_ns: Callable[[], int] = time.monotonic_ns,
         sleep: Callable[[float], None] = time.sleep,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.waited_ns, self.problem = 0, ""
         self._path, self._polite, self._clock_ns, self._sleep = path, polite, clock_ns, sleep
         self._lock = threading.Lock()

@@ -305,8 +305,7 @@ def _shape(dt_s: float) -> Floats:
     """(3, 5): from the changes of position, velocity and acceleration within a step, and the velocity and acceleration
     before it, to the even jerk and to the jerk that bends by what is missing: 4 bend / dt^2, 32 shift / dt^3."""
     r = 1 / dt_s
-    return np.array([
-        [0.0, 0.0, r, 0.0, 0.0],
-        [0.0, 4 * r * r, -2 * r, 0.0, -4 * r],
-        [32 * r**3, -16 * r * r, 8 / 3 * r, -32 * r * r, 0.0],
-    ])  # fmt: skip
+    even = [0.0, 0.0, r, 0.0, 0.0]
+    bend = [0.0, 4 * r * r, -2 * r, 0.0, -4 * r]
+    shift = [32 * r**3, -16 * r * r, 8 / 3 * r, -32 * r * r, 0.0]
+    return np.array([even, bend, shift])

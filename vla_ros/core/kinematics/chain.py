@@ -30,7 +30,7 @@ class LinkSpec:
 
     def __post_init__(self) -> None:
         if not any(self.axis):
-            raise ConfigError("axis is zero; right would be a direction, such as [0, 0, 1]")
+            raise ConfigError("axis must be a direction, such as [0, 0, 1], got [0, 0, 0]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +96,8 @@ class Workspace:
         excess = np.maximum(self._lower - places, places - self._upper)
         row, axis = np.unravel_index(int(excess.argmax()), excess.shape)
         return (
-            f"the tool is {excess[row, axis]:.3f} m outside the workspace: {'xyz'[axis]} is {places[row, axis]:.3f}, "
-            f"right would be {self._lower[axis]:.3f} to {self._upper[axis]:.3f}"
+            f"the tool is {excess[row, axis]:.3f} m outside the workspace: {'xyz'[axis]} must be "
+            f"{self._lower[axis]:.3f} to {self._upper[axis]:.3f}, got {places[row, axis]:.3f}"
         )
 
 

@@ -93,12 +93,17 @@ class Chooser:
     def choose(
         self, observation: Observation, first: ActionChunk, plan: ActionChunk | None = None, frozen_steps: int = 0
     ) -> ActionChunk:
-        """The best of `first`, which the policy would send, and others like it; Vetoed where even that is above the
-        limit, or its score is no number."""
+        """Return the best of `first`, which the policy would send, and others like it.
+
+        Raises Vetoed if even the best score is above the limit or NaN.
+        """
         chunks = [first, *self.policy.propose(observation, self.candidates - 1, plan, frozen_steps)]
-        scores = [self.scorer(Candidate(self.robot, observation, chunk, self.policy.foresee(
-            observation, chunk, self.samples))) for chunk in chunks]  # fmt: skip
+        scores = [self._score(observation, chunk) for chunk in chunks]
         best = int(np.argmin(np.where(np.isnan(scores), np.inf, scores)))
         if not scores[best] <= self.veto_above:
             raise Vetoed(f"the best of {len(chunks)} chunks scores {scores[best]:.3g}, above {self.veto_above:g}")
         return chunks[best]
+
+    def _score(self, observation: Observation, chunk: ActionChunk) -> float:
+        prediction = self.policy.foresee(observation, chunk, self.samples)
+        return self.scorer(Candidate(self.robot, observation, chunk, prediction))

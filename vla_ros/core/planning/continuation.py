@@ -98,8 +98,8 @@ def execute_steps(wanted: int, delay: int, horizon: int) -> int:
     """s: the steps between two inferences nearest to `wanted` with d <= s <= H - d; ContractError without any."""
     if 2 * delay > horizon:
         raise ContractError(
-            f"real-time chunking: an inference lasts {delay} steps of a horizon of {horizon}; right would be at most "
-            f"{horizon // 2}, so that the plan lasts until the next chunk; use a faster model or a longer horizon"
+            f"real-time chunking: an inference must last at most {horizon // 2} of {horizon} steps, got {delay}, or the plan "
+            "ends before the next chunk; use a faster model or a longer horizon"
         )
     return min(max(wanted, delay, 1), max(horizon - delay, 1))
 

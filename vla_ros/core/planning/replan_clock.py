@@ -26,7 +26,7 @@ class ReplanClock:
 
     def __init__(self, execute_steps: int, horizon: int, step_ns: int, plan_timeout_ns: int | None = None) -> None:
         if not 1 <= execute_steps <= horizon:
-            raise ValueError(f"execute_steps is {execute_steps}; right would be 1 to the horizon, {horizon}")
+            raise ValueError(f"execute_steps must be 1 to the horizon, {horizon}, got {execute_steps}")
         self._slack_ns, self._execute_ns = step_ns // 4, execute_steps * step_ns
         ends_ns = horizon * step_ns if plan_timeout_ns is None else min(horizon * step_ns, plan_timeout_ns)
         self._lasts_ns = ends_ns - step_ns  # one step in reserve

@@ -17,21 +17,19 @@ REFUSED = ("Cc", "Cs", "Zl", "Zp")  # Unicode categories: control, half a charac
 
 def check_image(camera: CameraSpec, image: NDArray[np.uint8]) -> None:
     """Hold an image to (height, width, 3) uint8 RGB."""
-    right = (camera.height, camera.width, 3)
-    if image.dtype != np.uint8 or image.shape != right:
-        raise MessageError(
-            f"camera '{camera.name}': the image is {image.dtype} {image.shape}; right would be uint8 {right}"
-        )
+    shape = (camera.height, camera.width, 3)
+    if image.dtype != np.uint8 or image.shape != shape:
+        raise MessageError(f"camera '{camera.name}': the image must be uint8 {shape}, got {image.dtype} {image.shape}")
 
 
 def check_state(robot: RobotSpec, positions: ArrayLike) -> Vector:
     """(D,) float32, finite, in the order of the contract."""
     state = np.array(positions, dtype=np.float32)
     if state.shape != (len(robot.joints),):
-        raise MessageError(f"joint states have shape {state.shape}; right would be ({len(robot.joints)},)")
+        raise MessageError(f"joint states must have shape ({len(robot.joints)},), got {state.shape}")
     if not np.isfinite(state).all():
         broken = ", ".join(name for name, ok in zip(robot.joint_names, np.isfinite(state), strict=True) if not ok)
-        raise MessageError(f"joint states are not finite: {broken}; right would be a number for every joint")
+        raise MessageError(f"joint states are not finite: {broken}; send a number for every joint")
     return state
 
 
@@ -65,6 +63,5 @@ def check_stamp(what: str, stamp_ns: int, now_ns: int, max_ahead_s: float) -> No
     ahead_s = (stamp_ns - now_ns) / NS_PER_S
     if ahead_s > max_ahead_s:
         raise MessageError(
-            f"{what}: the stamp lies {ahead_s:.3f} s in the future; right would be at most {max_ahead_s} s "
-            "(are the clocks synchronised?)"
+            f"{what}: the stamp lies {ahead_s:.3f} s in the future (limit {max_ahead_s} s); are the clocks synchronised?"
         )

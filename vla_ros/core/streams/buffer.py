@@ -19,7 +19,7 @@ class StreamBuffer(Generic[T]):
 
     def __init__(self, capacity: int, min_gap_ns: int = 0) -> None:
         if capacity < 1:
-            raise ValueError(f"capacity is {capacity}; right would be at least 1")
+            raise ValueError(f"capacity must be >= 1, got {capacity}")
         self._capacity = capacity
         self._min_gap_ns = min_gap_ns
         self._stamps: list[int] = []

@@ -42,9 +42,10 @@ class Synchroniser:
     ) -> None:
         names = tuple(cameras) if cameras is not None else robot.camera_names
         self.sync = replace(
-            robot.sync, history=history or robot.sync.history,
+            robot.sync,
+            history=history or robot.sync.history,
             history_step_s=history_step_s or robot.sync.history_step_s,
-        )  # fmt: skip
+        )
         self.reason = "no image and no joint states yet"
         self._robot = robot
         self._cameras = {name: robot.camera(name) for name in names}
@@ -65,7 +66,7 @@ class Synchroniser:
         The image is kept as it is, without a copy: the caller must not write to it again.
         """
         if camera not in self._cameras:
-            raise MessageError(f"camera '{camera}' is not expected; right would be {', '.join(self._cameras)}")
+            raise MessageError(f"camera '{camera}' is not expected; known: {', '.join(self._cameras)}")
         check_image(self._cameras[camera], image)
         self._check_stamp(f"camera '{camera}'", stamp_ns, now_ns)
         return self._images[camera].push(stamp_ns, image)

@@ -21,7 +21,7 @@ class Ticker:
 
     def __init__(self, step_ns: int) -> None:
         if step_ns <= 0:
-            raise ValueError(f"step_ns is {step_ns}; right would be > 0")
+            raise ValueError(f"step_ns must be > 0, got {step_ns}")
         self._step_ns = step_ns
         self._due_ns: int | None = None
         self._last_ns = 0

@@ -27,9 +27,7 @@ def calibrate_apart(episodes: Sequence[Sequence[Reading]], warn_rate: float, err
     """As `calibrate`, with the rates once for inverse dynamics and once for all other signs."""
     others = calibrate(episodes, warn_rate, error_rate, lambda sign: not is_inverse(sign))
     inverse = calibrate(episodes, warn_rate, error_rate, is_inverse)
-    return replace(
-        others, usual={**others.usual, **inverse.usual}, spread={**others.spread, **inverse.spread}
-    )  # fmt: skip
+    return replace(others, usual=others.usual | inverse.usual, spread=others.spread | inverse.spread)
 
 
 def calibrate(
@@ -40,8 +38,8 @@ def calibrate(
     conformal([0.0] * len(runs), error_rate)  # refuses what so few runs cannot promise
     usual = _usual_of_runs(runs)
     excesses = [excess for fold in range(FOLDS) for excess in _excesses(runs, fold)]
-    spread = {name: max(LEAST_SPREAD, math.sqrt(np.mean([excess.get(name, 0.0) ** 2 for excess in excesses])))
-              for name in usual}  # fmt: skip
+    squares = {name: np.mean([excess.get(name, 0.0) ** 2 for excess in excesses]) for name in usual}
+    spread = {name: max(LEAST_SPREAD, math.sqrt(square)) for name, square in squares.items()}
     scores = [max((value / spread[name] for name, value in excess.items()), default=0.0) for excess in excesses]
     alarm = max(conformal(scores, error_rate), 1.0)
     warn = min(max(conformal(scores, warn_rate), 0.5) / alarm, 1.0)
@@ -91,7 +89,6 @@ def conformal(scores: Sequence[float], rate: float) -> float:
     rank = math.ceil((len(scores) + 1) * (1 - rate))
     if rank > len(scores):
         raise ConfigError(
-            f"{len(scores)} runs cannot promise a false-alarm rate of {rate:g}; "
-            f"right would be at least {math.ceil(1 / rate) - 1}"
+            f"a false-alarm rate of {rate:g} needs at least {math.ceil(1 / rate) - 1} runs, got {len(scores)}"
         )
     return float(np.sort(np.asarray(scores, dtype=np.float64))[rank - 1])

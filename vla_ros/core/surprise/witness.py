@@ -168,8 +168,8 @@ class Witness:
     def _inverse(self, expectation: Expectation, came: Observation) -> Reading:
         """What the pictures tell of as done, against what was commanded at their moments."""
         found = [self._commands.at_or_before(int(due_ns)) for due_ns in expectation.due_ns]
-        commands = [item[1] for item, due_ns in zip(found, expectation.due_ns.tolist(), strict=True)
-                    if item is not None and 0 <= due_ns - item[0] <= SILENT_S * NS_PER_S]  # fmt: skip
+        pairs = zip(found, expectation.due_ns.tolist(), strict=True)
+        commands = [item[1] for item, due_ns in pairs if item and 0 <= due_ns - item[0] <= SILENT_S * NS_PER_S]
         if len(commands) < len(found):
             return {}
         chunk = self._model.explain(expectation.observation, came)

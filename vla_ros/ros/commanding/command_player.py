@@ -38,9 +38,14 @@ class CommandPlayer:
     """
 
     def __init__(
-        self, node: ManagedNode, robot: RobotSpec, motion: RecordedMotion, rate: float,
-        moment: Callable[[], int | None], ended: Callable[[str], None],
-    ) -> None:  # fmt: skip
+        self,
+        node: ManagedNode,
+        robot: RobotSpec,
+        motion: RecordedMotion,
+        rate: float,
+        moment: Callable[[], int | None],
+        ended: Callable[[str], None],
+    ) -> None:
         self._node, self._robot, self._motion, self._rate = node, robot, motion, rate
         self._moment, self._ended = moment, ended
         self._commander = Commander(robot)
@@ -52,10 +57,14 @@ class CommandPlayer:
         self._over = False
         self._rests_s = math.inf  # when what moves has come to rest
         self._outputs = [
-            (spec, [robot.joint_names[k] for k in columns], np.array(columns, dtype=np.intp),
-             node.create_publisher(COMMAND_TYPES[spec.type], spec.topic, actuation(robot.command.rate_hz)))
+            (
+                spec,
+                [robot.joint_names[k] for k in columns],
+                np.array(columns, dtype=np.intp),
+                node.create_publisher(COMMAND_TYPES[spec.type], spec.topic, actuation(robot.command.rate_hz)),
+            )
             for spec, columns in robot.outputs
-        ]  # fmt: skip
+        ]
         node.create_subscription(JointState, robot.joint_states_topic, self._on_joint_state, SENSOR)
         for quality in (COMMAND, SENSOR):  # reliable publishers are heard twice, others once
             node.create_subscription(Empty, "stop", self._on_stop, quality)

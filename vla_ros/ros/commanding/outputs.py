@@ -94,10 +94,8 @@ class Outputs:
         """Whether a slow output, too, must hear of this verdict: a stop begins, or has come to rest."""
         was, last = (self._mode, self._resting), self._last
         self._mode, self._last = verdict.mode, verdict.command
-        self._resting = verdict.command is None or (
-            verdict.mode is not Mode.ARMED and last is not None
-            and bool(np.array_equal(last, verdict.command)) and not np.any(verdict.velocity)
-        )  # fmt: skip
+        still = last is not None and np.array_equal(last, verdict.command) and not np.any(verdict.velocity)
+        self._resting = verdict.command is None or (verdict.mode is not Mode.ARMED and still)
         return was != (self._mode, self._resting)
 
     def _output(self, robot: RobotSpec, spec: CommandSpec, columns: tuple[int, ...]) -> _Output:

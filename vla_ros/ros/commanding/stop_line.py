@@ -33,9 +33,13 @@ class StopLine:
 
     def __init__(self, beside: Node) -> None:
         self.node = node = Node(
-            f"{beside.get_name()}_stop", context=beside.context, namespace=beside.get_namespace(),
-            use_global_arguments=False, enable_rosout=False, start_parameter_services=False,
-        )  # fmt: skip
+            f"{beside.get_name()}_stop",
+            context=beside.context,
+            namespace=beside.get_namespace(),
+            use_global_arguments=False,
+            enable_rosout=False,
+            start_parameter_services=False,
+        )
         topic, service = beside.resolve_topic_name, beside.resolve_service_name
         self._stop_topic = node.create_publisher(Empty, topic("stop"), COMMAND)
         self._alive_topic = node.create_publisher(Empty, topic("alive"), COMMAND)

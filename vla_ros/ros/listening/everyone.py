@@ -60,7 +60,7 @@ def hear_everyone(
     """Subscribe; the subscriptions, to be destroyed together. `callback` gets each message once.
 
     heard: where a later call shall know what this one heard. latched: hear also what was said before.
-    """  # fmt: skip
+    """
     known = heard or Heard()
 
     def on_message(*given: Any) -> None:

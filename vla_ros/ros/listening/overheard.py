@@ -18,9 +18,10 @@ GRACE_S, SILENT_S = 2.0, 3.0  # until a topic must have said something; what is 
 AGAIN_EVERY = 5  # looks between those for new publishers of what is heard already
 _EFFORT, _RELIABLE = ReliabilityPolicy.BEST_EFFORT, ReliabilityPolicy.RELIABLE
 EVERYONE = (
-    QoSProfile(depth=1, reliability=_EFFORT), QoSProfile(depth=1, reliability=_RELIABLE),
+    QoSProfile(depth=1, reliability=_EFFORT),
+    QoSProfile(depth=1, reliability=_RELIABLE),
     QoSProfile(depth=1, reliability=_RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL),
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +47,13 @@ class Overheard:
     """
 
     def __init__(
-        self, node: Node, wanted: Iterable[Wanted], prefix: str, found: Callable[[str, Offered], None],
+        self,
+        node: Node,
+        wanted: Iterable[Wanted],
+        prefix: str,
+        found: Callable[[str, Offered], None],
         take: Callable[[str, bytes], None],
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._node, self._found, self._take = node, found, take
         self._wanted = {node.resolve_topic_name(one.topic): one for one in reversed(list(wanted))}
         self._prefix = node.resolve_topic_name(f"{prefix}x").removesuffix("x")
@@ -87,9 +92,10 @@ class Overheard:
             return []
         silent = [name for name, one in self._wanted.items() if one.needed and not self._count(name)]
         paused = [
-            name for name, one in self._wanted.items()
+            name
+            for name, one in self._wanted.items()
             if one.steady and self._count(name) and now_s - self._heard[name].last_s > SILENT_S
-        ]  # fmt: skip
+        ]
         told = [f"no message on {', '.join(sorted(silent))}"] if silent else []
         told += [f"no message any more on {', '.join(sorted(paused))}"] if paused else []
         return told + [self._problems[name] for name in sorted(self._problems)]

@@ -59,10 +59,11 @@ class Overhearing:
 
         on_message.__signature__ = _TWO  # type: ignore[attr-defined]  # by which rclpy knows that we want the info, too
         profile = QoSProfile(
-            depth=DEPTH, history=HistoryPolicy.KEEP_LAST,
+            depth=DEPTH,
+            history=HistoryPolicy.KEEP_LAST,
             reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
             durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
-        )  # fmt: skip
+        )
         return self._node.create_subscription(self._kind, self._topic, on_message, profile, raw=True)
 
     def _on_message(self, data: bytes, info: dict[str, Any]) -> None:

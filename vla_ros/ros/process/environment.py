@@ -16,8 +16,12 @@ from vla_ros.core.errors import ConfigError
 from vla_ros.core.text import name_of
 
 MIDDLEWARES = (
-    "rmw_fastrtps_cpp", "rmw_fastrtps_dynamic_cpp", "rmw_cyclonedds_cpp", "rmw_zenoh_cpp", "rmw_connextdds",
-)  # fmt: skip
+    "rmw_fastrtps_cpp",
+    "rmw_fastrtps_dynamic_cpp",
+    "rmw_cyclonedds_cpp",
+    "rmw_zenoh_cpp",
+    "rmw_connextdds",
+)
 MAX_DOMAIN = 232  # above it, DDS has no port numbers left
 USER_ERROR = 2
 # What to do about each of our lines, by the variable that it names.
