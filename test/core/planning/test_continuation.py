@@ -96,7 +96,7 @@ def test_a_policy_that_keeps_the_frozen_steps_takes_over_without_a_change(
     actions[: found.frozen_steps] = found.plan.actions[: found.frozen_steps]
     before = plan.command(arrives_ns)
     new = chunk_of(stamp_ns, actions, ("a",))
-    assert before is not None and plan.accept(new, arrives_ns, before)
+    assert before is not None and plan.accept(new, arrives_ns, before) is None
     if arrives_ns > stamp_ns + STEP_NS or found.frozen_steps > 0:
         assert plan.command(arrives_ns) == pytest.approx(before)
         due_ns = stamp_ns + max(delay, 1) * STEP_NS
@@ -134,7 +134,7 @@ def test_another_sentence_keeps_only_what_will_be_over(continuer: Continuer) -> 
 
 
 def test_a_continuer_forgets_and_refuses_a_policy_that_is_too_slow(continuer: Continuer) -> None:
-    with pytest.raises(ContractError, match="lasts 7 steps of a horizon of 12"):
+    with pytest.raises(ContractError, match="must last at most 6 of 12 steps, got 7"):
         continuer.next(seen(2 * STEP_NS, 2.0), 7 * STEP_NS)
     continuer.reset()
     assert continuer.next(seen(2 * STEP_NS, 2.0), 7 * STEP_NS) == Continuation()

@@ -57,9 +57,7 @@ class Commander:
         refusal = self.plan.refusal(chunk, now_ns) or self.guard.check_plan(chunk, now_ns)
         if refusal:
             return refusal
-        self.plan.accept(chunk, now_ns, self.guard.last_command)
-        assert self.plan.knots is not None  # just accepted
-        self.guard.follow(self.plan.knots, now_ns)
+        self.guard.follow(self.plan.execute(chunk, now_ns, self.guard.last_command), now_ns)
         self._arrival = chunk.stamp_ns, now_ns
         return None
 
