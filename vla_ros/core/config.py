@@ -56,7 +56,7 @@ class _StrictLoader(yaml.SafeLoader):
 
 
 def _values(node: yaml.Node, known: dict[int, int]) -> int:
-    """How many values a node stands for, with its aliases expanded; ConfigError for one that holds itself."""
+    """Return how many values a node stands for, with its aliases expanded; ConfigError for one that holds itself."""
     count = known.get(id(node))
     if count is None:
         known[id(node)] = 0  # of a node that we are in
@@ -96,7 +96,7 @@ _StrictLoader.add_implicit_resolver(
 
 
 def load_yaml(path: Path | str) -> Any:
-    """The plain content of a YAML file: dicts, lists, scalars. Tags that build objects are refused."""
+    """Return the plain content of a YAML file: dicts, lists, scalars. Tags that build objects are refused."""
     path = Path(path)
     try:
         text = read_small(path, MAX_BYTES)
@@ -129,7 +129,7 @@ def parse(data: object, kind: type[T], where: str) -> T:
 
 
 def to_plain(value: Any) -> Any:
-    """The inverse of `parse`: dataclasses, tuples and paths become dicts, lists and text, ready for yaml.safe_dump."""
+    """Turn dataclasses, tuples and paths into dicts, lists and text, ready for yaml.safe_dump; inverts `parse`."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: to_plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):
@@ -186,7 +186,7 @@ def _literal(data: Any, kind: Any, where: str, key: str) -> Any:
 
 
 def _union(data: Any, kind: Any, where: str, key: str) -> Any:
-    """`X | None`, or dataclasses told apart by a field `kind` with one literal; others could not say what is right."""
+    """Read `X | None`, or dataclasses told apart by a field `kind` with one literal."""
     inner = [option for option in get_args(kind) if option is not type(None)]
     if data is None and len(inner) < len(get_args(kind)):
         return None

@@ -104,7 +104,7 @@ def check_contract(contract: PolicyContract, robot: RobotSpec) -> None:
 
 
 def _check_kinds(contract: PolicyContract, robot: RobotSpec) -> None:
-    """Targets of a gripper are absolute, those of other joints are not: both must mean the same columns."""
+    """Compare which columns are grippers: their targets are absolute, those of other joints are not."""
     for joint, kind in zip(robot.joints, contract.kinds, strict=False):  # an older folder has none
         if (joint.kind == "gripper") != (kind == "gripper"):
             raise ContractError(

@@ -17,10 +17,7 @@ from vla_ros.core.paths import find_config
 from vla_ros.core.robot_parts import (
     CameraSpec,
     CommandSpec,
-    CommandType,
-    GripperSpec,
     GuardSpec,
-    JointKind,
     JointSpec,
     SyncSpec,
 )
@@ -94,7 +91,7 @@ class RobotSpec:
         return (self.command, tuple(i for i in columns if i not in gripper)), (self.gripper_command, gripper)
 
     def camera(self, name: str) -> CameraSpec:
-        """The camera called `name`."""
+        """Return the camera called `name`."""
         for camera in self.cameras:
             if camera.name == name:
                 return camera
@@ -103,7 +100,7 @@ class RobotSpec:
     def limits(
         self, quantity: Literal["lower", "upper", "max_velocity", "max_acceleration", "max_jerk"]
     ) -> NDArray[np.float64]:
-        """(D,) float64: one limit of every joint."""
+        """Return (D,) float64: one limit of every joint."""
         return np.array([getattr(joint, quantity) for joint in self.joints], dtype=np.float64)
 
     @property
@@ -113,5 +110,5 @@ class RobotSpec:
 
 
 def load_robot(name: Path | str) -> RobotSpec:
-    """A robot by the path of its YAML, or by its name in `config/robots`."""
+    """Load a robot by the path of its YAML, or by its name in `config/robots`."""
     return read_yaml(find_config(name, "config/robots"), RobotSpec)

@@ -65,7 +65,7 @@ class ActionChunk:
     def __post_init__(self) -> None:
         if self.actions.ndim != 2 or self.actions.shape[0] == 0 or self.actions.shape[1] != len(self.names):
             raise ContractError(
-                f"chunk actions must have shape (H >= 1, {len(self.names)}), one column for each of {listed(self.names)}, "
+                f"chunk actions must have shape (H >= 1, {len(self.names)}), one for each of {listed(self.names)}, "
                 f"got {self.actions.shape}"
             )
         if self.step_ns <= 0:
@@ -74,7 +74,7 @@ class ActionChunk:
             raise ContractError(f"chunk starts {self.stamp_ns - self.start_ns} ns before the observation it answers")
 
     def in_order(self, names: tuple[str, ...]) -> ActionChunk:
-        """The same plan with its columns in the order of `names`; as it is where it names other joints."""
+        """Return the same plan with its columns in the order of `names`; unchanged if it names other joints."""
         if self.names == names or sorted(self.names) != sorted(names):
             return self
         columns = [self.names.index(name) for name in names]

@@ -41,22 +41,22 @@ EIGHT_BIT = ("RGB", "L", "RGBA", "LA", "P", "1")
 
 
 def to_ns(stamp: Time | Duration) -> int:
-    """A stamp or duration [ns]."""
+    """Return the nanoseconds of a stamp or duration."""
     return int(stamp.sec) * NS_PER_S + int(stamp.nanosec)
 
 
 def to_time(ns: int) -> Time:
-    """Nanoseconds as a stamp."""
+    """Return nanoseconds as a stamp."""
     return Time(sec=ns // NS_PER_S, nanosec=ns % NS_PER_S)
 
 
 def to_duration(ns: int) -> Duration:
-    """Nanoseconds as a duration."""
+    """Return nanoseconds as a duration."""
     return Duration(sec=ns // NS_PER_S, nanosec=ns % NS_PER_S)
 
 
 def image_to_array(message: Image, encoding: str | None = None) -> NDArray[np.uint8]:
-    """(H, W, 3) RGB; a view where the message is rgb8. `encoding`: the only one that is accepted, where given."""
+    """Return (H, W, 3) RGB; a view if the message is rgb8. encoding: the only one to accept, if given."""
     height, width, step = int(message.height), int(message.width), int(message.step)
     if message.encoding not in ENCODINGS:
         raise MessageError(f"image encoding '{name_of(message.encoding)}' is not known; known: {', '.join(ENCODINGS)}")
@@ -78,7 +78,7 @@ def image_to_array(message: Image, encoding: str | None = None) -> NDArray[np.ui
 
 
 def array_to_image(frame: NDArray[np.uint8], stamp_ns: int, frame_id: str = "") -> Image:
-    """(H, W, 3) RGB -> rgb8."""
+    """Turn (H, W, 3) RGB into an rgb8 image."""
     message = Image(height=frame.shape[0], width=frame.shape[1], encoding="rgb8", step=3 * frame.shape[1])
     message.header.stamp, message.header.frame_id = to_time(stamp_ns), frame_id
     data = array.array("B")  # any other type is checked byte by byte, a thousand times slower
@@ -88,7 +88,7 @@ def array_to_image(frame: NDArray[np.uint8], stamp_ns: int, frame_id: str = "") 
 
 
 def compressed_to_array(message: CompressedImage) -> NDArray[np.uint8]:
-    """(H, W, 3) RGB of a JPEG or PNG; the header's size and kind are checked before anything is decoded."""
+    """Return (H, W, 3) RGB of a JPEG or PNG; the header's size and kind are checked before anything is decoded."""
     if len(message.data) > MAX_COMPRESSED_BYTES:
         raise MessageError(f"compressed image holds {len(message.data)} bytes, must be at most {MAX_COMPRESSED_BYTES}")
     data = bytes(message.data)
@@ -114,7 +114,7 @@ def compressed_to_array(message: CompressedImage) -> NDArray[np.uint8]:
 
 
 def _refuse_depth(picture: ImageFile) -> None:
-    """What Pillow would turn into 8-bit RGB by clipping, by dropping bits or by guessing is no picture of a camera."""
+    """Refuse what Pillow would turn into 8-bit RGB by clipping, dropping bits or guessing: no camera image."""
     # The mode of the pixels as they are stored: of 16-bit colour, Pillow's own mode says RGB.
     stored = str(picture.tile[0].args if picture.format == "PNG" and picture.tile else picture.mode)
     if picture.mode not in EIGHT_BIT or ";16" in stored:
@@ -123,7 +123,7 @@ def _refuse_depth(picture: ImageFile) -> None:
 
 
 def array_to_compressed(frame: NDArray[np.uint8], stamp_ns: int, quality: int = 90) -> CompressedImage:
-    """(H, W, 3) RGB -> JPEG."""
+    """Turn (H, W, 3) RGB into a JPEG."""
     buffer = io.BytesIO()
     Pillow.fromarray(frame).save(buffer, "JPEG", quality=quality)
     message = CompressedImage(format="rgb8; jpeg compressed bgr8")
@@ -135,7 +135,7 @@ def array_to_compressed(frame: NDArray[np.uint8], stamp_ns: int, quality: int = 
 
 
 def joint_state_to_array(message: JointState, names: Sequence[str]) -> NDArray[np.float64]:
-    """(D,) positions in the order of `names`; others are ignored, missing or doubled ones refused."""
+    """Return (D,) positions in the order of `names`; others are ignored, missing or doubled ones refused."""
     if len(message.name) != len(message.position):
         raise MessageError(f"joint states name {len(message.name)} joints and hold {len(message.position)} positions")
     found = dict(zip(message.name, message.position, strict=True))
@@ -147,20 +147,20 @@ def joint_state_to_array(message: JointState, names: Sequence[str]) -> NDArray[n
 
 
 def joints_named(message: JointState, names: Sequence[str]) -> tuple[str, ...]:
-    """Which of `names` the message names."""
+    """Return which of `names` the message names."""
     found = set(message.name)
     return tuple(name for name in names if name in found)
 
 
 def is_foreign(message: JointState, names: Sequence[str]) -> bool:
-    """Whether it names joints, and none of `names`: another machine's, on a topic that all share."""
+    """Return whether it names joints, but none of `names`: another machine's, on a shared topic."""
     return bool(message.name) and not joints_named(message, names)
 
 
 def array_to_joint_state(
     names: Sequence[str], positions: ArrayLike, stamp_ns: int, velocities: ArrayLike | None = None
 ) -> JointState:
-    """(D,) positions, and velocities where known."""
+    """Turn (D,) positions, and velocities if known, into a joint state."""
     message = JointState(name=list(names), position=_floats(positions))
     message.header.stamp = to_time(stamp_ns)
     if velocities is not None:
@@ -169,7 +169,7 @@ def array_to_joint_state(
 
 
 def chunk_to_trajectory(chunk: ActionChunk) -> JointTrajectory:
-    """A chunk as a trajectory whose stamp is its observation's."""
+    """Return a chunk as a trajectory whose stamp is its observation's."""
     message = JointTrajectory(joint_names=list(chunk.names))
     message.header.stamp = to_time(chunk.stamp_ns)
     for action, due_ns in zip(chunk.actions, chunk.due_ns.tolist(), strict=True):
@@ -180,8 +180,7 @@ def chunk_to_trajectory(chunk: ActionChunk) -> JointTrajectory:
 
 
 def trajectory_to_chunk(message: JointTrajectory) -> ActionChunk:
-    """The inverse: points as even as rounding to 1 ms leaves them, with a position for every joint. Values may be
-    anything but misshapen."""
+    """Turn a trajectory into a chunk: points even to within 1 ms, a position for every joint. Values are not judged."""
     names, points = tuple(message.joint_names), message.points
     if not 0 < len(points) <= MAX_CHUNK_POINTS:
         raise MessageError(f"the trajectory must have 1 to {MAX_CHUNK_POINTS} points, got {len(points)}")
@@ -201,7 +200,7 @@ def trajectory_to_chunk(message: JointTrajectory) -> ActionChunk:
 
 
 def command_message(kind: str, names: Sequence[str], values: ArrayLike, stamp_ns: int, period_ns: int) -> Any:
-    """(A,) positions, or for a Float64MultiArray velocities, as the message that the robot's contract asks for."""
+    """Return (A,) positions, or for a Float64MultiArray velocities, as the message of the robot's contract."""
     if kind == "Float64MultiArray":
         return Float64MultiArray(data=_floats(values))
     if kind == "JointState":
@@ -213,7 +212,7 @@ def command_message(kind: str, names: Sequence[str], values: ArrayLike, stamp_ns
 
 
 def command_to_array(message: Any, names: Sequence[str]) -> NDArray[np.float64]:
-    """(A,) positions of a command of any of the three kinds; of a trajectory, the last point."""
+    """Return (A,) positions of a command of any of the three kinds; of a trajectory, the last point."""
     if isinstance(message, Float64MultiArray):
         if len(message.data) != len(names):
             raise MessageError(f"the command must hold {len(names)} numbers, got {len(message.data)}")
@@ -226,12 +225,12 @@ def command_to_array(message: Any, names: Sequence[str]) -> NDArray[np.float64]:
 
 
 def _floats(values: ArrayLike) -> array.array[float]:
-    """What rclpy takes as it is; of a list it would look at every number."""
+    """Return values as rclpy takes them unchecked; of a list it would check every number."""
     return array.array("d", np.asarray(values, dtype=np.float64).tobytes())
 
 
 def deserialize(data: bytes, name: str) -> Any:
-    """The message that CDR `data` of a type is; MessageError where it is none."""
+    """Return the message in CDR `data`; MessageError if it is not of that type."""
     kind = message_class(name)
     try:
         return deserialize_message(data, kind)
@@ -240,10 +239,10 @@ def deserialize(data: bytes, name: str) -> Any:
 
 
 def serialize(message: Any) -> bytes:
-    """CDR of a message."""
+    """Return the CDR of a message."""
     return bytes(serialize_message(message))
 
 
 def type_name(message: Any) -> str:
-    """The type of a message, such as std_msgs/msg/String."""
+    """Return the type of a message, such as std_msgs/msg/String."""
     return f"{type(message).__module__.split('.')[0]}/msg/{type(message).__name__}"

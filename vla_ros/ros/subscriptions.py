@@ -52,7 +52,7 @@ class Inputs(Ingest):
         self._subscriptions = []
 
     def figures(self, now_ns: int) -> dict[str, object]:
-        """Rates, ages and refusals, for diagnostics."""
+        """Return rates, ages and refusals, for diagnostics."""
         found: dict[str, object] = {}
         for name, meter in self.meters.items():
             found[f"{name} rate_hz"], found[f"{name} age_s"] = meter.rate_hz(now_ns), meter.age_s(now_ns)

@@ -51,7 +51,7 @@ class Plan:
         return self._knots
 
     def command(self, now_ns: int) -> Positions | None:
-        """(A,) float64: the position due now, on the line between the actions around it; None without one (dry)."""
+        """Return (A,) float64: the position due now, on the line between the actions around it; None without a plan."""
         if self._knots is None or now_ns > self._knots.last_ns:
             return None
         return self._knots.at(now_ns)

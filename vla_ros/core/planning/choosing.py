@@ -33,13 +33,13 @@ Scorer = Callable[[Candidate], float]  # the lower the better
 
 
 def spread(candidate: Candidate) -> float:
-    """How much the imagined samples disagree: the variance of their latents, over all cameras and frames."""
+    """Return how much the imagined samples disagree: the variance of their latents, over all cameras and frames."""
     parts = [samples.var(axis=0, ddof=1).mean() for samples in candidate.prediction.latents.values()]
     return float(np.mean(parts))
 
 
 def limits(candidate: Candidate) -> float:
-    """How near any joint but a gripper comes to a limit of its position: 0 in the middle of its range, 1 at its end."""
+    """Return how near any joint but a gripper is to a position limit: 0 in the middle of its range, 1 at an end."""
     found = [0.0]
     for joint in candidate.robot.joints:
         if joint.name in candidate.chunk.names and joint.kind in ("revolute", "prismatic"):
@@ -54,7 +54,7 @@ SCORERS: dict[str, Scorer] = {"spread": spread, "limits": limits}
 
 
 def scorer_of(name: str) -> Scorer:
-    """One of ours by its name, or one that an installed package offers in its entry points of the group `GROUP`.
+    """Return a scorer by name: one of ours, or one that an installed package offers as an entry point of `GROUP`.
 
     Nothing else: whoever may set a parameter must not choose what code runs.
     """

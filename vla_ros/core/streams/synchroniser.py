@@ -78,7 +78,7 @@ class Synchroniser:
         return self._states.push(stamp_ns, state)
 
     def set_instruction(self, sentence: str) -> bool:
-        """The sentence in force from now on, and whether it is another; MessageError leaves the former one in force."""
+        """Put a sentence in force; return whether it is another. On MessageError the former one stays in force."""
         checked = check_instruction(sentence)
         with self._lock:
             before, self._instruction = self._instruction, checked
@@ -98,7 +98,7 @@ class Synchroniser:
             self.reason = "no image and no joint states yet"
 
     def observe(self, now_ns: int, *, repeat: bool = False) -> Observation | None:
-        """The newest observation, or None; then `reason` says what is wrong, and is empty where nothing new came.
+        """Return the newest observation, or None; `reason` then says what is wrong, or is empty if nothing new came.
 
         repeat: return the last observation's stamp again where nothing newer came.
         """
@@ -125,7 +125,7 @@ class Synchroniser:
         return Observation(anchor_ns, images, state, self._instruction)
 
     def _anchor(self, now_ns: int) -> int:
-        """The oldest of the cameras' newest stamps; the joint states, which come oftener, are looked up at it."""
+        """Return the oldest of the cameras' newest stamps, at which the faster joint states are looked up."""
         newest = {f"camera '{name}'": stream.newest_ns for name, stream in self._images.items()}
         newest["joint states"] = self._states.newest_ns
         stamps: list[int] = []
@@ -139,7 +139,7 @@ class Synchroniser:
         return min(stamps[:-1])
 
     def _at(self, what: str, stream: StreamBuffer[T], wanted_ns: int, anchor_ns: int) -> T:
-        """The value at a moment, as `sync.align` says. The start of a history is bridged by the first value."""
+        """Return the value at a moment, as `sync.align` says. The start of a history is bridged by the first value."""
         if self.sync.align == "hold":
             return self._held(what, stream, wanted_ns, anchor_ns)
         nearest = stream.nearest(wanted_ns)

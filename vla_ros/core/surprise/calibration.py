@@ -24,7 +24,7 @@ from vla_ros.core.surprise.signs import Reading
 
 
 def calibrate_apart(episodes: Sequence[Sequence[Reading]], warn_rate: float, error_rate: float) -> Calibration:
-    """As `calibrate`, with the rates once for inverse dynamics and once for all other signs."""
+    """Calibrate, with the rates once for inverse dynamics and once for all other signs."""
     others = calibrate(episodes, warn_rate, error_rate, lambda sign: not is_inverse(sign))
     inverse = calibrate(episodes, warn_rate, error_rate, is_inverse)
     return replace(others, usual=others.usual | inverse.usual, spread=others.spread | inverse.spread)
@@ -33,7 +33,7 @@ def calibrate_apart(episodes: Sequence[Sequence[Reading]], warn_rate: float, err
 def calibrate(
     episodes: Sequence[Sequence[Reading]], warn_rate: float, error_rate: float, chosen: Chosen = lambda sign: True
 ) -> Calibration:
-    """From the readings of normal episodes; `chosen` says which signs count."""
+    """Calibrate from the readings of normal episodes; `chosen` says which signs count."""
     runs = [[{k: v for k, v in r.items() if chosen(k)} for r in episode] for episode in episodes]
     conformal([0.0] * len(runs), error_rate)  # refuses what so few runs cannot promise
     usual = _usual_of_runs(runs)
@@ -47,14 +47,14 @@ def calibrate(
 
 
 def _excesses(runs: Sequence[Sequence[Reading]], fold: int) -> list[dict[str, float]]:
-    """By how much each sign of the runs of a fold exceeds what is usual in the other runs."""
+    """Return by how much each sign of a fold's runs exceeds what is usual in the other runs."""
     usual = _usual_of_runs([run for i, run in enumerate(runs) if i % FOLDS != fold])
     plain = Calibration(0, 0, 0, 0, usual, dict.fromkeys(usual, 1.0))
     return [_largest(plain, run) for run in runs[fold::FOLDS]]
 
 
 def _usual_of_runs(runs: Sequence[Sequence[Reading]]) -> dict[str, tuple[float, ...]]:
-    """What USUAL of the runs stay within, so that one odd run does not blind a sign."""
+    """Return what USUAL of the runs stay within, so that one odd run does not blind a sign."""
     each = [usual_of(run) for run in runs]
     found: dict[str, tuple[float, ...]] = {}
     for name in sorted({name for run in each for name in run}):
@@ -65,7 +65,7 @@ def _usual_of_runs(runs: Sequence[Sequence[Reading]]) -> dict[str, tuple[float, 
 
 
 def usual_of(readings: Sequence[Reading]) -> dict[str, tuple[float, ...]]:
-    """The largest value of each number of each sign."""
+    """Return the largest value of each number of each sign."""
     found: dict[str, tuple[float, ...]] = {}
     for name in sorted({name for reading in readings for name in reading}):
         values = np.max([reading[name] for reading in readings if name in reading], axis=0)
@@ -76,7 +76,7 @@ def usual_of(readings: Sequence[Reading]) -> dict[str, tuple[float, ...]]:
 
 
 def _largest(calibration: Calibration, run: Sequence[Reading]) -> dict[str, float]:
-    """The greatest surprise of each sign in an episode."""
+    """Return the greatest surprise of each sign in an episode."""
     found: dict[str, float] = {}
     for reading in run:
         for name, score in calibration.scores(reading).items():
@@ -85,7 +85,7 @@ def _largest(calibration: Calibration, run: Sequence[Reading]) -> dict[str, floa
 
 
 def conformal(scores: Sequence[float], rate: float) -> float:
-    """A threshold that the next score of the same kind passes with at most probability `rate` (split conformal)."""
+    """Return the threshold that the next score of its kind passes with at most probability `rate` (split conformal)."""
     rank = math.ceil((len(scores) + 1) * (1 - rate))
     if rank > len(scores):
         raise ConfigError(

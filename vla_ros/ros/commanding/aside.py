@@ -1,5 +1,6 @@
 """A second participant of DDS beside a node: Fast DDS gives a participant one type a topic, and rclpy's events executor
-has no callbacks that are told who sent a message (rclpy 9.1.2: SystemError)."""
+has no callbacks that are told who sent a message (rclpy 9.1.2: SystemError).
+"""
 
 from __future__ import annotations
 

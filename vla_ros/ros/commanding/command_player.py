@@ -71,7 +71,8 @@ class CommandPlayer:
 
     def begin(self, moment_ns: int) -> None:
         """Arm where the recording is to begin. VlaRosError where the robot is not there, or is not ready, or is
-        commanded by somebody else."""
+        commanded by somebody else.
+        """
         end_s, refusal = time.monotonic() + READY_S, "no joint states"
         while time.monotonic() < end_s and not self._over:
             with self._lock:
@@ -125,7 +126,7 @@ class CommandPlayer:
         return far and f"the robot is not where they begin: {far.split(': ')[0]}; bring it there first"
 
     def _rivals(self) -> str | None:
-        """Who else commands the robot. Names are compared as they are resolved: the graph does not remap."""
+        """Return what else commands the robot. Names are compared resolved: the graph does not remap."""
         own = Counter(publisher.topic_name for *_, publisher in self._outputs)
         for topic, count in own.items():
             if self._node.count_publishers(topic) > count:

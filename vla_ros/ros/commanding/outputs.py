@@ -30,7 +30,7 @@ class _Output:
     due_ns: int = 0  # the place of the next one in the row
 
     def is_due(self, moment_ns: int, slack_ns: int) -> bool:
-        """Whether its own rate leaves room for a command; where the clock went back, the row begins anew."""
+        """Return whether its own rate leaves room for a command; if the clock went back, the row begins anew."""
         return self.sent_ns is None or moment_ns < self.sent_ns or moment_ns >= self.due_ns - slack_ns
 
     def send(self, verdict: Verdict, moment_ns: int) -> None:
@@ -91,7 +91,7 @@ class Outputs:
         self._outputs = []
 
     def _note(self, verdict: Verdict) -> bool:
-        """Whether a slow output, too, must hear of this verdict: a stop begins, or has come to rest."""
+        """Return whether a slow output must send this verdict too: a stop begins, or has come to rest."""
         was, last = (self._mode, self._resting), self._last
         self._mode, self._last = verdict.mode, verdict.command
         still = last is not None and np.array_equal(last, verdict.command) and not np.any(verdict.velocity)

@@ -66,7 +66,7 @@ class Overheard:
                 self._hear(name, one.topic, one.type).hear(EVERYONE)
 
     def look(self) -> None:
-        """Hear what is wanted as soon as somebody publishes it, and whoever else publishes it."""
+        """Start hearing what is wanted and published by now, and new publishers of what is already heard."""
         self._looks += 1
         names = {name for name, _ in self._node.get_topic_names_and_types()}
         for name in names:
@@ -82,11 +82,11 @@ class Overheard:
             one.close()
 
     def names(self) -> dict[str, str]:
-        """Of each wanted topic, as it was given, the resolved name."""
+        """Return the resolved name of each wanted topic, by the name given."""
         return {one.topic: name for name, one in self._wanted.items()}
 
     def troubles(self) -> list[str]:
-        """What is not as it is wanted, for people; nothing while it is too early to say."""
+        """Return what is not as wanted, in words; nothing while it is too early to say."""
         now_s = time.monotonic()
         if now_s - self._began_s < GRACE_S:
             return []
@@ -101,7 +101,7 @@ class Overheard:
         return told + [self._problems[name] for name in sorted(self._problems)]
 
     def unheard(self) -> list[str]:
-        """The needed topics of which there was no message at all."""
+        """Return the needed topics of which there was no message at all."""
         return sorted(name for name, one in self._wanted.items() if one.needed and not self._count(name))
 
     def _count(self, name: str) -> int:

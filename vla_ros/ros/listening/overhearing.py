@@ -79,8 +79,10 @@ class Overhearing:
 
 
 def _identity(data: bytes, info: dict[str, Any]) -> Any:
-    """What no other message has: its publisher's number of it; where rclpy does not tell that, its time and content.
-    Without a time every message is another: better twice than never."""
+    """Return what no other message has: its publisher's number, or its time and content.
+
+    Without a time every message is new: better twice than never.
+    """
     who, number = info.get("publisher_gid"), info.get("publication_sequence_number")
     who = who["data"] if isinstance(who, dict) else who
     if who and number is not None:
