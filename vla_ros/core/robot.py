@@ -17,14 +17,26 @@ from vla_ros.core.paths import find_config
 from vla_ros.core.robot_parts import (
     CameraSpec,
     CommandSpec,
+    CommandType,
+    GripperSpec,
     GuardSpec,
+    JointKind,
     JointSpec,
     SyncSpec,
 )
 
 __all__ = [
-    *("CameraSpec", "CommandSpec", "CommandType", "GripperSpec", "GuardSpec", "JointKind", "JointSpec", "RobotSpec"),
-    *("SyncSpec", "WorkspaceSpec", "load_robot"),
+    "CameraSpec",
+    "CommandSpec",
+    "CommandType",
+    "GripperSpec",
+    "GuardSpec",
+    "JointKind",
+    "JointSpec",
+    "RobotSpec",
+    "SyncSpec",
+    "WorkspaceSpec",
+    "load_robot",
 ]
 
 

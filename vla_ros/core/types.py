@@ -65,7 +65,7 @@ class ActionChunk:
     def __post_init__(self) -> None:
         if self.actions.ndim != 2 or self.actions.shape[0] == 0 or self.actions.shape[1] != len(self.names):
             raise ContractError(
-                f"chunk actions must have shape (H >= 1, {len(self.names)}), one for each of {listed(self.names)}, "
+                f"chunk actions must have shape (H >= 1, {len(self.names)}), a column each of {listed(self.names)}, "
                 f"got {self.actions.shape}"
             )
         if self.step_ns <= 0:

@@ -66,7 +66,8 @@ class Commander:
     def tick(self, now_ns: int, periodic: bool = True) -> Verdict:
         """Return what to send now.
 
-        Call once a control period, and with `periodic` false if something cannot wait for it. Sets `timing` when the first command of a chunk leaves.
+        Call once a control period, and with `periodic` false if something cannot wait for it.
+        Sets `timing` when the first command of a chunk leaves.
         """
         if self._last_tick_ns is not None and self._last_tick_ns - now_ns > self._max_ahead_ns:
             self.clock_jumped()
