@@ -61,7 +61,7 @@ def test_every_mode_runs_under_delay_and_an_impossible_one_is_refused(tiny_model
     report = bench_chunking(str(tiny_model), options)
     rows = {(row["execution"], row["delay_steps"]): row for row in report["rows"]}
     assert len(rows) == 6
-    assert "lasts 8 steps of a horizon of 12" in rows["real_time_chunking", 8].pop("refused")
+    assert "must last at most 6 of 12 steps, got 8" in rows["real_time_chunking", 8].pop("refused")
     for key, row in rows.items():
         if key != ("real_time_chunking", 8):
             assert row["plan"]["jerk"]["boundary"]["mean"] > 0 and row["idle_s"] >= 0

@@ -36,7 +36,7 @@ class Outer:
 
     def __post_init__(self) -> None:
         if self.rate_hz <= 0:
-            raise ConfigError(f"rate_hz is {self.rate_hz}; right would be > 0")
+            raise ConfigError(f"rate_hz must be > 0, got {self.rate_hz}")
 
 
 GOOD = "joint_names: [a, b]\nrate_hz: 10\ninner: {size: 3}\n"
@@ -64,25 +64,25 @@ def test_exponent_without_a_dot_is_a_number(tmp_path: Path) -> None:
         (GOOD.replace("joint_names", "join_names"), r"unknown key 'join_names'; did you mean 'joint_names'\?"),
         (GOOD.replace("rate_hz: 10\n", ""), "the key 'rate_hz' is missing"),
         (GOOD.replace("size", "sise"), r"inner: unknown key 'sise'; did you mean 'size'\?"),
-        (GOOD.replace("10", "'10'"), "rate_hz: '10' is wrong; right would be a finite number"),
-        (GOOD.replace("10", ".nan"), "rate_hz: nan is wrong"),
-        (GOOD.replace("10", ".inf"), "rate_hz: inf is wrong"),
-        (GOOD.replace("10", "true"), "rate_hz: True is wrong"),
-        (GOOD.replace("10", "-1"), r"rate_hz is -1.0; right would be > 0"),
-        (GOOD.replace("3", "3.0"), "inner.size: 3.0 is wrong; right would be a whole number"),
-        (GOOD.replace("3", "true"), "inner.size: True is wrong"),
-        (GOOD.replace("[a, b]", "a"), "joint_names: 'a' is wrong; right would be a list"),
-        (GOOD.replace("[a, b]", "[a, 1]"), r"joint_names\[1\]: 1 is wrong; right would be text"),
-        (GOOD.replace("{size: 3}", "3"), "inner: 3 is wrong; right would be a block"),
-        (GOOD.replace("{size: 3}", "{size: 3, kind: huge}"), "inner.kind: 'huge' is wrong; .* one of small, large"),
+        (GOOD.replace("10", "'10'"), "rate_hz: must be a finite number, got '10'"),
+        (GOOD.replace("10", ".nan"), "rate_hz: must be a finite number, got nan"),
+        (GOOD.replace("10", ".inf"), "rate_hz: must be a finite number, got inf"),
+        (GOOD.replace("10", "true"), "rate_hz: must be a finite number, got True"),
+        (GOOD.replace("10", "-1"), "rate_hz must be > 0, got -1.0"),
+        (GOOD.replace("3", "3.0"), "inner.size: must be a whole number, got 3.0"),
+        (GOOD.replace("3", "true"), "inner.size: must be a whole number, got True"),
+        (GOOD.replace("[a, b]", "a"), "joint_names: must be a list, got 'a'"),
+        (GOOD.replace("[a, b]", "[a, 1]"), r"joint_names\[1\]: must be text, got 1"),
+        (GOOD.replace("{size: 3}", "3"), "inner: must be a block"),
+        (GOOD.replace("{size: 3}", "{size: 3, kind: huge}"), "inner.kind: must be one of small, large, got 'huge'"),
         (GOOD + "rate_hz: 11\n", "line 4: key 'rate_hz' is given twice"),
-        (GOOD + "pair: [1.0]\n", "pair: has 1 items; right would be 2"),
+        (GOOD + "pair: [1.0]\n", "pair: must have 2 items, got 1"),
         (GOOD + "by_name: {1: {size: 1}}\n", "by_name: the key 1 is not text"),
-        (GOOD + "items: [{size: 1}, {size: x}]\n", r"items\[1\].size: 'x' is wrong"),
+        (GOOD + "items: [{size: 1}, {size: x}]\n", r"items\[1\].size: must be a whole number, got 'x'"),
         (GOOD + "flag: !!python/object/apply:os.system ['true']\n", "not valid YAML: could not determine"),
         ("joint_names: [a\n", "not valid YAML"),
         ("? [a]\n: 1\n", "not valid YAML|is not text"),
-        ("", "None is wrong; right would be a block"),
+        ("", "must be a block of 'key: value' lines, got None"),
     ],
 )
 def test_each_mistake_is_named_with_its_place(tmp_path: Path, text: str, message: str) -> None:

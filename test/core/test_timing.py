@@ -72,7 +72,7 @@ def test_a_plan_is_replaced_before_the_guard_calls_it_stale() -> None:
 
 
 def test_execute_steps_beyond_the_horizon_are_refused() -> None:
-    with pytest.raises(ValueError, match="execute_steps is 13; right would be 1 to the horizon, 12"):
+    with pytest.raises(ValueError, match="execute_steps must be 1 to the horizon, 12, got 13"):
         ReplanClock(13, 12, STEP_NS)
 
 

@@ -132,8 +132,8 @@ def test_a_second_publisher_of_commands(graph: Graph, row: Any) -> None:
     [
         ("robot unknown", "commander", {"robot": "nobody"}, "nothing is called 'nobody'"),
         ("execution unknown", "commander", {"execution": "warp"}, "execution"),
-        ("auto_arm is no boolean", "commander", {"auto_arm": "maybe"}, "right would be true or false"),
-        ("threads out of range", "policy", {"threads": 0}, "right would be a whole number from 1 to 64"),
+        ("auto_arm is no boolean", "commander", {"auto_arm": "maybe"}, "must be true or false"),
+        ("threads out of range", "policy", {"threads": 0}, "must be a whole number from 1 to 64"),
         ("model unknown", "policy", {"model": "nobody"}, "nobody"),
         ("device unknown", "policy", {"device": "quantum"}, "quantum"),
     ],

@@ -117,4 +117,4 @@ def test_one_slow_chunk_does_not_end_real_time_chunking(make: Any) -> None:
 
 def test_more_steps_than_a_chunk_has_are_refused(make: Any) -> None:
     node = make(execute_steps=13)
-    assert "execute_steps is 13; right would be 1 to the model's horizon, 12" in node.failure
+    assert "execute_steps must be 1 to the model's horizon, 12, got 13" in node.failure

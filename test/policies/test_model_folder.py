@@ -285,8 +285,8 @@ def test_weights_must_be_finite_in_the_type_that_computes(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("true,", '"false",', r"relative\[0\]: 'false' is wrong; right would be true or false"),
-        ("true,", "1,", r"relative\[0\]: 1 is wrong"),
+        ("true,", '"false",', r"relative\[0\]: must be true or false, got 'false'"),
+        ("true,", "1,", r"relative\[0\]: must be true or false, got 1"),
         ('"relative"', '"relative": [false, false, false, false, false, false, false],\n "relative"',
          "key 'relative' is given twice"),
         ('"mean": [', '"mean": [[', "damaged or incomplete"),
@@ -294,7 +294,7 @@ def test_weights_must_be_finite_in_the_type_that_computes(tmp_path: Path) -> Non
         ("0.0,", "1e999,", "1e999 is not a finite number"),
         ("0.0,", "NaN,", "NaN is not a finite number"),
         ("0.0,", "1e39,", "not finite"),
-        ("0.0,", '"0.0",', "'0.0' is wrong; right would be a finite number"),
+        ("0.0,", '"0.0",', "must be a finite number, got '0.0'"),
         ("0.0,", "[" * 1000 + "]" * 1000 + ",", "nested deeper than 64"),
     ],
 )  # fmt: skip

@@ -120,7 +120,7 @@ def test_it_answers_in_words_it_knows(policy):
 
 
 def test_frames_of_another_size(policy):
-    with pytest.raises(ContractError, match=r"camera 'front': frames have shape \(1, 32, 32, 3\)"):
+    with pytest.raises(ContractError, match=r"camera 'front': frames must have shape .*, got \(1, 32, 32, 3\)"):
         policy.infer(observation(size=32))
 
 

@@ -98,7 +98,7 @@ def test_images_that_do_not_fit_are_refused_and_the_next_good_one_is_taken(robot
         ({"encoding": "bgr8"}, "camera 'front': image encoding is 'bgr8'"),
         ({"step": 5}, "camera 'front': image step is 5"),
         ({"height": 65}, "camera 'front': image data holds"),
-        ({"height": 32}, r"camera 'front': the image is uint8 (32, 64, 3); right would be uint8 (64, 64, 3)"),
+        ({"height": 32}, r"camera 'front': the image must be uint8 (64, 64, 3), got uint8 (32, 64, 3)"),
     ):
         message = array_to_image(FRAME, robot.now_ns())
         for name, value in change.items():
@@ -179,7 +179,7 @@ def test_what_is_refused_is_said_where_nothing_is_taken(robot):
     for _ in range(4):
         robot.cameras["front"].publish(array_to_image(FRAME[:32], robot.now_ns()))
         robot.refused("front")
-    assert reason().startswith("camera 'front': 4 refused in a row, the last: the image is uint8 (32, 64, 3)")
+    assert reason().startswith("camera 'front': 4 refused in a row, the last: the image must be uint8 (64, 64, 3)")
     assert robot.inputs.trouble == reason()
     assert robot.all_is_well() and robot.inputs.trouble == ""
     for _ in range(3):

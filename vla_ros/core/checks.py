@@ -11,7 +11,7 @@ from vla_ros.core.errors import ConfigError
 def positive(name: str, value: float) -> None:
     """Refuse a value that is not above 0."""
     if not value > 0:
-        raise ConfigError(f"{name} is {value}; right would be > 0")
+        raise ConfigError(f"{name} must be > 0, got {value}")
 
 
 def within(config: object, **bounds: tuple[float, float]) -> None:
@@ -26,10 +26,10 @@ def unique(what: str, names: Iterable[str]) -> None:
     """Refuse an empty list and doubled or empty names."""
     listed = list(names)
     if not listed:
-        raise ConfigError(f"{what}: the list is empty; right would be at least one")
+        raise ConfigError(f"{what} must have at least one entry, got none")
     for name in listed:
         if not name.strip():
-            raise ConfigError(f"{what}: a name is empty; right would be some text")
+            raise ConfigError(f"{what}: names must not be empty, got {name!r}")
         if listed.count(name) > 1:
             raise ConfigError(f"{what}: the name '{name}' is given twice; names must differ")
 
@@ -37,9 +37,7 @@ def unique(what: str, names: Iterable[str]) -> None:
 def topic(name: str) -> None:
     """Refuse what ROS 2 would not take as a topic's name."""
     if not re.fullmatch(r"(~?/)?[A-Za-z_]\w*(/[A-Za-z_]\w*)*", name, re.ASCII):
-        raise ConfigError(
-            f"topic '{name}' is not a ROS name; right would be letters, digits, '_' and '/', as in /a/b_1"
-        )
+        raise ConfigError(f"topic '{name}' is not a ROS name; use letters, digits, '_' and '/', as in /a/b_1")
 
 
 def camera_name(name: str) -> None:

@@ -31,7 +31,7 @@ class Column:
 
 
 def columns_of(robot: RobotSpec) -> tuple[Column, ...]:
-    """The D columns of a robot's states and actions, as its contract has them."""
+    """Return the D columns of a robot's states and actions, as its contract has them."""
     return tuple(
         Column(joint.name, joint.kind, (joint.lower, joint.upper) if joint.kind == "gripper" else None)
         for joint in robot.joints
@@ -39,5 +39,5 @@ def columns_of(robot: RobotSpec) -> tuple[Column, ...]:
 
 
 def are_grippers(kinds: Sequence[JointKind]) -> NDArray[np.bool_]:
-    """(D,) bool: which columns are grippers, whose targets are absolute; other joints' are differences."""
+    """Return (D,) bool: which columns are grippers, whose targets are absolute; other joints' are differences."""
     return np.array([kind == "gripper" for kind in kinds], dtype=np.bool_)

@@ -56,7 +56,7 @@ class _StrictLoader(yaml.SafeLoader):
 
 
 def _values(node: yaml.Node, known: dict[int, int]) -> int:
-    """How many values a node stands for, with its aliases expanded; ConfigError for one that holds itself."""
+    """Return how many values a node stands for, with its aliases expanded; ConfigError for one that holds itself."""
     count = known.get(id(node))
     if count is None:
         known[id(node)] = 0  # of a node that we are in
@@ -96,7 +96,7 @@ _StrictLoader.add_implicit_resolver(
 
 
 def load_yaml(path: Path | str) -> Any:
-    """The plain content of a YAML file: dicts, lists, scalars. Tags that build objects are refused."""
+    """Return the plain content of a YAML file: dicts, lists, scalars. Tags that build objects are refused."""
     path = Path(path)
     try:
         text = read_small(path, MAX_BYTES)
@@ -129,7 +129,7 @@ def parse(data: object, kind: type[T], where: str) -> T:
 
 
 def to_plain(value: Any) -> Any:
-    """The inverse of `parse`: dataclasses, tuples and paths become dicts, lists and text, ready for yaml.safe_dump."""
+    """Turn dataclasses, tuples and paths into dicts, lists and text, ready for yaml.safe_dump; inverts `parse`."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         return {field.name: to_plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
     if isinstance(value, Mapping):
@@ -174,7 +174,7 @@ def _scalar(data: Any, kind: type, where: str, key: str) -> Any:
         data = float(data)
     wanted = str if kind is Path else kind
     if type(data) is not wanted or (isinstance(data, float) and not math.isfinite(data)):
-        raise _fail(where, key, f"{_short.repr(data)} is wrong; right would be {_SCALARS[kind]}")
+        raise _fail(where, key, f"must be {_SCALARS[kind]}, got {_short.repr(data)}")
     return kind(data)
 
 
@@ -182,11 +182,11 @@ def _literal(data: Any, kind: Any, where: str, key: str) -> Any:
     choices = get_args(kind)
     if any(data == choice and type(data) is type(choice) for choice in choices):
         return data
-    raise _fail(where, key, f"{_short.repr(data)} is wrong; right would be one of {', '.join(map(str, choices))}")
+    raise _fail(where, key, f"must be one of {', '.join(map(str, choices))}, got {_short.repr(data)}")
 
 
 def _union(data: Any, kind: Any, where: str, key: str) -> Any:
-    """`X | None`, or dataclasses told apart by a field `kind` with one literal; others could not say what is right."""
+    """Read `X | None`, or dataclasses told apart by a field `kind` with one literal."""
     inner = [option for option in get_args(kind) if option is not type(None)]
     if data is None and len(inner) < len(get_args(kind)):
         return None
@@ -197,13 +197,13 @@ def _union(data: Any, kind: Any, where: str, key: str) -> Any:
     by_kind = {get_args(get_type_hints(option)["kind"])[0]: option for option in inner}
     name = _named(data, where, key).get("kind")
     if name not in by_kind:
-        raise _fail(where, key, f"kind is {_short.repr(name)}; right would be one of {', '.join(by_kind)}")
+        raise _fail(where, key, f"kind must be one of {', '.join(by_kind)}, got {_short.repr(name)}")
     return _build(data, by_kind[name], where, key)
 
 
 def _sequence(data: Any, where: str, key: str) -> list[Any]:
     if not isinstance(data, list):
-        raise _fail(where, key, f"{_short.repr(data)} is wrong; right would be a list")
+        raise _fail(where, key, f"must be a list, got {_short.repr(data)}")
     return data
 
 
@@ -217,14 +217,14 @@ def _tuple(data: Any, kind: Any, where: str, key: str) -> tuple[Any, ...]:
     if len(inner) == 2 and inner[1] is Ellipsis:
         inner = (inner[0],) * len(items)
     if len(inner) != len(items):
-        raise _fail(where, key, f"has {len(items)} items; right would be {len(inner)}")
+        raise _fail(where, key, f"must have {len(inner)} items, got {len(items)}")
     pairs = zip(items, inner, strict=True)
     return tuple(_build(item, of, where, f"{key}[{i}]") for i, (item, of) in enumerate(pairs))
 
 
 def _named(data: Any, where: str, key: str) -> dict[str, Any]:
     if not isinstance(data, dict):
-        raise _fail(where, key, f"{_short.repr(data)} is wrong; right would be a block of 'key: value' lines")
+        raise _fail(where, key, f"must be a block of 'key: value' lines, got {_short.repr(data)}")
     for name in data:
         if not isinstance(name, str):
             raise _fail(where, key, f"the key {_short.repr(name)} is not text; put it in quotes")

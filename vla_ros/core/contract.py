@@ -104,7 +104,7 @@ def check_contract(contract: PolicyContract, robot: RobotSpec) -> None:
 
 
 def _check_kinds(contract: PolicyContract, robot: RobotSpec) -> None:
-    """Targets of a gripper are absolute, those of other joints are not: both must mean the same columns."""
+    """Compare which columns are grippers: their targets are absolute, those of other joints are not."""
     for joint, kind in zip(robot.joints, contract.kinds, strict=False):  # an older folder has none
         if (joint.kind == "gripper") != (kind == "gripper"):
             raise ContractError(
@@ -120,8 +120,8 @@ def check_observation(contract: PolicyContract, observation: Observation) -> Non
         shape = observation.images[camera.name].shape
         if shape[0] < contract.history or shape[1:] != (camera.height, camera.width, 3):
             raise ContractError(
-                f"camera '{camera.name}': frames have shape {shape}; "
-                f"right would be ({contract.history}, {camera.height}, {camera.width}, 3)"
+                f"camera '{camera.name}': frames must have shape "
+                f"({contract.history}, {camera.height}, {camera.width}, 3), got {shape}"
             )
     wanted = len(contract.state_names)
     if observation.state.shape[1] != wanted:

@@ -27,7 +27,7 @@ class MessageError(VlaRosError):
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """`"; did you mean 'joint_names'?"`, or the list of known names where nothing is close."""
+    """Return `"; did you mean 'joint_names'?"`, or the list of known names if nothing is close."""
     names = sorted(known)
     close = difflib.get_close_matches(name, names, n=1)
     if close:

@@ -23,7 +23,7 @@ def _candidates() -> Iterator[Path]:
 
 
 def share_folder() -> Path:
-    """The folder that holds `config/`, `launch/` and `models/`."""
+    """Return the folder that holds `config/`, `launch/` and `models/`."""
     for folder in _candidates():
         if (folder / "config").is_dir():
             return folder
@@ -31,7 +31,7 @@ def share_folder() -> Path:
 
 
 def find_config(name: Path | str, folder: str) -> Path:
-    """A file by its path, or by its bare name in the package's `folder` (such as `config/robots`)."""
+    """Find a file by its path, or by its bare name in the package's `folder` (such as `config/robots`)."""
     path = Path(name)
     if path.suffix in (".yaml", ".yml") or len(path.parts) > 1:
         if path.is_file():
@@ -48,7 +48,7 @@ def find_config(name: Path | str, folder: str) -> Path:
 
 
 def inside(folder: Path, relative: str) -> Path:
-    """The file `relative` of a folder that a stranger made; ConfigError where it lies outside, also by a link."""
+    """Return the file `relative` of an untrusted folder; ConfigError if it lies outside, also through a link."""
     path = folder / relative
     try:
         real, home = path.resolve(), folder.resolve()

@@ -11,13 +11,13 @@ _COLOUR = re.compile("(\x1b\\[[0-9;]{0,20}m)")
 
 
 def printable(text: str, longest: int = 0) -> str:
-    """`text` with every character that a terminal would obey spelled out (`\\x1b`); cut after `longest`, 0: never."""
+    r"""`text` with every character that a terminal would obey spelled out (`\x1b`); cut after `longest`, 0: never."""
     shown = _OBEYED.sub(_spelled, text)
     return f"{shown[:longest]}..." if 0 < longest < len(shown) else shown
 
 
 def printable_line(text: str) -> str:
-    """One line of a log: colours and tabs stay, everything else that a terminal would obey is spelled out."""
+    """Spell out what a terminal would obey in one line of a log; colours and tabs stay."""
     parts = _COLOUR.split(text)  # every second one is a colour
     return "".join(
         part if number % 2 else "\t".join(map(printable, part.split("\t"))) for number, part in enumerate(parts)
@@ -25,7 +25,7 @@ def printable_line(text: str) -> str:
 
 
 def columns(text: str) -> int:
-    """How many columns of a terminal `text` takes; wide characters take two."""
+    """Return how many columns of a terminal `text` takes; wide characters take two."""
     return sum(2 if unicodedata.east_asian_width(one) in "WF" else 1 for one in text if not unicodedata.combining(one))
 
 

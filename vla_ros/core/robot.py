@@ -26,9 +26,18 @@ from vla_ros.core.robot_parts import (
 )
 
 __all__ = [
-    "CameraSpec", "CommandSpec", "CommandType", "GripperSpec", "GuardSpec", "JointKind", "JointSpec", "RobotSpec",
-    "SyncSpec", "WorkspaceSpec", "load_robot",
-]  # fmt: skip
+    "CameraSpec",
+    "CommandSpec",
+    "CommandType",
+    "GripperSpec",
+    "GuardSpec",
+    "JointKind",
+    "JointSpec",
+    "RobotSpec",
+    "SyncSpec",
+    "WorkspaceSpec",
+    "load_robot",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +103,7 @@ class RobotSpec:
         return (self.command, tuple(i for i in columns if i not in gripper)), (self.gripper_command, gripper)
 
     def camera(self, name: str) -> CameraSpec:
-        """The camera called `name`."""
+        """Return the camera called `name`."""
         for camera in self.cameras:
             if camera.name == name:
                 return camera
@@ -103,7 +112,7 @@ class RobotSpec:
     def limits(
         self, quantity: Literal["lower", "upper", "max_velocity", "max_acceleration", "max_jerk"]
     ) -> NDArray[np.float64]:
-        """(D,) float64: one limit of every joint."""
+        """Return (D,) float64: one limit of every joint."""
         return np.array([getattr(joint, quantity) for joint in self.joints], dtype=np.float64)
 
     @property
@@ -113,5 +122,5 @@ class RobotSpec:
 
 
 def load_robot(name: Path | str) -> RobotSpec:
-    """A robot by the path of its YAML, or by its name in `config/robots`."""
+    """Load a robot by the path of its YAML, or by its name in `config/robots`."""
     return read_yaml(find_config(name, "config/robots"), RobotSpec)

@@ -33,7 +33,7 @@ class CameraSpec:
 
     def __post_init__(self) -> None:
         if not (0 < self.width <= 4096 and 0 < self.height <= 4096):
-            raise ConfigError(f"camera size {self.width} x {self.height}; right would be 1 to 4096 pixels a side")
+            raise ConfigError(f"camera size must be 1 to 4096 pixels a side, got {self.width} x {self.height}")
         positive("rate_hz", self.rate_hz)
         camera_name(self.name)
         topic(self.topic)
@@ -54,8 +54,8 @@ class GripperSpec:
     def __post_init__(self) -> None:
         if not 0.0 < self.open_below < self.close_above < 1.0:
             raise ConfigError(
-                f"open_below is {self.open_below} and close_above {self.close_above}; "
-                "right would be 0 < open_below < close_above < 1"
+                "thresholds must be 0 < open_below < close_above < 1, "
+                f"got open_below {self.open_below} and close_above {self.close_above}"
             )
 
 
@@ -90,7 +90,7 @@ class JointSpec:
                 raise ConfigError(f"the key '{limit}' is missing")
             positive(limit, getattr(self, limit))
         if self.gripper and self.kind != "gripper":
-            raise ConfigError(f"a 'gripper' block is given, but kind is {self.kind}; right would be kind: gripper")
+            raise ConfigError(f"a joint with a 'gripper' block must be kind: gripper, got kind: {self.kind}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +108,9 @@ class CommandSpec:
 
     def __post_init__(self) -> None:
         if self.interface == "velocity" and self.type != "Float64MultiArray":
-            raise ConfigError(f"interface is velocity, type {self.type}; right would be type: Float64MultiArray")
+            raise ConfigError(f"interface: velocity needs type: Float64MultiArray, got type: {self.type}")
         if not 1.0 <= self.rate_hz <= 1000.0:
-            raise ConfigError(f"rate_hz is {self.rate_hz}; right would be 1 to 1000")
+            raise ConfigError(f"rate_hz must be 1 to 1000, got {self.rate_hz}")
         topic(self.topic)
 
 
@@ -138,7 +138,7 @@ class SyncSpec:
         for name in ("tolerance_s", "history_step_s", "max_age_s", "max_ahead_s"):
             positive(name, getattr(self, name))
         if not 1 <= self.history <= 64:
-            raise ConfigError(f"history is {self.history}; right would be 1 to 64 frames")
+            raise ConfigError(f"history must be 1 to 64 frames, got {self.history}")
 
 
 @dataclass(frozen=True, slots=True)

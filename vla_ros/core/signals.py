@@ -12,7 +12,7 @@ ENDING = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT)
 
 @contextmanager
 def asked_to_end() -> Iterator[list[int]]:
-    """Within it, SIGTERM, SIGHUP and SIGINT raise nothing; the list holds the numbers of those that came."""
+    """Collect the numbers of SIGTERM, SIGHUP and SIGINT in a list instead of raising, while inside."""
     asked: list[int] = []
     before: list[tuple[signal.Signals, Any]] = [(number, signal.getsignal(number)) for number in ENDING]
     for number, handler in before:

@@ -13,7 +13,7 @@ FINE_NS = 1000  # of what went through seconds in floating point
 
 
 def even(times_ns: Sequence[int]) -> tuple[int, int] | None:
-    """(first, step) [ns] of at least two moments that rise evenly; None where they do not.
+    """Return (first, step) [ns] of at least two moments that rise evenly; None if they do not.
 
     Times in whole ms may have been rounded to them, up, down or to the nearest: 0.033, 0.067, 0.1 s are 30 a second.
     Of all steps that explain them, one of so many a second is taken, and a start that is a multiple of it.
@@ -40,7 +40,7 @@ def even(times_ns: Sequence[int]) -> tuple[int, int] | None:
 
 
 def _simple(middle: float, least: float, most: float) -> float:
-    """Of the steps from `least` to `most`, one that fits into a second a whole number of times; else `middle`."""
+    """Return a step from `least` to `most` that fits into a second a whole number of times; else `middle`."""
     rate = max(round(NS_PER_S / middle), 1)
     step = NS_PER_S / rate
     return step if least <= step <= most else middle

@@ -21,11 +21,11 @@ class LatencyStats:
         self._samples_ms.append(latency_ns / 1e6)
 
     def quantile_ms(self, q: float) -> float:
-        """A quantile (0 to 1) over the window [ms]; NaN while it is empty."""
+        """Return a quantile (0 to 1) over the window [ms]; NaN while it is empty."""
         return float(np.quantile(self._samples_ms, q)) if self._samples_ms else float("nan")
 
     def clear(self) -> None:
-        """Forget all."""
+        """Clear the window."""
         self._samples_ms.clear()
 
 
@@ -37,14 +37,14 @@ class RateMeter:
         self.count = 0
 
     def tick(self, now_ns: int) -> None:
-        """Something came. A clock that went back starts the window anew."""
+        """Note one message. A clock that went back starts the window anew."""
         if self._moments and now_ns < self._moments[-1]:
             self._moments.clear()
         self._moments.append(now_ns)
         self.count += 1
 
     def rate_hz(self, now_ns: int) -> float:
-        """Messages per second over the window; a silence longer than the usual gap pulls it down towards 0."""
+        """Return messages per second over the window; a silence longer than the usual gap pulls it down towards 0."""
         if len(self._moments) < 2:
             return 0.0
         gaps = len(self._moments) - 1
@@ -54,7 +54,7 @@ class RateMeter:
         return gaps * NS_PER_S / (span_ns if silence_ns <= 2 * mean_ns else span_ns + silence_ns)
 
     def age_s(self, now_ns: int) -> float:
-        """Seconds since the last one; infinite before the first, and where the clock went back by over a second."""
+        """Return seconds since the last message; infinite before the first, or if the clock went back by over 1 s."""
         age_s = (now_ns - self._moments[-1]) / NS_PER_S if self._moments else float("inf")
         return age_s if age_s > -1 else float("inf")
 
@@ -66,7 +66,7 @@ class CpuMeter:
         self._used_s, self._since_s = time.process_time(), time.monotonic()
 
     def share(self) -> float:
-        """CPU time over the time since the last call; 1 is one core."""
+        """Return CPU time over wall time since the last call; 1 is one core."""
         used_s, now_s = time.process_time(), time.monotonic()
         share = (used_s - self._used_s) / max(now_s - self._since_s, 1e-9)
         self._used_s, self._since_s = used_s, now_s

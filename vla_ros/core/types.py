@@ -33,13 +33,13 @@ class Observation:
     instruction: str
 
     def __post_init__(self) -> None:
-        history = self.state.shape[0]
         if self.state.ndim != 2:
-            raise ContractError(f"observation state has shape {self.state.shape}; right would be (T, D)")
+            raise ContractError(f"observation state must have shape (T, D), got {self.state.shape}")
+        history = self.state.shape[0]
         for name, frames in self.images.items():
             if frames.dtype != np.uint8 or frames.ndim != 4 or frames.shape[3] != 3:
                 raise ContractError(
-                    f"camera '{name}': frames are {frames.dtype} {frames.shape}; right would be uint8 (T, H, W, 3)"
+                    f"camera '{name}': frames must be uint8 (T, H, W, 3), got {frames.dtype} {frames.shape}"
                 )
             if frames.shape[0] != history:
                 raise ContractError(f"camera '{name}' has {frames.shape[0]} frames, the state has {history}")
@@ -65,16 +65,16 @@ class ActionChunk:
     def __post_init__(self) -> None:
         if self.actions.ndim != 2 or self.actions.shape[0] == 0 or self.actions.shape[1] != len(self.names):
             raise ContractError(
-                f"chunk actions have shape {self.actions.shape}; right would be (H >= 1, {len(self.names)}), "
-                f"one column for each of {listed(self.names)}"
+                f"chunk actions must have shape (H >= 1, {len(self.names)}), a column each of {listed(self.names)}, "
+                f"got {self.actions.shape}"
             )
         if self.step_ns <= 0:
-            raise ContractError(f"chunk step_ns is {self.step_ns}; right would be > 0")
+            raise ContractError(f"chunk step_ns must be > 0, got {self.step_ns}")
         if self.start_ns < self.stamp_ns:
             raise ContractError(f"chunk starts {self.stamp_ns - self.start_ns} ns before the observation it answers")
 
     def in_order(self, names: tuple[str, ...]) -> ActionChunk:
-        """The same plan with its columns in the order of `names`; as it is where it names other joints."""
+        """Return the same plan with its columns in the order of `names`; unchanged if it names other joints."""
         if self.names == names or sorted(self.names) != sorted(names):
             return self
         columns = [self.names.index(name) for name in names]

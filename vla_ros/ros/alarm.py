@@ -40,7 +40,7 @@ class Alarm:
             self._stop.call_async(Trigger.Request())
 
     def clear(self) -> None:
-        """Forget what was heard."""
+        """Clear what was heard."""
         if self._surprise is not None:
             self._surprise.clear()
 
@@ -62,7 +62,7 @@ class Alarm:
         return "" if self._surprise is None else self._surprise.reason
 
     def figures(self) -> dict[str, float]:
-        """For diagnostics."""
+        """Return the figures for diagnostics."""
         if (surprise := self._surprise) is None:
             return {}
         told = {"surprise": surprise.value, "surprise warn": surprise.calibration.warn, "surprise error": 1.0}

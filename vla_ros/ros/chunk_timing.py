@@ -15,10 +15,10 @@ class Log(Protocol):
     """Who takes both halves of a chunk's timing."""
 
     def add_policy(self, values: Mapping[str, str]) -> None:
-        """The policy's half."""
+        """Take the policy's half."""
 
     def add_commander(self, values: Mapping[str, str]) -> None:
-        """The commander's half."""
+        """Take the commander's half."""
 
 
 def listen_timing(node: Node, log: Log) -> None:

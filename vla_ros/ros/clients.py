@@ -53,7 +53,7 @@ class ServiceCaller:
                 raise VlaRosError(f"{node}: parameter '{name}' = {values[name]!r} was refused: {result.reason}")
 
     def is_active(self, node: str, timeout_s: float | None = None) -> bool:
-        """Whether a managed node is there, answers, and is active."""
+        """Return whether a managed node is there, answers, and is active."""
         if not self.is_there(GetState, f"{node}/get_state"):
             return False
         try:
@@ -68,7 +68,7 @@ class ServiceCaller:
         return bool(self._call(ChangeState, f"{node}/change_state", request).success)
 
     def is_there(self, service_type: Any, service: str) -> bool:
-        """Whether somebody serves `service`."""
+        """Return whether somebody serves `service`."""
         return bool(self._client(service_type, service).service_is_ready())
 
     def _client(self, service_type: Any, service: str) -> Any:

@@ -31,42 +31,39 @@ MAX_PIXELS = 16_000_000
 MAX_COMPRESSED_BYTES = 64_000_000
 MAX_CHUNK_POINTS = 1000
 # The message of each `type` that a robot's command block may name.
-COMMAND_TYPES: dict[str, Any] = {
-    "Float64MultiArray": Float64MultiArray, "JointTrajectory": JointTrajectory, "JointState": JointState,
-}  # fmt: skip
+COMMAND_TYPES: dict[str, Any] = {kind.__name__: kind for kind in (Float64MultiArray, JointTrajectory, JointState)}
 # encoding -> channels, and the order in which they make RGB
-ENCODINGS = {
-    "rgb8": (3, (0, 1, 2)), "bgr8": (3, (2, 1, 0)), "rgba8": (4, (0, 1, 2)), "bgra8": (4, (2, 1, 0)),
-    "mono8": (1, (0, 0, 0)), "8UC1": (1, (0, 0, 0)), "8UC3": (3, (2, 1, 0)),
-}  # fmt: skip
+_RGB, _BGR, _GREY = (0, 1, 2), (2, 1, 0), (0, 0, 0)
+ENCODINGS = {"rgb8": (3, _RGB), "bgr8": (3, _BGR), "rgba8": (4, _RGB), "bgra8": (4, _BGR)}
+ENCODINGS |= {"mono8": (1, _GREY), "8UC1": (1, _GREY), "8UC3": (3, _BGR)}
 # Pillow's modes that are 8-bit RGB in one way only; transparency is left out, as of rgba8.
 EIGHT_BIT = ("RGB", "L", "RGBA", "LA", "P", "1")
 
 
 def to_ns(stamp: Time | Duration) -> int:
-    """A stamp or duration [ns]."""
+    """Return the nanoseconds of a stamp or duration."""
     return int(stamp.sec) * NS_PER_S + int(stamp.nanosec)
 
 
 def to_time(ns: int) -> Time:
-    """Nanoseconds as a stamp."""
+    """Return nanoseconds as a stamp."""
     return Time(sec=ns // NS_PER_S, nanosec=ns % NS_PER_S)
 
 
 def to_duration(ns: int) -> Duration:
-    """Nanoseconds as a duration."""
+    """Return nanoseconds as a duration."""
     return Duration(sec=ns // NS_PER_S, nanosec=ns % NS_PER_S)
 
 
 def image_to_array(message: Image, encoding: str | None = None) -> NDArray[np.uint8]:
-    """(H, W, 3) RGB; a view where the message is rgb8. `encoding`: the only one that is accepted, where given."""
+    """Return (H, W, 3) RGB; a view if the message is rgb8. encoding: the only one to accept, if given."""
     height, width, step = int(message.height), int(message.width), int(message.step)
     if message.encoding not in ENCODINGS:
         raise MessageError(f"image encoding '{name_of(message.encoding)}' is not known; known: {', '.join(ENCODINGS)}")
     if encoding is not None and message.encoding != encoding:
         raise MessageError(f"image encoding is '{message.encoding}'; the robot's contract says '{encoding}'")
     if not 0 < height * width <= MAX_PIXELS:
-        raise MessageError(f"image is {width}x{height}; right would be 1 to {MAX_PIXELS} pixels")
+        raise MessageError(f"image must have 1 to {MAX_PIXELS} pixels, got {width}x{height}")
     channels, order = ENCODINGS[message.encoding]
     if step < width * channels:
         raise MessageError(f"image step is {step}; {width} pixels of {message.encoding} need {width * channels}")
@@ -81,7 +78,7 @@ def image_to_array(message: Image, encoding: str | None = None) -> NDArray[np.ui
 
 
 def array_to_image(frame: NDArray[np.uint8], stamp_ns: int, frame_id: str = "") -> Image:
-    """(H, W, 3) RGB -> rgb8."""
+    """Turn (H, W, 3) RGB into an rgb8 image."""
     message = Image(height=frame.shape[0], width=frame.shape[1], encoding="rgb8", step=3 * frame.shape[1])
     message.header.stamp, message.header.frame_id = to_time(stamp_ns), frame_id
     data = array.array("B")  # any other type is checked byte by byte, a thousand times slower
@@ -91,7 +88,7 @@ def array_to_image(frame: NDArray[np.uint8], stamp_ns: int, frame_id: str = "") 
 
 
 def compressed_to_array(message: CompressedImage) -> NDArray[np.uint8]:
-    """(H, W, 3) RGB of a JPEG or PNG; the header's size and kind are checked before anything is decoded."""
+    """Return (H, W, 3) RGB of a JPEG or PNG; the header's size and kind are checked before anything is decoded."""
     if len(message.data) > MAX_COMPRESSED_BYTES:
         raise MessageError(f"compressed image holds {len(message.data)} bytes, must be at most {MAX_COMPRESSED_BYTES}")
     data = bytes(message.data)
@@ -117,7 +114,7 @@ def compressed_to_array(message: CompressedImage) -> NDArray[np.uint8]:
 
 
 def _refuse_depth(picture: ImageFile) -> None:
-    """What Pillow would turn into 8-bit RGB by clipping, by dropping bits or by guessing is no picture of a camera."""
+    """Refuse what Pillow would turn into 8-bit RGB by clipping, dropping bits or guessing: no camera image."""
     # The mode of the pixels as they are stored: of 16-bit colour, Pillow's own mode says RGB.
     stored = str(picture.tile[0].args if picture.format == "PNG" and picture.tile else picture.mode)
     if picture.mode not in EIGHT_BIT or ";16" in stored:
@@ -126,7 +123,7 @@ def _refuse_depth(picture: ImageFile) -> None:
 
 
 def array_to_compressed(frame: NDArray[np.uint8], stamp_ns: int, quality: int = 90) -> CompressedImage:
-    """(H, W, 3) RGB -> JPEG."""
+    """Turn (H, W, 3) RGB into a JPEG."""
     buffer = io.BytesIO()
     Pillow.fromarray(frame).save(buffer, "JPEG", quality=quality)
     message = CompressedImage(format="rgb8; jpeg compressed bgr8")
@@ -138,7 +135,7 @@ def array_to_compressed(frame: NDArray[np.uint8], stamp_ns: int, quality: int = 
 
 
 def joint_state_to_array(message: JointState, names: Sequence[str]) -> NDArray[np.float64]:
-    """(D,) positions in the order of `names`; others are ignored, missing or doubled ones refused."""
+    """Return (D,) positions in the order of `names`; others are ignored, missing or doubled ones refused."""
     if len(message.name) != len(message.position):
         raise MessageError(f"joint states name {len(message.name)} joints and hold {len(message.position)} positions")
     found = dict(zip(message.name, message.position, strict=True))
@@ -150,20 +147,20 @@ def joint_state_to_array(message: JointState, names: Sequence[str]) -> NDArray[n
 
 
 def joints_named(message: JointState, names: Sequence[str]) -> tuple[str, ...]:
-    """Which of `names` the message names."""
+    """Return which of `names` the message names."""
     found = set(message.name)
     return tuple(name for name in names if name in found)
 
 
 def is_foreign(message: JointState, names: Sequence[str]) -> bool:
-    """Whether it names joints, and none of `names`: another machine's, on a topic that all share."""
+    """Return whether it names joints, but none of `names`: another machine's, on a shared topic."""
     return bool(message.name) and not joints_named(message, names)
 
 
 def array_to_joint_state(
     names: Sequence[str], positions: ArrayLike, stamp_ns: int, velocities: ArrayLike | None = None
 ) -> JointState:
-    """(D,) positions, and velocities where known."""
+    """Turn (D,) positions, and velocities if known, into a joint state."""
     message = JointState(name=list(names), position=_floats(positions))
     message.header.stamp = to_time(stamp_ns)
     if velocities is not None:
@@ -172,7 +169,7 @@ def array_to_joint_state(
 
 
 def chunk_to_trajectory(chunk: ActionChunk) -> JointTrajectory:
-    """A chunk as a trajectory whose stamp is its observation's."""
+    """Return a chunk as a trajectory whose stamp is its observation's."""
     message = JointTrajectory(joint_names=list(chunk.names))
     message.header.stamp = to_time(chunk.stamp_ns)
     for action, due_ns in zip(chunk.actions, chunk.due_ns.tolist(), strict=True):
@@ -183,11 +180,10 @@ def chunk_to_trajectory(chunk: ActionChunk) -> JointTrajectory:
 
 
 def trajectory_to_chunk(message: JointTrajectory) -> ActionChunk:
-    """The inverse: points as even as rounding to 1 ms leaves them, with a position for every joint. Values may be
-    anything but misshapen."""
+    """Turn a trajectory into a chunk: points even to within 1 ms, a position for every joint. Values are not judged."""
     names, points = tuple(message.joint_names), message.points
     if not 0 < len(points) <= MAX_CHUNK_POINTS:
-        raise MessageError(f"the trajectory has {len(points)} points; right would be 1 to {MAX_CHUNK_POINTS}")
+        raise MessageError(f"the trajectory must have 1 to {MAX_CHUNK_POINTS} points, got {len(points)}")
     for number, point in enumerate(points):
         if len(point.positions) != len(names):
             raise MessageError(f"point {number} has {len(point.positions)} positions for {len(names)} joints")
@@ -198,13 +194,13 @@ def trajectory_to_chunk(message: JointTrajectory) -> ActionChunk:
     start_ns, step_ns = spaced
     stamp_ns = to_ns(message.header.stamp)
     if stamp_ns == 0 or due[0] < 0:
-        raise MessageError("the trajectory has no stamp; right would be the stamp of the observation it answers")
+        raise MessageError("the trajectory has no stamp; stamp it with the time of the observation it answers")
     actions = np.array([point.positions for point in points], dtype=np.float32)
     return ActionChunk(stamp_ns, stamp_ns + start_ns, step_ns, actions, names)
 
 
 def command_message(kind: str, names: Sequence[str], values: ArrayLike, stamp_ns: int, period_ns: int) -> Any:
-    """(A,) positions, or for a Float64MultiArray velocities, as the message that the robot's contract asks for."""
+    """Return (A,) positions, or for a Float64MultiArray velocities, as the message of the robot's contract."""
     if kind == "Float64MultiArray":
         return Float64MultiArray(data=_floats(values))
     if kind == "JointState":
@@ -216,25 +212,25 @@ def command_message(kind: str, names: Sequence[str], values: ArrayLike, stamp_ns
 
 
 def command_to_array(message: Any, names: Sequence[str]) -> NDArray[np.float64]:
-    """(A,) positions of a command of any of the three kinds; of a trajectory, the last point."""
+    """Return (A,) positions of a command of any of the three kinds; of a trajectory, the last point."""
     if isinstance(message, Float64MultiArray):
         if len(message.data) != len(names):
-            raise MessageError(f"the command holds {len(message.data)} numbers; right would be {len(names)}")
+            raise MessageError(f"the command must hold {len(names)} numbers, got {len(message.data)}")
         return np.array(message.data, dtype=np.float64)
     if isinstance(message, JointTrajectory):
         if not message.points:
-            raise MessageError("the trajectory is empty; right would be at least one point")
+            raise MessageError("the trajectory must have at least one point, got none")
         message = JointState(name=message.joint_names, position=message.points[-1].positions)
     return joint_state_to_array(message, names)
 
 
 def _floats(values: ArrayLike) -> array.array[float]:
-    """What rclpy takes as it is; of a list it would look at every number."""
+    """Return values as rclpy takes them unchecked; of a list it would check every number."""
     return array.array("d", np.asarray(values, dtype=np.float64).tobytes())
 
 
 def deserialize(data: bytes, name: str) -> Any:
-    """The message that CDR `data` of a type is; MessageError where it is none."""
+    """Return the message in CDR `data`; MessageError if it is not of that type."""
     kind = message_class(name)
     try:
         return deserialize_message(data, kind)
@@ -243,10 +239,10 @@ def deserialize(data: bytes, name: str) -> Any:
 
 
 def serialize(message: Any) -> bytes:
-    """CDR of a message."""
+    """Return the CDR of a message."""
     return bytes(serialize_message(message))
 
 
 def type_name(message: Any) -> str:
-    """The type of a message, such as std_msgs/msg/String."""
+    """Return the type of a message, such as std_msgs/msg/String."""
     return f"{type(message).__module__.split('.')[0]}/msg/{type(message).__name__}"

@@ -25,7 +25,7 @@ class Report:
 
 
 def status(name: str, report: Report) -> DiagnosticStatus:
-    """A report as a message; numbers are rounded to what a person reads, and no text is longer than one line.
+    """Turn a report into a message; numbers are rounded for reading, and no text is longer than one line.
 
     Texts hold what others sent: joint names, topics, reasons. What they send must not flood everyone who listens.
     """
@@ -36,12 +36,12 @@ def status(name: str, report: Report) -> DiagnosticStatus:
 
 
 def waiting(what: str, trouble: str, values: Mapping[str, object]) -> Report:
-    """A node that has nothing to do; WARN where an input of it is in trouble, so that nobody learns of it too late."""
+    """Report a node that has nothing to do; WARN if one of its inputs is in trouble, so that it shows early."""
     return Report(WARN, f"{what}; {trouble}", values) if trouble else Report(OK, what, values)
 
 
 def node_of(said: DiagnosticStatus, namespace: str = "/") -> str | None:
-    """Which node of this package said it, as it is called from `namespace` on; None for others, and for other robots.
+    """Return the node of this package that sent a status, named as from `namespace`; None for other nodes and robots.
 
     From `/` the nodes of all robots are seen, as `policy` or `left_arm/policy`.
     """

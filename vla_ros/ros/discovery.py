@@ -23,7 +23,7 @@ class Offered:
 
 
 def offered(node: Node, topic: str, preferred: str = "") -> Offered | None:
-    """What is published on `topic` (as the node's own publishers would call it) now; None without a publisher.
+    """Return what is published on `topic` (named as the node's own publishers would) now; None without a publisher.
 
     preferred: the type to hear where there are several; else the first one's.
     """

@@ -57,7 +57,7 @@ class Ingest:
         self.decode_ms = 0.0  # of the last image: from the message to the array
 
     def take(self, source: Source, message: Any, now_ns: int) -> bool:
-        """Whether a message that came in at `now_ns` told something new; old, doubled and wrong ones do not."""
+        """Return whether a message that came in at `now_ns` told something new; old, doubled and wrong ones do not."""
         try:
             if source.name == INSTRUCTION:
                 return self._sentence(message)
@@ -71,7 +71,7 @@ class Ingest:
         return taken
 
     def explained(self, reason: str) -> str:
-        """Why nothing is observed: `reason`, as a synchroniser says it, or what is refused of the stream it names."""
+        """Return why nothing is observed: `reason`, as a synchroniser says it, or what is refused of that stream."""
         if reason == f"{_told(JOINT_STATES)}: {NOTHING}" and self.foreign and JOINT_STATES not in self._in_a_row:
             return f"joint states: none of this robot's yet; {self.foreign} are of {self._foreign_names}"
         stream = next((name for name in self._in_a_row if reason.startswith(f"{_told(name)}: ")), None)
@@ -120,7 +120,7 @@ class Ingest:
 
 
 def _told(source: str) -> str:
-    """A source as a synchroniser names it."""
+    """Return a source as a synchroniser names it."""
     return "joint states" if source == JOINT_STATES else f"camera '{source}'"
 
 

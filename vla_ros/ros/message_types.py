@@ -26,7 +26,7 @@ _SHOWN = 80  # characters of a name that may be of any length
 
 
 def message_class(name: str) -> Any:
-    """The class of a type such as std_msgs/msg/String; MessageError where it is not installed as a ROS message."""
+    """Return the class of a type such as std_msgs/msg/String; MessageError if it is not installed as a ROS message."""
     shape = _SHAPE.fullmatch(name)
     if shape is None:
         raise MessageError(f"{_shown(name)!r} is not a message type; expected the form 'std_msgs/msg/String'")
@@ -45,13 +45,13 @@ def _class(package: str, short: str) -> Any:
 
 
 def _prefixes() -> Iterator[Path]:
-    """Where ROS packages may be installed: the sourced workspaces, and this Python where ROS came as wheels."""
+    """Return where ROS packages may be installed: the sourced workspaces, and this Python where ROS came as wheels."""
     said = os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep)
     yield from (Path(prefix) for prefix in (*said, sys.prefix) if os.path.isabs(prefix))
 
 
 def _holds(prefix: Path, package: str, short: str) -> bool:
-    """Whether `prefix` has the message installed, and importing the package would take it from there."""
+    """Return whether `prefix` has the message installed, and importing the package would take it from there."""
     try:
         listed = (prefix / INDEX / package).read_text(encoding="utf-8").split()
     except (OSError, ValueError):
@@ -60,7 +60,7 @@ def _holds(prefix: Path, package: str, short: str) -> bool:
 
 
 def _comes_from(package: str, prefix: Path) -> bool:
-    """Whether Python finds a package in a prefix; nothing is run to know it."""
+    """Return whether Python finds a package in a prefix, without running anything."""
     try:
         found = importlib.util.find_spec(package)
     except (ImportError, ValueError):

@@ -20,7 +20,7 @@ KINDS = {bool: "true or false", int: "a whole number", float: "a number with a d
 def parameter(
     default: Any, description: str, *, low: float | None = None, high: float | None = None, read_only: bool = True
 ) -> Any:
-    """A field of a parameter dataclass."""
+    """Declare a field of a parameter dataclass."""
     about = {"description": description, "low": low, "high": high, "read_only": read_only}
     return dataclasses.field(default=default, metadata=about)
 
@@ -37,8 +37,10 @@ class ModelParameters:
 
 
 def declare(node: Node, kind: type[T]) -> T:
-    """Declare every field of `kind` as a parameter of `node`, and return their values. Wrong types and values outside
-    their range are a ConfigError."""
+    """Declare every field of `kind` as a parameter of `node`, and return their values.
+
+    Wrong types and values out of range raise ConfigError.
+    """
     values = {f.name: _declare(node, f) for f in dataclasses.fields(kind)}  # type: ignore[arg-type]  # a dataclass
     return parse(values, kind, f"node {node.get_name()}, parameters")
 
@@ -47,16 +49,14 @@ def _declare(node: Node, field: dataclasses.Field[Any]) -> Any:
     try:
         return node.declare_parameter(field.name, field.default, descriptor(field.default, field.metadata)).value
     except ParameterException as error:
-        right = KINDS[type(field.default)]
+        wanted = KINDS[type(field.default)]
         if field.metadata["low"] is not None:
-            right += f" from {field.metadata['low']} to {field.metadata['high']}"
-        raise ConfigError(
-            f"node {node.get_name()}, parameter '{field.name}': {error}; right would be {right}"
-        ) from None
+            wanted += f" from {field.metadata['low']} to {field.metadata['high']}"
+        raise ConfigError(f"node {node.get_name()}, parameter '{field.name}' must be {wanted}: {error}") from None
 
 
 def descriptor(default: Any, about: Mapping[str, Any]) -> ParameterDescriptor:
-    """What `ros2 param describe` shows."""
+    """Describe a parameter, as `ros2 param describe` shows it."""
     message = ParameterDescriptor(description=about["description"], read_only=about["read_only"])
     if about["low"] is not None:
         if isinstance(default, int):

@@ -21,12 +21,12 @@ _DEADLINE_PERIODS = 5
 
 
 def quietly() -> SubscriptionEventCallbacks:
-    """No warning of publishers that offer another quality: another subscription hears those."""
+    """Suppress warnings about publishers that offer another quality: another subscription hears those."""
     return SubscriptionEventCallbacks(use_default_callbacks=False)
 
 
 def actuation(rate_hz: float) -> QoSProfile:
-    """For commands to a robot: at least one every five control periods, and a driver may ask to be told where not.
+    """Return the profile for commands to a robot: one at least every five control periods, which a driver may monitor.
 
     Asked for in DDS (the subscription's `deadline`), it needs no message of ours to notice that the commander is gone.
     """

@@ -28,10 +28,16 @@ class Inputs(Ingest):
     """
 
     def __init__(
-        self, node: Node, robot: RobotSpec, synchroniser: Synchroniser, cameras: tuple[str, ...],
-        on_image: Callable[[], None], on_instruction: Callable[[str], None], on_jump: Callable[[], None],
+        self,
+        node: Node,
+        robot: RobotSpec,
+        synchroniser: Synchroniser,
+        cameras: tuple[str, ...],
+        on_image: Callable[[], None],
+        on_instruction: Callable[[str], None],
+        on_jump: Callable[[], None],
         heard: Heard | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__(robot, synchroniser, cameras)
         self._node = node
         self._on_image, self._on_instruction, self._on_jump = on_image, on_instruction, on_jump
@@ -46,7 +52,7 @@ class Inputs(Ingest):
         self._subscriptions = []
 
     def figures(self, now_ns: int) -> dict[str, object]:
-        """Rates, ages and refusals, for diagnostics."""
+        """Return rates, ages and refusals, for diagnostics."""
         found: dict[str, object] = {}
         for name, meter in self.meters.items():
             found[f"{name} rate_hz"], found[f"{name} age_s"] = meter.rate_hz(now_ns), meter.age_s(now_ns)

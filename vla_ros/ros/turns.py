@@ -33,7 +33,7 @@ FLAGS = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # in a folder that is anyb
 
 
 def turns_file(domain: int, namespace: str, folder: Path | None = None) -> Path:
-    """Where the nodes of one user, domain and namespace meet; in shared memory, where there is such a folder."""
+    """Return where the nodes of one user, domain and namespace meet: in shared memory, if there is such a folder."""
     if folder is None:
         shared = Path("/dev/shm")
         folder = shared if shared.is_dir() else Path(tempfile.gettempdir())
@@ -51,7 +51,7 @@ class Leader:
 
     @contextmanager
     def turn(self, lead_ns: int = 0) -> Iterator[None]:
-        """At work while inside. lead_ns: so long before, what is worked on begins to come.
+        """Mark the work while inside. lead_ns: how long before, the work's input begins to arrive.
 
         The next turn is expected as long after this one as this one came after the last.
         """
@@ -71,7 +71,7 @@ class Leader:
             self._path.unlink()
 
     def _say(self, from_ns: int, until_ns: int) -> None:
-        """Opened each time: who tidies up shared memory does not part the two for ever. 15 us."""
+        """Write an interval. Reopen the file every time (15 us): cleared shared memory must not part the two."""
         try:
             file = os.open(self._path, os.O_WRONLY | os.O_CREAT | FLAGS, 0o600)
             try:
@@ -93,9 +93,12 @@ class Follower:
     """
 
     def __init__(
-        self, path: Path, polite: bool = True, clock_ns: Callable[[], int] = time.monotonic_ns,
+        self,
+        path: Path,
+        polite: bool = True,
+        clock_ns: Callable[[], int] = time.monotonic_ns,
         sleep: Callable[[float], None] = time.sleep,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.waited_ns, self.problem = 0, ""
         self._path, self._polite, self._clock_ns, self._sleep = path, polite, clock_ns, sleep
         self._lock = threading.Lock()
@@ -164,7 +167,7 @@ class Follower:
 
 
 def _check(file: int) -> None:
-    """In a shared folder anybody may have laid something there before."""
+    """Refuse a file of another user: in a shared folder anybody may have put something there."""
     found = os.fstat(file)
     if not stat.S_ISREG(found.st_mode) or found.st_uid != os.getuid():
         raise OSError(0, "it is another user's, or no file")

@@ -83,7 +83,7 @@ def test_an_armed_robot_closes_and_stays_closed_under_a_noisy_plan() -> None:
 
 
 def test_wrong_blocks_are_refused() -> None:
-    with pytest.raises(ConfigError, match="right would be 0 < open_below < close_above < 1"):
+    with pytest.raises(ConfigError, match="thresholds must be 0 < open_below < close_above < 1"):
         GripperSpec(close_above=0.4, open_below=0.6)
-    with pytest.raises(ConfigError, match="kind is revolute; right would be kind: gripper"):
+    with pytest.raises(ConfigError, match="must be kind: gripper, got kind: revolute"):
         JointSpec("a", -1.0, 1.0, 2.0, 10.0, 100.0, gripper=SPEC)

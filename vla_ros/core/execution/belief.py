@@ -62,7 +62,7 @@ class Belief:
         self.forget()
 
     def forget(self) -> None:
-        """Know nothing: after a clock that jumped, or before the first reading."""
+        """Forget everything: after a clock jump, or before the first reading."""
         self._run: _Run | None = None
         self._other: _Run | None = None  # not believed, but they agree with each other
         self._doubt, self._doubted_ns = "", 0
@@ -79,7 +79,7 @@ class Belief:
         return None if self._run is None else self._run.last_ns
 
     def age_s(self, now_ns: int) -> float:
-        """Of the last reading that was believed [s]."""
+        """Return the age of the last reading that was believed [s]; infinite before the first."""
         return np.inf if self._run is None else (now_ns - self._run.last_ns) / NS_PER_S
 
     def take(self, stamp_ns: int, reading: Positions) -> str | None:
@@ -103,11 +103,11 @@ class Belief:
         return None
 
     def doubt(self, now_ns: int) -> str | None:
-        """Why one of the readings of a moment ago was not believed, or None."""
+        """Return why one of the readings of a moment ago was not believed, or None."""
         return self._doubt if self._doubt and now_ns - self._doubted_ns < CALM_S * NS_PER_S else None
 
     def unsettled(self) -> str | None:
-        """Why readings are too few for motion to begin, or None."""
+        """Return why readings are too few for motion to begin, or None."""
         run = self._run
         if run is None:
             return "joint states are missing"
@@ -119,11 +119,11 @@ class Belief:
         )
 
     def apart(self, position: Positions) -> bool:
-        """Whether (A,) `position` is elsewhere than the robot, by more than a reading may be off."""
+        """Return whether (A,) `position` is elsewhere than the robot, by more than a reading may be off."""
         return self._run is not None and bool((np.abs(position - self._run.newest) > self._slack).any())
 
     def _elsewhere(self, reading: Positions, stamp_ns: int, run: _Run) -> str | None:
-        """A reading that the robot cannot have got to from `run`: one of a jump, or why it is not believed."""
+        """Handle a reading out of reach of `run`: part of a jump, or return why it is not believed."""
         other = self._other
         if other is None or not self._reachable(reading, other, self._elapsed_s(stamp_ns, other)):
             other = _Run(reading, stamp_ns, stamp_ns)
@@ -144,8 +144,7 @@ class Belief:
         return why
 
     def _elapsed_s(self, stamp_ns: int, run: _Run) -> float:
-        """Where nothing was heard for longer than motion may rely on, the robot was not watched: it may be anywhere,
-        and has to show it by a jump."""
+        """Return the time since `run` [s], capped: after a silence the robot may be anywhere, which shows as a jump."""
         return min((stamp_ns - run.last_ns) / NS_PER_S, self._timeout_s)
 
     def _reachable(self, reading: Positions, run: _Run, elapsed_s: float) -> bool:
@@ -163,7 +162,7 @@ class Belief:
         return f"{said}{self._turned(reading, run, worst) or ': it cannot have got there'}"
 
     def _turned(self, reading: Positions, run: _Run, joint: int) -> str:
-        """What to ask where a joint with an end has gone by a full turn."""
+        """Return a question to the user if a joint with limits moved by a full turn, else ''."""
         way = abs(reading[joint] - run.newest[joint])
         near = self._slack[joint] + self._limits.max_velocity[joint] * self._timeout_s
         if not self._wraps[joint] or abs(way - TURN) > near:

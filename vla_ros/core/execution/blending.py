@@ -22,7 +22,7 @@ FADE_NS = 300_000_000  # three steps of a policy at 10 Hz: as long as most delay
 
 
 def receding_horizon(old: Knots | None, new: Knots, now_ns: int, last_command: Positions | None, step_ns: int) -> Knots:
-    """The new chunk from now on, reached within one step.
+    """Take the new chunk from now on, reached within one step.
 
     What the new chunk would change at its first due moment fades in from `now_ns` on, so that commands are continuous,
     equal chunks change nothing, and the robot reacts before the first action is due.
@@ -45,7 +45,7 @@ def receding_horizon(old: Knots | None, new: Knots, now_ns: int, last_command: P
 def real_time_chunking(
     old: Knots | None, new: Knots, now_ns: int, last_command: Positions | None, step_ns: int
 ) -> Knots:
-    """The new chunk as it is, since it was inferred as the plan's continuation (core/planning/continuation.py).
+    """Take the new chunk as it is: it was inferred as the plan's continuation (core/planning/continuation.py).
 
     Its first actions are the plan's, so that there is nothing to change at the switch. Where there is, after a delay
     beyond the frozen steps or from standstill, it is faded in as in the receding horizon.
@@ -56,7 +56,7 @@ def real_time_chunking(
 def cross_fade(
     old: Knots | None, new: Knots, now_ns: int, last_command: Positions | None, step_ns: int, fade_ns: int = FADE_NS
 ) -> Knots:
-    """From the old plan to the new one in a straight line of weights, over `fade_ns` or for as long as both last.
+    """Fade linearly from the old plan to the new one, over `fade_ns` or for as long as both last.
 
     Where the old one does not last for another step, there is nothing to fade from: it ends as the receding horizon.
     """
@@ -71,7 +71,7 @@ def cross_fade(
 
 
 def switch(old: Knots | None, new: Knots, now_ns: int, last_command: Positions | None, step_ns: int) -> Knots:
-    """The new chunk from now on, however far it is from the old one: what the other modes are compared with."""
+    """Take the new chunk at once, however far it is from the old one: the baseline of the other modes."""
     times = np.append(now_ns, new.between(now_ns))
     values = new.all_at(times)
     if now_ns < new.first_ns:
@@ -80,7 +80,7 @@ def switch(old: Knots | None, new: Knots, now_ns: int, last_command: Positions |
 
 
 def _lead(old: Knots | None, new: Knots, now_ns: int, last_command: Positions | None) -> Callable[[Moments], Positions]:
-    """What would be sent without the new chunk at (T,) moments, (T, A): the old plan, or standing still."""
+    """Return what would be sent without the new chunk at (T,) moments, (T, A): the old plan, or standing still."""
     if old is not None and old.covers(now_ns):
         return old.all_at
     still = new.at(now_ns) if last_command is None else np.asarray(last_command, dtype=np.float64)

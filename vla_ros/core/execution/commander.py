@@ -38,12 +38,14 @@ class Commander:
 
     def on_state(self, stamp_ns: int, positions: ArrayLike, now_ns: int) -> str | None:
         """Take (A,) measured positions. Returns why they were refused, or None. Any that are neither old nor from the
-        future, and that the robot cannot have got to, stop an armed one."""
+        future, and that the robot cannot have got to, stop an armed one.
+        """
         return self.guard.measure(stamp_ns, positions, now_ns)
 
     def on_chunk(self, chunk: ActionChunk, now_ns: int) -> str | None:
         """Take a chunk. Returns why it is not executed, or None. A wrong one stops an armed robot; one that is fresh
-        moves on an arm that waits for it."""
+        moves on an arm that waits for it.
+        """
         if self.guard.mode is not Mode.ARMED:
             return f"the commander is in {self.guard.mode.value}"
         chunk = chunk.in_order(self.guard.limits.names)
@@ -57,15 +59,16 @@ class Commander:
         refusal = self.plan.refusal(chunk, now_ns) or self.guard.check_plan(chunk, now_ns)
         if refusal:
             return refusal
-        self.plan.accept(chunk, now_ns, self.guard.last_command)
-        assert self.plan.knots is not None  # just accepted
-        self.guard.follow(self.plan.knots, now_ns)
+        self.guard.follow(self.plan.execute(chunk, now_ns, self.guard.last_command), now_ns)
         self._arrival = chunk.stamp_ns, now_ns
         return None
 
     def tick(self, now_ns: int, periodic: bool = True) -> Verdict:
-        """What to send now; call once a control period, and with `periodic` false where something cannot wait for it.
-        Sets `timing` when a chunk's first command leaves."""
+        """Return what to send now.
+
+        Call once a control period, and with `periodic` false if something cannot wait for it.
+        Sets `timing` when the first command of a chunk leaves.
+        """
         if self._last_tick_ns is not None and self._last_tick_ns - now_ns > self._max_ahead_ns:
             self.clock_jumped()
         self._last_tick_ns = now_ns
@@ -101,6 +104,6 @@ class Commander:
         self.guard.disarm(reason)
 
     def clock_jumped(self) -> None:
-        """The clock went back: stop, and judge stamps anew."""
+        """Stop, and judge stamps anew: the clock went back."""
         self.guard.clock_jumped()
         self.plan.reset()

@@ -27,7 +27,7 @@ class TemporalEnsembling:
         self._chunks: deque[Knots] = deque(maxlen=MAX_CHUNKS)  # oldest first
 
     def __len__(self) -> int:
-        """How many chunks are remembered."""
+        """Return how many chunks are remembered."""
         return len(self._chunks)
 
     def __call__(

@@ -24,7 +24,7 @@ class Faults:
         self._workspace = Workspace(robot.workspace, robot.joint_names) if robot.workspace else None
 
     def of_message(self, stamp_ns: int, newest_ns: int | None, positions: Positions, now_ns: int) -> str | None:
-        """Why joint states are not to be taken; a refused message is no reason to stop."""
+        """Return why joint states are not to be taken; a refused message is no reason to stop."""
         if positions.shape != (len(self._limits.names),):
             return f"joint states must have shape ({len(self._limits.names)},), got {positions.shape}"
         if newest_ns is not None and stamp_ns <= newest_ns:
@@ -32,7 +32,7 @@ class Faults:
         return self._ahead((now_ns - stamp_ns) / NS_PER_S)
 
     def of_states(self, measured_ns: int | None, now_ns: int) -> str | None:
-        """Why the last joint states cannot be relied on."""
+        """Return why the last joint states cannot be relied on."""
         if measured_ns is None:
             return "joint states are missing"
         age_s = (now_ns - measured_ns) / NS_PER_S
@@ -41,15 +41,15 @@ class Faults:
         return self._ahead(age_s)
 
     def of_place(self, positions: ArrayLike) -> str | None:
-        """What is wrong with standing at (A,) or going through (H, A) finite positions."""
+        """Return what is wrong with standing at (A,) or going through (H, A) finite positions."""
         return self._limits.far_outside(positions) or self.of_tool(positions)
 
     def of_tool(self, positions: ArrayLike) -> str | None:
-        """How far (A,) or (H, A) finite positions take the tool out of its workspace."""
+        """Return how far (A,) or (H, A) finite positions take the tool out of its workspace."""
         return None if self._workspace is None else self._workspace.outside(positions)
 
     def of_stop(self, mover: Mover, last: Positions) -> str | None:
-        """How far the tool would leave its workspace if the robot had to stop after the command `last`, (A,).
+        """Return how far the tool would leave its workspace if the robot had to stop after the command `last`, (A,).
 
         Exact, and so expensive, only where the workspace could be left at all.
         """
@@ -60,7 +60,7 @@ class Faults:
         return outside and f"it could not stop in time: {outside}"
 
     def of_age(self, plan_ns: int | None, now_ns: int) -> str | None:
-        """Whether a plan of the stamp `plan_ns` is stale; None before the first one."""
+        """Return how stale a plan with the stamp `plan_ns` is, or None; None before the first plan."""
         if plan_ns is None:
             return None
         age_s = (now_ns - plan_ns) / NS_PER_S
@@ -69,7 +69,7 @@ class Faults:
         return f"the plan is stale: {age_s:.2f} s old (limit {self._spec.plan_timeout_s} s)"
 
     def of_command(self, command: ArrayLike | None, believed: Positions) -> str | None:
-        """What is wrong with (A,) what a plan asks for now; None: it asks for nothing.
+        """Return what is wrong with the (A,) command that a plan asks for now; None asks for nothing.
 
         The workspace is not asked for here but for what is sent (`of_stop`), which is smoother than the plan.
         """
@@ -81,7 +81,7 @@ class Faults:
         return self._limits.far_outside(command) or self._limits.far_from(command, believed)
 
     def of_plan(self, chunk: ActionChunk) -> str | None:
-        """What is wrong with a chunk, wherever the robot is: other joints, not finite, out of limits or workspace."""
+        """Return what is wrong with a chunk, wherever the robot is: joints, values, limits or workspace."""
         names = self._limits.names
         if chunk.names != names:
             return f"the plan is for the joints {listed(chunk.names)}; the robot's are {listed(names)}"
@@ -89,7 +89,7 @@ class Faults:
         return f"the plan is {broken}" if broken is not None else self.of_place(chunk.actions)
 
     def of_start(self, chunk: ActionChunk, believed: Positions | None, now_ns: int) -> str | None:
-        """How far the robot is from what a chunk asks of it next."""
+        """Return how far the robot is from what a chunk asks of it next."""
         due = chunk.actions[int(np.searchsorted(chunk.due_ns, now_ns, side="right")) :]
         return None if believed is None or not len(due) else self._limits.far_from(due[0], believed)
 

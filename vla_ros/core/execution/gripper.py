@@ -9,7 +9,7 @@ from vla_ros.core.robot import GripperSpec, JointSpec, RobotSpec
 
 
 def closes(closed: bool, wish: float, spec: GripperSpec) -> bool:
-    """Whether a gripper that is or is not closed should be, for a wish from 0 (open) to 1 (closed)."""
+    """Return whether a gripper should be closed, given its state and a wish from 0 (open) to 1 (closed)."""
     return wish > (spec.open_below if closed else spec.close_above)
 
 
@@ -26,7 +26,7 @@ class Grippers:
             self._closed[i] = _closure(joint, spec, float(positions[i])) > 0.5
 
     def decided(self, positions: Positions) -> Positions:
-        """(A,) wanted positions with each such gripper at one of its ends."""
+        """Return (A,) wanted positions with each such gripper at one of its ends."""
         if not self._binary:
             return positions
         decided = np.array(positions, dtype=np.float64)
@@ -37,6 +37,6 @@ class Grippers:
 
 
 def _closure(joint: JointSpec, spec: GripperSpec, position: float) -> float:
-    """0 (open) to 1 (closed)."""
+    """Return how closed a gripper is, from 0 (open) to 1 (closed)."""
     share = (position - joint.lower) / (joint.upper - joint.lower)
     return share if spec.closed_at == "upper" else 1.0 - share

@@ -105,7 +105,7 @@ class Guard:
         return self._last is None or (self._mover.at_rest(self._last) and not (self._speeds * self._by_velocity).any())
 
     def stopping_distance(self) -> Positions:
-        """(A,) how far no stop from the last command goes; 0 for grippers."""
+        """Return (A,) how far no stop from the last command goes; 0 for grippers."""
         return self._mover.stopping_distance()
 
     def measure(self, stamp_ns: int, positions: ArrayLike, now_ns: int) -> str | None:
@@ -155,13 +155,13 @@ class Guard:
             self._fault(reason)
 
     def clock_jumped(self) -> None:
-        """The clock went back: measurements of the old time are worth nothing; an armed robot stops."""
+        """Forget measurements, whose time no longer counts, and stop an armed robot: the clock went back."""
         self.stop("the clock jumped back")
         self._belief.forget()
         self._last_ns = 0
 
     def check_plan(self, chunk: ActionChunk, now_ns: int) -> str | None:
-        """What forbids executing `chunk`, or None. While armed, a wrong plan is a fault: stop rather than guess.
+        """Return what forbids executing `chunk`, or None. While armed, a wrong plan is a fault: stop, do not guess.
 
         While waiting, one that begins far from the arm is only refused: it was made for an arm that still moved.
         """
@@ -201,8 +201,10 @@ class Guard:
         return Verdict(sent.position, self.mode, self.reason, self._speeds, moment_ns)
 
     def _found(self, jump: str) -> None:
-        """The robot is said to be elsewhere at once. Whether it is true, only a person can tell: a command that is held
-        must not follow it there."""
+        """Note that the robot is suddenly read elsewhere.
+
+        Only a person can tell whether it is: no command follows it there.
+        """
         believed = self._belief.position
         assert believed is not None  # just taken
         self._strayed = self._last is not None and self.limits.lags(self._last, believed) is not None
@@ -210,7 +212,7 @@ class Guard:
             self.reason = f"{self.reason.split('; now ')[0]}; now {jump}"
 
     def _not_ready(self, now_ns: int) -> str | None:
-        """Why motion may not begin."""
+        """Return why motion may not begin."""
         belief = self._belief
         refusal = belief.doubt(now_ns) or self._faults.of_states(belief.stamp_ns, now_ns) or belief.unsettled()
         if refusal is not None or belief.position is None:
@@ -239,7 +241,7 @@ class Guard:
             self._fault(wrong)
 
     def _velocity(self, sent: Command, elapsed_s: float) -> Positions:
-        """Velocities alone would leave a robot wherever a late tick or its drive has carried it."""
+        """Return the velocity to send. Alone, it would leave a robot wherever a late tick or its drive took it."""
         believed = self._belief.position
         if not self._sends_velocity or self.mode is not Mode.ARMED or self.waiting or believed is None:
             return sent.velocity
@@ -248,8 +250,10 @@ class Guard:
         return np.where(self._by_velocity, clamp(wanted, self._speeds - change, self._speeds + change), sent.velocity)
 
     def _moment(self, now_ns: int, periodic: bool) -> int:
-        """What moment to command for. Receivers take commands to be evenly spaced, so a periodic check that comes a
-        little early or late stands for its place in the row."""
+        """Return the moment to command for.
+
+        Receivers expect even spacing, so a slightly early or late periodic check counts as on time.
+        """
         moment_ns = now_ns
         if periodic:
             due_ns = self._row_ns + self._period_ns
@@ -260,7 +264,7 @@ class Guard:
         return self._last_ns if 0 < ahead_ns <= self._period_ns // 2 else moment_ns
 
     def _next(self, due: ArrayLike | None, moment_ns: int, elapsed_s: float) -> Command:
-        """The next command; a stop from the one before where the robot could not stop in time after it."""
+        """Return the next command, or a stop from the previous one if the robot could not stop in time after it."""
         assert self._last is not None  # set by arm()
         follows = self.mode is Mode.ARMED and not self._mover.braking
         before = self._mover.motion
@@ -282,7 +286,7 @@ class Guard:
         self._brake(None)
 
     def _fault(self, reason: str, back_to: Positions | None = None) -> None:
-        """back_to: (A,) where the arm is that does not follow."""
+        """Latch a fault and brake. back_to: (A,) where an arm that does not follow is believed to be."""
         believed = self._belief.position
         assert believed is not None and self._last is not None  # set by arm()
         self.mode, self.reason, self._waiting_ns = Mode.FAULT, reason, None
@@ -295,7 +299,7 @@ class Guard:
 
 
 def _by_velocity(robot: RobotSpec) -> NDArray[np.bool_]:
-    """(A,) which joints are sent velocities."""
+    """Return (A,) which joints are sent velocities."""
     found = np.zeros(len(robot.joints), dtype=np.bool_)
     for spec, columns in robot.outputs:
         found[list(columns)] = spec.interface == "velocity"

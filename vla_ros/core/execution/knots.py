@@ -21,7 +21,7 @@ class Knots:
 
     @classmethod
     def of(cls, chunk: ActionChunk) -> Knots:
-        """The actions of a chunk at their due times."""
+        """Return the knots of a chunk: its actions at their due times."""
         return cls(chunk.due_ns, chunk.actions.astype(np.float64))
 
     @property
@@ -35,11 +35,11 @@ class Knots:
         return int(self.times[-1])
 
     def covers(self, now_ns: int) -> bool:
-        """Whether a moment lies between the first and the last knot."""
+        """Return whether a moment lies between the first and the last knot."""
         return self.first_ns <= now_ns <= self.last_ns
 
     def at(self, now_ns: int) -> NDArray[np.float64]:
-        """(A,) the position at a moment; before the first and after the last knot, theirs."""
+        """Return (A,) the position at a moment; before the first and after the last knot, theirs."""
         last = len(self.times) - 1
         after = min(max(int(self.times.searchsorted(now_ns, side="right")), min(last, 1)), last)
         start, end = int(self.times[after - 1]), int(self.times[after])
@@ -48,7 +48,7 @@ class Knots:
         return position
 
     def all_at(self, times: NDArray[np.int64]) -> NDArray[np.float64]:
-        """(T,) moments -> (T, A) positions, as `at` gives them."""
+        """Return (T, A) positions at (T,) moments, as `at` gives them."""
         if len(self.times) == 1:
             return np.repeat(self.values, len(times), axis=0)
         after = np.minimum(np.maximum(self.times.searchsorted(times, side="right"), 1), len(self.times) - 1)
@@ -58,12 +58,12 @@ class Knots:
         return lines
 
     def between(self, start_ns: int, end_ns: int | None = None) -> NDArray[np.int64]:
-        """The moments of the knots after `start_ns` and before `end_ns`, both excluded."""
+        """Return the moments of the knots after `start_ns` and before `end_ns`, both excluded."""
         inside = self.times > start_ns
         return self.times[inside if end_ns is None else inside & (self.times < end_ns)]
 
     def after(self, past: Knots | None, since_ns: int) -> Knots:
-        """These knots with the part of `past` before the first of them, back to `since_ns`.
+        """Return these knots preceded by the part of `past` before the first of them, back to `since_ns`.
 
         A past that does not lead to where these begin is left out: a jump has no shape that could be smoothed.
         """
@@ -77,6 +77,6 @@ class Knots:
 
 
 def distinct(times: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Moments in order, each once. numpy's own `unique` takes ten times as long, and imports half of numpy first."""
+    """Return moments in order, each once. Ten times as fast as numpy's `unique`, which imports half of numpy first."""
     ordered = np.sort(times)
     return ordered[np.append(True, ordered[1:] > ordered[:-1])] if len(ordered) else ordered

@@ -12,7 +12,7 @@ MOST = 1e6  # that a joint without ends can be at
 
 
 def clamp(values: Positions, low: ArrayLike, high: ArrayLike) -> Positions:
-    """`np.clip`, which takes four times as long for a handful of joints."""
+    """Clip as `np.clip` does, which takes four times as long for a handful of joints."""
     clamped: Positions = np.minimum(np.maximum(values, low), high)
     return clamped
 
@@ -34,7 +34,7 @@ class Limits:
         self._max_jump, self._max_lag = (np.where(robot.is_gripper, np.inf, limit) for limit in far)
 
     def not_finite(self, positions: ArrayLike) -> str | None:
-        """What is not finite in (A,) or (H, A) positions. clamp lets NaN through, so this comes first."""
+        """Return what is not finite in (A,) or (H, A) positions. clamp lets NaN through, so this comes first."""
         finite = np.isfinite(np.asarray(positions, dtype=np.float64))
         if finite.all():
             return None
@@ -44,7 +44,7 @@ class Limits:
         )
 
     def far_outside(self, positions: ArrayLike) -> str | None:
-        """What lies outside the limits by more than the tolerance, in (A,) or (H, A) finite positions."""
+        """Return what lies outside the limits by more than the tolerance, in (A,) or (H, A) finite positions."""
         values = np.asarray(positions, dtype=np.float64)
         if ((self._lowest <= values) & (values <= self._highest)).all():
             return None
@@ -53,7 +53,7 @@ class Limits:
         return f"{self.names[worst]} is {excess[worst]:.3f} outside its limits (tolerance {self._tolerance})"
 
     def unreal(self, reading: Positions) -> str | None:
-        """Which joint of (A,) a reading is not finite, or where its limits do not let it be, the margin aside."""
+        """Return which joint of an (A,) reading is not finite or outside its limits (without the margin), or None."""
         if ((self._real[0] <= reading) & (reading <= self._real[1])).all():
             return None
         broken = self.not_finite(reading)
@@ -70,12 +70,12 @@ class Limits:
         )
 
     def far_from(self, target: ArrayLike, measured: ArrayLike) -> str | None:
-        """Which arm joint's target lies further from its measured position than motion can explain."""
+        """Return which arm joint's target is further from its measured position than motion can explain, or None."""
         far = self._farther(target, measured, self._max_jump)
         return far and "{} is asked to jump by {:.3f} (limit {})".format(*far)
 
     def lags(self, commanded: ArrayLike, measured: ArrayLike) -> str | None:
-        """Which arm joint is further from what it was told than a robot that follows."""
+        """Return which arm joint is further from its command than a robot that follows would be, or None."""
         far = self._farther(commanded, measured, self._max_lag)
         return far and "{} is {:.3f} from its command (limit {}): the robot does not follow".format(*far)
 
@@ -87,16 +87,16 @@ class Limits:
         return self.names[worst], float(distance[worst]), float(limit[worst])
 
     def with_margin(self, target: ArrayLike) -> Positions:
-        """(A,) float64: `target` clamped into the limits and their margin."""
+        """Return (A,) float64: `target` clamped into the limits and their margin."""
         return clamp(np.asarray(target, dtype=np.float64), self.lower, self.upper)
 
     def within(self, target: ArrayLike) -> Positions:
-        """(A,) float64: `target` clamped into the limits themselves, without their margin."""
+        """Return (A,) float64: `target` clamped into the limits themselves, without their margin."""
         inside: Positions = clamp(np.asarray(target, dtype=np.float64), *self._hard)
         return inside
 
     def slowed(self, target: Positions, last: Positions, dt_s: float) -> Positions:
-        """(A,) float64: `target` clamped to what `dt_s` of top speed allows from `last`, (A,)."""
+        """Return (A,) float64: `target` clamped to what `dt_s` of top speed allows from `last`, (A,)."""
         reach = self.max_velocity * max(dt_s, 0.0)
         reached: Positions = clamp(target, last - reach, last + reach)
         return reached

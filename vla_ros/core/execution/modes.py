@@ -19,7 +19,7 @@ EXECUTIONS: dict[str, Callable[[], Blend]] = {
 
 
 def blend_of(execution: str) -> Blend:
-    """The blend of a mode, for one plan."""
+    """Return the blend of a mode, for one plan."""
     if execution not in EXECUTIONS:
         raise ConfigError(f"execution '{execution}' is not known{did_you_mean(execution, EXECUTIONS)}")
     return EXECUTIONS[execution]()

@@ -55,12 +55,12 @@ class Mover:
         return self._tracker.state
 
     def at_rest(self, last: Positions) -> bool:
-        """Whether nothing moves after the command `last`, (A,), until there is another plan."""
+        """Return whether nothing moves after the command `last`, (A,), until there is another plan."""
         there = np.abs(self._limits.with_margin(self._grip) - last) <= _SAME
         return self._tracker.at_rest and bool(there[self._is_gripper].all())
 
     def rest(self) -> Positions:
-        """(A,) where everything comes to rest."""
+        """Return (A,) where everything comes to rest."""
         place = self._limits.with_margin(self._grip)
         place[self._arm] = self._tracker.rest()
         return place
@@ -72,7 +72,8 @@ class Mover:
     def stop(self, grip: Positions | None = None, speeds: Positions | None = None) -> None:
         """Come to rest from the last command. grip: (A,), of which grippers take their part; without it they keep
         what they are told. speeds: (A,) of the joints that move with other velocities than the commanded motion's; NaN
-        of all others."""
+        of all others.
+        """
         if grip is not None:
             self._grip = grip
         if speeds is not None:
@@ -86,13 +87,13 @@ class Mover:
         self._tracker.go_to(place[self._arm])
 
     def stopping_distance(self) -> Positions:
-        """(A,) no stop from the last command goes further; 0 for grippers."""
+        """Return (A,) a bound on any stop from the last command; 0 for grippers."""
         distance = np.zeros(len(self._is_gripper))
         distance[self._arm] = self._tracker.stopping_distance()
         return distance
 
     def way_to_stop(self, last: Positions, pieces: int) -> Positions:
-        """(pieces, A) places on the way to rest from the command `last`, (A,), the last of them its end."""
+        """Return (pieces, A) places on the way to rest from the command `last`, (A,), the last of them its end."""
         places = np.repeat(last[None], pieces, axis=0)
         places[:, self._arm] = self._tracker.way_to_stop(pieces)
         return places
@@ -112,7 +113,10 @@ class Mover:
         self._tracker.follow(smooth(arm, now_ns, self._motion_limits), now_ns)
 
     def move(self, due: ArrayLike | None, last: Positions, now_ns: int, dt_s: float) -> Command:
-        """The command `dt_s` after `last`. due: (A,) what the plan says for now, of which grippers take their part."""
+        """Return the command `dt_s` after `last`.
+
+        due: (A,) the plan's positions for now, of which grippers take their part.
+        """
         if due is not None:
             self._grip = self._grippers.decided(np.asarray(due, dtype=np.float64))
         state = self._tracker.step(now_ns, dt_s)

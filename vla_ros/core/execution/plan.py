@@ -13,7 +13,6 @@ class Plan:
     """The plan in execution. Time decides which action is due: a late chunk is trimmed, an old one refused."""
 
     def __init__(self, blend: Blend = receding_horizon) -> None:
-        self.reason = ""
         self._blend = blend
         self._knots: Knots | None = None
         self._chunk: ActionChunk | None = None
@@ -34,21 +33,25 @@ class Plan:
         """The stamp of the observation that the plan answers [ns]; None without a plan."""
         return None if self._chunk is None else self._chunk.stamp_ns
 
-    def accept(self, chunk: ActionChunk, now_ns: int, last_command: Positions | None) -> bool:
-        """Execute `chunk` from now on. False leaves the plan as it was; then `reason` says why.
+    def accept(self, chunk: ActionChunk, now_ns: int, last_command: Positions | None) -> str | None:
+        """Execute `chunk` from now on. Return why time forbids it, which leaves the plan as it was, or None."""
+        refusal = self.refusal(chunk, now_ns)
+        if refusal is None:
+            self.execute(chunk, now_ns, last_command)
+        return refusal
 
-        last_command: (A,) what was sent last; motion goes on from there where no plan is in execution.
+    def execute(self, chunk: ActionChunk, now_ns: int, last_command: Positions | None) -> Knots:
+        """Execute `chunk`, which time does not forbid, from now on. Return what is executed.
+
+        last_command: (A,) the command sent last; motion goes on from there if no plan is in execution.
         """
-        self.reason = self.refusal(chunk, now_ns)
-        if self.reason:
-            return False
         blended = self._blend(self._knots, Knots.of(chunk), now_ns, last_command, chunk.step_ns)
         self._knots = blended.after(self._knots, now_ns - WINDOWS_NS[-1])
         self._chunk, self._newest_ns = chunk, chunk.stamp_ns
-        return True
+        return self._knots
 
     def command(self, now_ns: int) -> Positions | None:
-        """(A,) float64: the position due now, on the line between the actions around it; None without one (dry)."""
+        """Return (A,) float64: the position due now, on the line between the actions around it; None without a plan."""
         if self._knots is None or now_ns > self._knots.last_ns:
             return None
         return self._knots.at(now_ns)
@@ -62,10 +65,10 @@ class Plan:
         self.clear()
         self._newest_ns = None
 
-    def refusal(self, chunk: ActionChunk, now_ns: int) -> str:
-        """Why time forbids `chunk`; empty where it does not."""
+    def refusal(self, chunk: ActionChunk, now_ns: int) -> str | None:
+        """Return why time forbids `chunk`, or None."""
         if self._newest_ns is not None and chunk.stamp_ns <= self._newest_ns:
             return "it answers an observation no newer than the plan's"
         if chunk.end_ns <= now_ns:
             return f"it is over: its last action was due {(now_ns - chunk.end_ns) / 1e6:.0f} ms ago"
-        return ""
+        return None

@@ -35,7 +35,7 @@ class CommandStream:
     values: Positions
 
     def at(self, moments_ns: NDArray[np.int64]) -> Positions:
-        """(M, C) what was in force at (M,) moments; its first command before it, its last one after it."""
+        """Return (M, C) what was in force at (M,) moments; its first command before it, its last one after it."""
         before = np.clip(np.searchsorted(self.times_ns, moments_ns, side="right") - 1, 0, None)
         after = np.minimum(before + 1, len(self.times_ns) - 1)
         gap_ns = self.times_ns[after] - self.times_ns[before]
@@ -64,19 +64,19 @@ class RecordedMotion:
         self.end_ns = max(int(stream.times_ns[-1]) for stream in streams)
 
     def at(self, moment_ns: int) -> Positions:
-        """(A,) the positions commanded at a moment of the recording."""
+        """Return (A,) the positions commanded at a moment of the recording."""
         (found,) = self._at(np.array([moment_ns], dtype=np.int64))
         return np.asarray(found)
 
     def plan(self, moment_ns: int, now_ns: int, rate: float) -> ActionChunk:
-        """What was commanded from a moment of the recording on, for now on; rate: of the recording's time to ours."""
+        """Return what was commanded from a recorded moment on as a plan for now. rate: recorded time per our time."""
         ahead_ns = np.arange(1, round(AHEAD_S / STEP_S) + 1) * round(STEP_S * NS_PER_S)
         actions = self._at(moment_ns + np.round(ahead_ns * rate).astype(np.int64)).astype(np.float32)
         step_ns = int(ahead_ns[0])
         return ActionChunk(now_ns, now_ns + step_ns, step_ns, actions, self._robot.joint_names)
 
     def problem(self, rate: float) -> str:
-        """What forbids replaying it: topic, time since its beginning, joint; empty where nothing does."""
+        """Return what forbids replaying it: topic, time since the start, joint; empty if nothing does."""
         return next((found for stream in self._streams for found in self._problems(stream, rate)), "")
 
     def _at(self, moments_ns: NDArray[np.int64]) -> Positions:
@@ -103,7 +103,7 @@ class RecordedMotion:
                 yield self._said(stream, fast, f"is faster than it may be (rate {rate:g})")
 
     def _too_fast(self, stream: CommandStream, window_s: float, rate: float) -> NDArray[np.bool_]:
-        """(N, C) whether a joint goes further than it can from a command to the next, or in a window of time."""
+        """Return (N, C) whether a joint goes further than it can from a command to the next, or in a window of time."""
         times, count = stream.times_ns, len(stream.times_ns)
         later = (
             np.searchsorted(times, times + round(window_s * NS_PER_S), side="right")
@@ -120,7 +120,7 @@ class RecordedMotion:
         return fast
 
     def _said(self, stream: CommandStream, wrong: NDArray[np.bool_], what: str) -> str:
-        """In words, of the first that is wrong."""
+        """Describe the first value that is wrong."""
         row = int(wrong.any(axis=1).argmax())
         column = int(wrong[row].argmax())
         at_s = (int(stream.times_ns[row]) - self.start_ns) / NS_PER_S

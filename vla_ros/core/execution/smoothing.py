@@ -71,12 +71,12 @@ class SmoothPath:
         self.peak_acceleration, self.peak_jerk = self._peaks((now_ns - self._start_ns) / NS_PER_S)
 
     def fits(self, limits: MotionLimits) -> bool:
-        """Whether a plan's share of the limits is enough for it."""
+        """Return whether a plan's share of the limits is enough for it."""
         gentle = (self.peak_acceleration <= PLAN_SHARE * limits.acceleration).all()
         return bool(gentle and (self.peak_jerk <= PLAN_SHARE * limits.jerk).all())
 
     def stays_inside(self, lower: Floats, upper: Floats, limits: MotionLimits) -> bool:
-        """Whether it lies within bounds (A,), and can end any acceleration before it is faster than the limits."""
+        """Return whether it keeps bounds (A,), and can end any acceleration before it exceeds the velocity limits."""
         stop = np.abs(self._slopes[-2:-1]).max(axis=0, initial=0.0) / (self.window_ns / NS_PER_S)
         acceleration = np.maximum(self.peak_acceleration, stop)
         left = limits.velocity - self.peak_velocity
@@ -84,7 +84,7 @@ class SmoothPath:
         return bool((slow & (lower <= self._values.min(axis=0)) & (self._values.max(axis=0) <= upper)).all())
 
     def at(self, now_ns: int) -> State:
-        """(3, A): the motion at a moment [ns]. Well before the knots and after them its position stays."""
+        """Return (3, A): the motion at a moment [ns]. Well before the knots and after them its position stays."""
         moment = min(max((now_ns - self._start_ns) / NS_PER_S, self._moments[0]), self._moments[-1])
         corner = bisect.bisect_right(self._moments, moment) - 1
         t = moment - self._moments[corner]
@@ -93,7 +93,7 @@ class SmoothPath:
         return state
 
     def _peaks(self, now_s: float) -> tuple[Floats, Floats]:
-        """Of acceleration and jerk from `now_s` on, after the first knot, to the last corner before the stop."""
+        """Return the peak acceleration and jerk from `now_s` on, to the last corner before the stop."""
         now_s = max(now_s, self._corners[0])
         stop_s = int(self._knots_ns[-1] - self._start_ns - self.window_ns) / NS_PER_S  # to the bit a corner
         ends_s = max(stop_s, now_s)
@@ -104,13 +104,13 @@ class SmoothPath:
         return np.maximum(acceleration.max(axis=0, initial=0.0), present), jerk.max(axis=0, initial=0.0)
 
     def _averaged(self, middle: Floats) -> tuple[Floats, ...]:
-        """(C,) moments [s] -> the lines between the knots averaged twice, (C, A) each."""
+        """Return the lines between the knots averaged twice, (C, A) each, at (C,) moments [s]."""
         window = self.window_ns / NS_PER_S
         integrals = self._integrals(np.stack([middle - window, middle, middle + window]))
         return tuple((i[0] - 2 * i[1] + i[2]) / window**2 for i in integrals)
 
     def _integrals(self, moments_s: Floats) -> tuple[Floats, Floats, Floats]:
-        """(3, C) moments -> the lines integrated twice, once, and as they are, (3, C, A), from the first knot on."""
+        """Return the lines integrated twice, once, and as they are, (3, C, A), at (3, C) moments."""
         knot = np.maximum(np.searchsorted(self._times, moments_s, side="right") - 1, 0)
         after = (moments_s - self._times[knot])[..., None]  # negative before the first knot
         value, once = self._values[knot], self._once[knot]
@@ -121,7 +121,7 @@ class SmoothPath:
 
 
 def smooth(knots: Knots, now_ns: int, limits: MotionLimits) -> SmoothPath:
-    """The least rounded motion through `knots` that joints with these limits can follow from `now_ns` on.
+    """Return the least rounded motion through `knots` that joints with these limits can follow from `now_ns` on.
 
     Only acceleration and jerk decide: no rounding makes a plan slower.
     """
@@ -134,5 +134,5 @@ def smooth(knots: Knots, now_ns: int, limits: MotionLimits) -> SmoothPath:
 
 
 def _summed(pieces: Floats) -> Floats:
-    """(K - 1, A) integrals of pieces -> (K, A) integrals up to each knot."""
+    """Return (K, A) integrals up to each knot, from (K - 1, A) integrals of pieces."""
     return np.vstack([np.zeros((1, pieces.shape[1])), np.cumsum(pieces, axis=0)])

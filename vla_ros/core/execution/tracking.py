@@ -119,12 +119,12 @@ class Tracker:
             self.stop()
 
     def rest(self) -> Floats:
-        """(A,) where a stop or `go_to` under way ends; where it is, without one."""
+        """Return (A,) where a stop or `go_to` under way ends; where it is, without one."""
         place: Floats = (self.state if self._to_rest is None else _state(self._to_rest, self._to_rest.duration))[0]
         return place
 
     def stopping_distance(self) -> Floats:
-        """(A,) no stop from the state goes further than this."""
+        """Return (A,) a bound on any stop from the state."""
         speed, change = np.abs(self.state[1:])
         jerk, most = self._limits.jerk, self._limits.acceleration
         fastest = speed + change**2 / (2 * jerk)
@@ -132,13 +132,13 @@ class Tracker:
         return distance
 
     def way_to_stop(self, pieces: int) -> Floats:
-        """(pieces, A) places on the fastest stop from the state, the last of them its end."""
+        """Return (pieces, A) places on the fastest stop from the state, the last of them its end."""
         way = self._way_to_stop()
         places: Floats = np.stack([_state(way, way.duration * part / pieces)[0] for part in range(1, pieces + 1)])
         return places
 
     def step(self, now_ns: int, dt_s: float) -> State:
-        """(3, A): the motion at `now_ns`, `dt_s` after the last one; without a path at rest, or on the way there."""
+        """Return (3, A) the motion at `now_ns`, `dt_s` after the last one; without a path, at rest or braking."""
         if self._to_rest is not None:
             return self._on_to_rest(self._to_rest, dt_s)
         if dt_s > 0 and self._path is not None:
@@ -163,7 +163,7 @@ class Tracker:
         return self.state
 
     def _towards(self, path: SmoothPath, now_ns: int, dt_s: float) -> State:
-        """On the way back to the path where that is reached within the step, nearer to it elsewhere."""
+        """Return the state on the way back to the path if that is reached within the step, else one nearer to it."""
         begin_ns, before_ns, self._at_ns = now_ns - round(dt_s * NS_PER_S), self._at_ns, None
         if begin_ns != before_ns:
             self._set_out(path, begin_ns)
@@ -180,7 +180,8 @@ class Tracker:
 
     def _set_out(self, path: SmoothPath, now_ns: int) -> None:
         """Find the way back from the state at `now_ns`, and whether it and the path's peaks together keep every limit,
-        and leave room to end their acceleration before the velocity passes its own."""
+        and leave room to end their acceleration before the velocity passes its own.
+        """
         off, way = self.state - self._feasible(path.at(now_ns)), self._returning
         _begin(way, off)
         self._ruckig.calculate(way, self._return)
@@ -193,7 +194,7 @@ class Tracker:
         self._free = self._kept and bool((slow & (both <= self._limits)).all())
 
     def _reaches(self, aim: State, dt_s: float) -> Bools:
-        """(A,) whether some motion within the limits is at `aim` after just one step.
+        """Return (A,) whether some motion within the limits is at `aim` after just one step.
 
         The jerk that changes the acceleration evenly is one part of that motion. It leaves the velocity short of the
         aim by `bend` and the position by `shift`. What it leaves of the limit can bend the velocity by up to
@@ -210,7 +211,7 @@ class Tracker:
         return fits
 
     def _pushed(self, aim: State, dt_s: float) -> State:
-        """As near to the acceleration of `aim` as one even jerk gets without passing a limit later."""
+        """Return the state as near to the acceleration of `aim` as one even jerk gets without passing a limit later."""
         position, velocity, acceleration = self.state
         most, change = self._limits.acceleration, self._limits.jerk * dt_s
         pushed = clamp(acceleration + clamp(aim[2] - acceleration, -change, change), -most, most)
@@ -225,7 +226,7 @@ class Tracker:
         return np.stack([position + (velocity + weighted * dt_s) * dt_s, velocity + mean * dt_s, pushed])
 
     def _feasible(self, wanted: State) -> State:
-        """The wanted motion within the limits; at rest at the bounds where it lies beyond them."""
+        """Return the wanted motion within the limits; at rest at the bounds if it lies beyond them."""
         if self._kept:
             return wanted
         position = clamp(wanted[0], self._lower, self._upper)
@@ -240,7 +241,7 @@ class Tracker:
         return np.stack([wanted[0], velocity, clamp(wanted[2], -bound, bound)])
 
     def _ending(self, velocity: Floats) -> Floats:
-        """(A,): an acceleration takes a while to end; with this one the velocity does not pass its limit meanwhile."""
+        """Return (A,) the acceleration that can still end before the velocity passes its limit."""
         left = np.sqrt(2 * self._limits.jerk * (self._limits.velocity - np.abs(velocity)))
         return np.minimum(left, self._limits.acceleration)
 
@@ -259,7 +260,7 @@ class Tracker:
         self._stop, self._next_stop = self._next_stop, self._stop
 
     def _way_to_stop(self) -> ruckig.Trajectory:
-        """The fastest stop from the state."""
+        """Return the fastest stop from the state."""
         if not self._stop_known:
             self._brake(self.state, self._stop)
             self._stop_known = True
@@ -286,8 +287,7 @@ def _question(limits: MotionLimits, share: float) -> ruckig.InputParameter:
 
 
 def _stopping_distance(limits: MotionLimits) -> Floats:
-    """(A,) as far as any stop from within the limits goes: ending an acceleration forwards, then the speed that it has
-    led to."""
+    """Return (A,) how far any stop within the limits goes: ending an acceleration, then the speed it led to."""
     fastest = limits.velocity + limits.acceleration**2 / (2 * limits.jerk)
     ending_s = limits.acceleration / limits.jerk
     return fastest * (ending_s + (fastest / limits.acceleration + ending_s) / 2)
@@ -303,10 +303,10 @@ def _state(way: ruckig.Trajectory, moment_s: float) -> State:
 
 def _shape(dt_s: float) -> Floats:
     """(3, 5): from the changes of position, velocity and acceleration within a step, and the velocity and acceleration
-    before it, to the even jerk and to the jerk that bends by what is missing: 4 bend / dt^2, 32 shift / dt^3."""
+    before it, to the even jerk and to the jerk that bends by what is missing: 4 bend / dt^2, 32 shift / dt^3.
+    """
     r = 1 / dt_s
-    return np.array([
-        [0.0, 0.0, r, 0.0, 0.0],
-        [0.0, 4 * r * r, -2 * r, 0.0, -4 * r],
-        [32 * r**3, -16 * r * r, 8 / 3 * r, -32 * r * r, 0.0],
-    ])  # fmt: skip
+    even = [0.0, 0.0, r, 0.0, 0.0]
+    bend = [0.0, 4 * r * r, -2 * r, 0.0, -4 * r]
+    shift = [32 * r**3, -16 * r * r, 8 / 3 * r, -32 * r * r, 0.0]
+    return np.array([even, bend, shift])

@@ -15,13 +15,14 @@ TURN = 2 * np.pi
 
 class Turning:
     """The continuous joints of a robot. Drivers report them wrapped, mostly into [-pi, pi]; inside they go on counting,
-    so that motion across the seam is the short way that it is, and no command ever goes back by a full turn."""
+    so that motion across the seam is the short way that it is, and no command ever goes back by a full turn.
+    """
 
     def __init__(self, robot: RobotSpec) -> None:
         self._columns = np.array([i for i, joint in enumerate(robot.joints) if joint.kind == "continuous"], np.intp)
 
     def unwrapped(self, reading: Positions, near: Positions) -> Positions:
-        """(A,) `reading` with every continuous joint in the turn that is nearest to `near`, (A,)."""
+        """Return (A,) `reading` with every continuous joint in the turn that is nearest to `near`, (A,)."""
         if not len(self._columns):
             return reading
         turned = reading.copy()
@@ -29,7 +30,7 @@ class Turning:
         return turned
 
     def chunk(self, chunk: ActionChunk, near: Positions, now_ns: int) -> ActionChunk:
-        """`chunk` (A columns) without jumps of full turns, in the turn in which what is due now is nearest to `near`.
+        """Return `chunk` (A columns) without jumps of full turns, in the turn in which it is now nearest to `near`.
 
         As it is where it holds what is not finite: the guard refuses that by name.
         """
@@ -46,6 +47,6 @@ class Turning:
 
 
 def _turns(distance: Positions) -> Positions:
-    """Whole turns, as near to `distance` as they get [rad]."""
+    """Return whole turns, as near to `distance` as they get [rad]."""
     whole: Positions = np.round(distance / TURN) * TURN
     return whole

@@ -30,7 +30,7 @@ class LinkSpec:
 
     def __post_init__(self) -> None:
         if not any(self.axis):
-            raise ConfigError("axis is zero; right would be a direction, such as [0, 0, 1]")
+            raise ConfigError("axis must be a direction, such as [0, 0, 1], got [0, 0, 0]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +74,7 @@ class Workspace:
         )
 
     def tool(self, positions: ArrayLike) -> Floats:
-        """(..., A) joint positions -> (..., 3) the tool's place in the base frame [m]."""
+        """Return (..., 3) the tool's place in the base frame [m] at (..., A) joint positions."""
         angles = np.asarray(positions, dtype=np.float64)[..., self._columns, None, None]
         rotations = self._still + np.sin(angles) * self._sine + np.cos(angles) * self._cosine  # (..., J, 3, 3)
         place = self._tool[:, None]  # as a column, so that one position and many are the same to matmul
@@ -83,12 +83,12 @@ class Workspace:
         return place[..., 0]
 
     def clearance(self, positions: ArrayLike) -> float:
-        """How far the tool is from the nearest side of the box at (A,) joint positions [m]; negative outside of it."""
+        """Return the distance from the tool to the nearest side of the box at (A,) positions [m]; negative outside."""
         place: list[float] = self.tool(positions).tolist()  # for three numbers, plain Python is the fastest
         return min(min(x - low, high - x) for x, low, high in zip(place, self._box[0], self._box[1], strict=True))
 
     def outside(self, positions: ArrayLike) -> str | None:
-        """What lies outside the box in (A,) or (H, A) finite joint positions, or None."""
+        """Return what lies outside the box in (A,) or (H, A) finite joint positions, or None."""
         places = self.tool(positions)
         if ((self._lower <= places) & (places <= self._upper)).all():
             return None
@@ -96,13 +96,13 @@ class Workspace:
         excess = np.maximum(self._lower - places, places - self._upper)
         row, axis = np.unravel_index(int(excess.argmax()), excess.shape)
         return (
-            f"the tool is {excess[row, axis]:.3f} m outside the workspace: {'xyz'[axis]} is {places[row, axis]:.3f}, "
-            f"right would be {self._lower[axis]:.3f} to {self._upper[axis]:.3f}"
+            f"the tool is {excess[row, axis]:.3f} m outside the workspace: {'xyz'[axis]} must be "
+            f"{self._lower[axis]:.3f} to {self._upper[axis]:.3f}, got {places[row, axis]:.3f}"
         )
 
 
 def _levers(spec: WorkspaceSpec, names: Sequence[str]) -> Floats:
-    """(A,): the links between each joint of the chain and the tool, stretched out."""
+    """Return (A,): the links between each joint of the chain and the tool, stretched out."""
     lever, length = np.zeros(len(names)), float(np.linalg.norm(spec.tool))
     for link in reversed(spec.chain):
         lever[names.index(link.joint)] = length
@@ -111,7 +111,7 @@ def _levers(spec: WorkspaceSpec, names: Sequence[str]) -> Floats:
 
 
 def rotation(rpy: Triple) -> Floats:
-    """(3, 3): the rotation by roll, pitch and yaw [rad] about fixed axes."""
+    """Return (3, 3): the rotation by roll, pitch and yaw [rad] about fixed axes."""
     (cr, cp, cy), (sr, sp, sy) = np.cos(rpy), np.sin(rpy)
     return np.array(
         [
@@ -123,6 +123,6 @@ def rotation(rpy: Triple) -> Floats:
 
 
 def _cross(axis: Triple) -> Floats:
-    """(3, 3): the matrix of the cross product with the unit vector along `axis`."""
+    """Return (3, 3): the matrix of the cross product with the unit vector along `axis`."""
     x, y, z = np.array(axis) / np.linalg.norm(axis)
     return np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])

@@ -33,13 +33,13 @@ Scorer = Callable[[Candidate], float]  # the lower the better
 
 
 def spread(candidate: Candidate) -> float:
-    """How much the imagined samples disagree: the variance of their latents, over all cameras and frames."""
+    """Return how much the imagined samples disagree: the variance of their latents, over all cameras and frames."""
     parts = [samples.var(axis=0, ddof=1).mean() for samples in candidate.prediction.latents.values()]
     return float(np.mean(parts))
 
 
 def limits(candidate: Candidate) -> float:
-    """How near any joint but a gripper comes to a limit of its position: 0 in the middle of its range, 1 at its end."""
+    """Return how near any joint but a gripper is to a position limit: 0 in the middle of its range, 1 at an end."""
     found = [0.0]
     for joint in candidate.robot.joints:
         if joint.name in candidate.chunk.names and joint.kind in ("revolute", "prismatic"):
@@ -54,7 +54,7 @@ SCORERS: dict[str, Scorer] = {"spread": spread, "limits": limits}
 
 
 def scorer_of(name: str) -> Scorer:
-    """One of ours by its name, or one that an installed package offers in its entry points of the group `GROUP`.
+    """Return a scorer by name: one of ours, or one that an installed package offers as an entry point of `GROUP`.
 
     Nothing else: whoever may set a parameter must not choose what code runs.
     """
@@ -93,12 +93,17 @@ class Chooser:
     def choose(
         self, observation: Observation, first: ActionChunk, plan: ActionChunk | None = None, frozen_steps: int = 0
     ) -> ActionChunk:
-        """The best of `first`, which the policy would send, and others like it; Vetoed where even that is above the
-        limit, or its score is no number."""
+        """Return the best of `first`, which the policy would send, and others like it.
+
+        Raises Vetoed if even the best score is above the limit or NaN.
+        """
         chunks = [first, *self.policy.propose(observation, self.candidates - 1, plan, frozen_steps)]
-        scores = [self.scorer(Candidate(self.robot, observation, chunk, self.policy.foresee(
-            observation, chunk, self.samples))) for chunk in chunks]  # fmt: skip
+        scores = [self._score(observation, chunk) for chunk in chunks]
         best = int(np.argmin(np.where(np.isnan(scores), np.inf, scores)))
         if not scores[best] <= self.veto_above:
             raise Vetoed(f"the best of {len(chunks)} chunks scores {scores[best]:.3g}, above {self.veto_above:g}")
         return chunks[best]
+
+    def _score(self, observation: Observation, chunk: ActionChunk) -> float:
+        prediction = self.policy.foresee(observation, chunk, self.samples)
+        return self.scorer(Candidate(self.robot, observation, chunk, prediction))

@@ -32,7 +32,7 @@ class Continuation:
 
 
 def continuation(last: ActionChunk | None, stamp_ns: int, delay_ns: int) -> Continuation:
-    """What a chunk that answers the observation of `stamp_ns` continues.
+    """Return what a chunk that answers the observation of `stamp_ns` continues.
 
     last: the chunk published last. delay_ns: from a chunk's stamp until it is executed, as measured. Where the plan is
     shorter than the delay all of it is frozen, and the robot waits at its end (see `execute_steps`).
@@ -65,11 +65,11 @@ class Continuer:
         self._instruction = ""
 
     def sent(self, chunk: ActionChunk, instruction: str) -> None:
-        """A chunk that obeys `instruction` was sent."""
+        """Note that a chunk that obeys `instruction` was sent."""
         self._last, self._instruction = chunk, instruction
 
     def next(self, observation: Observation, delay_ns: int) -> Continuation:
-        """What the chunk that answers `observation` continues; ContractError where inference takes too long for it.
+        """Return what the chunk that answers `observation` continues; ContractError if inference takes too long for it.
 
         Under another instruction only what will be over anyway: nothing draws the chunk towards the old plan.
         """
@@ -90,16 +90,19 @@ class Continuer:
 
 
 def delay_steps(delay_ns: int, step_ns: int) -> int:
-    """d: the steps that begin before a chunk arrives. A step begun counts: its line ends at an action of the plan."""
+    """Return d, the steps that begin before a chunk arrives.
+
+    A step begun counts: its line ends at an action of the plan.
+    """
     return -(-max(delay_ns, 0) // step_ns)
 
 
 def execute_steps(wanted: int, delay: int, horizon: int) -> int:
-    """s: the steps between two inferences nearest to `wanted` with d <= s <= H - d; ContractError without any."""
+    """Return s, the steps between two inferences nearest to `wanted` with d <= s <= H - d; else ContractError."""
     if 2 * delay > horizon:
         raise ContractError(
-            f"real-time chunking: an inference lasts {delay} steps of a horizon of {horizon}; right would be at most "
-            f"{horizon // 2}, so that the plan lasts until the next chunk; use a faster model or a longer horizon"
+            f"real-time chunking: an inference must last at most {horizon // 2} of {horizon} steps, got {delay}, or "
+            "the plan ends before the next chunk; use a faster model or a longer horizon"
         )
     return min(max(wanted, delay, 1), max(horizon - delay, 1))
 

@@ -44,9 +44,14 @@ class Planner:
     """
 
     def __init__(
-        self, policy: Policy, robot: RobotSpec, execution: str = "receding_horizon", execute_steps: int = 0,
-        chooser: Chooser | None = None, name: str = "the policy",
-    ) -> None:  # fmt: skip
+        self,
+        policy: Policy,
+        robot: RobotSpec,
+        execution: str = "receding_horizon",
+        execute_steps: int = 0,
+        chooser: Chooser | None = None,
+        name: str = "the policy",
+    ) -> None:
         contract = policy.contract
         steps = execute_steps or contract.execute_steps
         if steps > contract.horizon:

@@ -8,7 +8,7 @@ from vla_ros.core.timing import LatencyStats
 
 
 def next_due_ns(last_ns: int, execute_ns: int, lasts_ns: int, delay_ns: int) -> int:
-    """The stamp from which on an observation should be inferred, given the last inferred one's stamp `last_ns`.
+    """Return the stamp from which on an observation should be inferred, given `last_ns`, the last inferred one's.
 
     execute_ns: how long a chunk should be executed; normally the next observation is that much later.
     lasts_ns: how long after its stamp a chunk is good for. A chunk inferred at stamp s arrives at s + delay,
@@ -26,7 +26,7 @@ class ReplanClock:
 
     def __init__(self, execute_steps: int, horizon: int, step_ns: int, plan_timeout_ns: int | None = None) -> None:
         if not 1 <= execute_steps <= horizon:
-            raise ValueError(f"execute_steps is {execute_steps}; right would be 1 to the horizon, {horizon}")
+            raise ValueError(f"execute_steps must be 1 to the horizon, {horizon}, got {execute_steps}")
         self._slack_ns, self._execute_ns = step_ns // 4, execute_steps * step_ns
         ends_ns = horizon * step_ns if plan_timeout_ns is None else min(horizon * step_ns, plan_timeout_ns)
         self._lasts_ns = ends_ns - step_ns  # one step in reserve
@@ -40,7 +40,7 @@ class ReplanClock:
         return 0 if math.isnan(delay_ms) else round(delay_ms * 1e6)
 
     def is_due(self, stamp_ns: int) -> bool:
-        """Whether the observation of `stamp_ns` should be inferred. Stamps may jitter by a quarter of a step."""
+        """Return whether the observation of `stamp_ns` should be inferred. Stamps may jitter by a quarter of a step."""
         if self._last_ns is None:
             return True
         if stamp_ns <= self._last_ns:
@@ -49,14 +49,14 @@ class ReplanClock:
         return stamp_ns >= due_ns - self._slack_ns
 
     def planned(self, stamp_ns: int, sent_ns: int) -> None:
-        """A chunk answering the observation of `stamp_ns` was sent at `sent_ns`."""
+        """Note that a chunk answering the observation of `stamp_ns` was sent at `sent_ns`."""
         self._last_ns = stamp_ns
         self._delays.add_ns(max(sent_ns - stamp_ns, 0))
 
     def reset(self) -> None:
-        """The next observation is due (new episode, clock jumped back). Measured delays stay."""
+        """Make the next observation due (new episode, clock jumped back). Measured delays stay."""
         self._last_ns = None
 
     def forget_delays(self) -> None:
-        """Measure anew: where delays forbid to infer, no later one would ever say that it has become faster."""
+        """Measure anew: if delays forbid inference, no later one would ever show that it has become faster."""
         self._delays.clear()

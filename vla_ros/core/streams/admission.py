@@ -17,26 +17,24 @@ REFUSED = ("Cc", "Cs", "Zl", "Zp")  # Unicode categories: control, half a charac
 
 def check_image(camera: CameraSpec, image: NDArray[np.uint8]) -> None:
     """Hold an image to (height, width, 3) uint8 RGB."""
-    right = (camera.height, camera.width, 3)
-    if image.dtype != np.uint8 or image.shape != right:
-        raise MessageError(
-            f"camera '{camera.name}': the image is {image.dtype} {image.shape}; right would be uint8 {right}"
-        )
+    shape = (camera.height, camera.width, 3)
+    if image.dtype != np.uint8 or image.shape != shape:
+        raise MessageError(f"camera '{camera.name}': the image must be uint8 {shape}, got {image.dtype} {image.shape}")
 
 
 def check_state(robot: RobotSpec, positions: ArrayLike) -> Vector:
-    """(D,) float32, finite, in the order of the contract."""
+    """Return (D,) float32, finite, in the order of the contract."""
     state = np.array(positions, dtype=np.float32)
     if state.shape != (len(robot.joints),):
-        raise MessageError(f"joint states have shape {state.shape}; right would be ({len(robot.joints)},)")
+        raise MessageError(f"joint states must have shape ({len(robot.joints)},), got {state.shape}")
     if not np.isfinite(state).all():
         broken = ", ".join(name for name, ok in zip(robot.joint_names, np.isfinite(state), strict=True) if not ok)
-        raise MessageError(f"joint states are not finite: {broken}; right would be a number for every joint")
+        raise MessageError(f"joint states are not finite: {broken}; send a number for every joint")
     return state
 
 
 def check_instruction(sentence: str, what: str = "the instruction") -> str:
-    """One line of at most 512 characters, blanks as plain ones and none around it; empty where none was given.
+    """Return one line of at most 512 characters with plain blanks and none around it; empty if none was given.
 
     People copy sentences from everywhere: every kind of Unicode space becomes a blank, and what joins or directs
     characters without being one (Cf: emoji, Arabic, Hindi) stays. Control characters, line ends within the sentence and
@@ -54,17 +52,17 @@ def check_instruction(sentence: str, what: str = "the instruction") -> str:
 
 
 def check_order(sentence: str) -> str:
-    """An instruction as above that is not empty: something that a policy could obey."""
+    """Return an instruction as above, and refuse an empty one."""
     if not (sentence := check_instruction(sentence)):
         raise MessageError("the instruction is empty; say what to do, for example 'push the red block to the left'")
     return sentence
 
 
 def check_stamp(what: str, stamp_ns: int, now_ns: int, max_ahead_s: float) -> None:
-    """Refuse a stamp from the future: it would be 'newest' for ever and hide every true one."""
+    """Refuse a stamp from the future: it would stay the newest forever and mask every valid one."""
     ahead_s = (stamp_ns - now_ns) / NS_PER_S
     if ahead_s > max_ahead_s:
         raise MessageError(
-            f"{what}: the stamp lies {ahead_s:.3f} s in the future; right would be at most {max_ahead_s} s "
-            "(are the clocks synchronised?)"
+            f"{what}: the stamp lies {ahead_s:.3f} s in the future (limit {max_ahead_s} s); "
+            "are the clocks synchronised?"
         )

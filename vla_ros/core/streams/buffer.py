@@ -19,7 +19,7 @@ class StreamBuffer(Generic[T]):
 
     def __init__(self, capacity: int, min_gap_ns: int = 0) -> None:
         if capacity < 1:
-            raise ValueError(f"capacity is {capacity}; right would be at least 1")
+            raise ValueError(f"capacity must be >= 1, got {capacity}")
         self._capacity = capacity
         self._min_gap_ns = min_gap_ns
         self._stamps: list[int] = []
@@ -62,7 +62,7 @@ class StreamBuffer(Generic[T]):
             return self._stamps[-1] if self._stamps else None
 
     def nearest(self, stamp_ns: int) -> tuple[int, T] | None:
-        """The stamp and value nearest to `stamp_ns` (the older of two equally near); None while empty."""
+        """Return the stamp and value nearest to `stamp_ns` (the older of two equally near); None while empty."""
         with self._lock:
             if not self._stamps:
                 return None
@@ -72,7 +72,7 @@ class StreamBuffer(Generic[T]):
             return self._stamps[best], self._values[best]
 
     def at_or_before(self, stamp_ns: int) -> tuple[int, T] | None:
-        """The newest value that is not newer than `stamp_ns`; the oldest of all where every one is newer."""
+        """Return the newest value that is not newer than `stamp_ns`; the oldest of all if every one is newer."""
         with self._lock:
             if not self._stamps:
                 return None
@@ -80,7 +80,7 @@ class StreamBuffer(Generic[T]):
             return self._stamps[index], self._values[index]
 
     def between(self, start_ns: int, end_ns: int) -> list[tuple[int, T]]:
-        """What held from `start_ns` to `end_ns`: the value in force at the start, where it is kept, and those since."""
+        """Return what held from `start_ns` to `end_ns`: the value in force at the start, if kept, and those since."""
         with self._lock:
             first = max(bisect.bisect_right(self._stamps, start_ns) - 1, 0)
             last = bisect.bisect_right(self._stamps, end_ns)

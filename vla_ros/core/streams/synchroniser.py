@@ -42,9 +42,10 @@ class Synchroniser:
     ) -> None:
         names = tuple(cameras) if cameras is not None else robot.camera_names
         self.sync = replace(
-            robot.sync, history=history or robot.sync.history,
+            robot.sync,
+            history=history or robot.sync.history,
             history_step_s=history_step_s or robot.sync.history_step_s,
-        )  # fmt: skip
+        )
         self.reason = "no image and no joint states yet"
         self._robot = robot
         self._cameras = {name: robot.camera(name) for name in names}
@@ -65,7 +66,7 @@ class Synchroniser:
         The image is kept as it is, without a copy: the caller must not write to it again.
         """
         if camera not in self._cameras:
-            raise MessageError(f"camera '{camera}' is not expected; right would be {', '.join(self._cameras)}")
+            raise MessageError(f"camera '{camera}' is not expected; known: {', '.join(self._cameras)}")
         check_image(self._cameras[camera], image)
         self._check_stamp(f"camera '{camera}'", stamp_ns, now_ns)
         return self._images[camera].push(stamp_ns, image)
@@ -77,7 +78,7 @@ class Synchroniser:
         return self._states.push(stamp_ns, state)
 
     def set_instruction(self, sentence: str) -> bool:
-        """The sentence in force from now on, and whether it is another; MessageError leaves the former one in force."""
+        """Put a sentence in force; return whether it is another. On MessageError the former one stays in force."""
         checked = check_instruction(sentence)
         with self._lock:
             before, self._instruction = self._instruction, checked
@@ -97,7 +98,7 @@ class Synchroniser:
             self.reason = "no image and no joint states yet"
 
     def observe(self, now_ns: int, *, repeat: bool = False) -> Observation | None:
-        """The newest observation, or None; then `reason` says what is wrong, and is empty where nothing new came.
+        """Return the newest observation, or None; `reason` then says what is wrong, or is empty if nothing new came.
 
         repeat: return the last observation's stamp again where nothing newer came.
         """
@@ -124,7 +125,7 @@ class Synchroniser:
         return Observation(anchor_ns, images, state, self._instruction)
 
     def _anchor(self, now_ns: int) -> int:
-        """The oldest of the cameras' newest stamps; the joint states, which come oftener, are looked up at it."""
+        """Return the oldest of the cameras' newest stamps, at which the faster joint states are looked up."""
         newest = {f"camera '{name}'": stream.newest_ns for name, stream in self._images.items()}
         newest["joint states"] = self._states.newest_ns
         stamps: list[int] = []
@@ -138,7 +139,7 @@ class Synchroniser:
         return min(stamps[:-1])
 
     def _at(self, what: str, stream: StreamBuffer[T], wanted_ns: int, anchor_ns: int) -> T:
-        """The value at a moment, as `sync.align` says. The start of a history is bridged by the first value."""
+        """Return the value at a moment, as `sync.align` says. The start of a history is bridged by the first value."""
         if self.sync.align == "hold":
             return self._held(what, stream, wanted_ns, anchor_ns)
         nearest = stream.nearest(wanted_ns)

@@ -21,17 +21,17 @@ class Ticker:
 
     def __init__(self, step_ns: int) -> None:
         if step_ns <= 0:
-            raise ValueError(f"step_ns is {step_ns}; right would be > 0")
+            raise ValueError(f"step_ns must be > 0, got {step_ns}")
         self._step_ns = step_ns
         self._due_ns: int | None = None
         self._last_ns = 0
 
     def reset(self) -> None:
-        """The next observation is the first of all."""
+        """Make the next observation the first of all."""
         self._due_ns = None
 
     def take(self, stamp_ns: int) -> Tick | None:
-        """The tick that the observation of `stamp_ns` stands at; None where it lies between two."""
+        """Return the tick that the observation of `stamp_ns` stands at; None if it lies between two."""
         gap_ns, self._last_ns = stamp_ns - self._last_ns, stamp_ns
         if self._due_ns is None:
             self._due_ns = stamp_ns + self._step_ns

@@ -42,7 +42,7 @@ class Companion:
         return self._witness.recent.newest
 
     def reset(self) -> None:
-        """Forget what was: a new episode, or a clock that jumped."""
+        """Forget the past: a new episode, or a clock that jumped."""
         self._era += 1
         self._witness.reset()
         self._imagination.plan(None)

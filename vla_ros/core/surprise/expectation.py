@@ -42,7 +42,7 @@ class Recent:
             self._kept.append(observation)
 
     def clear(self) -> None:
-        """Forget all."""
+        """Clear all observations."""
         with self._lock:
             self._kept.clear()
 
@@ -53,14 +53,14 @@ class Recent:
             return self._kept[-1] if self._kept else None
 
     def at(self, stamp_ns: int) -> Observation | None:
-        """The one nearest to a moment, where one is within the tolerance."""
+        """Return the observation nearest to a moment, if one is within the tolerance."""
         with self._lock:
             best = min(self._kept, key=lambda seen: abs(seen.stamp_ns - stamp_ns), default=None)
         return best if best is not None and abs(best.stamp_ns - stamp_ns) <= self._tolerance_ns else None
 
 
 def what_came(expectation: Expectation, recent: Recent) -> Observation | None:
-    """The frames that came at the moments of an expectation, oldest first; None where one is missing (yet)."""
+    """Return the frames that came at the moments of an expectation, oldest first; None if one is missing (yet)."""
     found = [recent.at(int(due_ns)) for due_ns in expectation.due_ns]
     seen = [item for item in found if item is not None]
     if len(seen) < len(found):

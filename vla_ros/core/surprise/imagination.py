@@ -22,12 +22,12 @@ class Imagination:
         self.last: Expectation | None = None
 
     def plan(self, chunk: ActionChunk | None) -> None:
-        """The robot follows this chunk from now on; None where what it follows is not known."""
+        """Note the chunk that the robot follows from now on; None if it is unknown."""
         with self._lock:
             self._chunk = chunk
 
     def question(self, mode: str, recent: Recent, now_ns: int) -> Question | None:
-        """What to imagine from, and of which chunk; None where there is nothing new."""
+        """Return what to imagine from, and of which chunk; None if there is nothing new."""
         newest = recent.newest
         if newest is None or not newest.instruction:
             return None

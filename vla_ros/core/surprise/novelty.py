@@ -20,13 +20,13 @@ EDGE = 2  # parts along the border where things come in and go out
 
 
 def picture_of(frame: NDArray[np.uint8]) -> Map:
-    """(H, W, 3) -> (3, h, w) in [0, 1], at most SIDE along each side."""
+    """Shrink a picture (H, W, 3) to (3, h, w) in [0, 1], at most SIDE along each side."""
     height, width = frame.shape[:2]
     return cells_of(frame, min(height, SIDE), min(width, SIDE)).transpose(2, 0, 1).copy()
 
 
 def came_and_went(now: Map, before: Map, imagined: Sequence[Map]) -> tuple[float, float]:
-    """Squared distances of colours, in the patch (PATCH, PATCH) where they are greatest, of pictures (3, h, w).
+    """Return two squared distances of colours, in the patch (PATCH, PATCH) of pictures (3, h, w) that has the greatest.
 
     Came: of what is seen now, to the most alike within REACH in the picture before or in those imagined.
     Went: of what was seen before, to the most alike now, as far as it was imagined to stay.
@@ -37,7 +37,7 @@ def came_and_went(now: Map, before: Map, imagined: Sequence[Map]) -> tuple[float
 
 
 def farness(one: Map, other: Map) -> Map:
-    """(h, w): the squared distance of each colour of `one` (3, h, w) to the most alike of `other` within REACH."""
+    """Return (h, w) the squared distance of each colour of `one` (3, h, w) to the closest of `other` within REACH."""
     height, width = one.shape[1:]
     padded = np.pad(other, ((0, 0), (REACH, REACH), (REACH, REACH)), mode="edge")
     least = np.full((height, width), np.inf, np.float32)
@@ -52,7 +52,7 @@ def farness(one: Map, other: Map) -> Map:
 
 
 def cells_of(frame: NDArray[np.uint8], rows: int, columns: int) -> Map:
-    """(rows, columns, 3): the mean colours of a picture's parts, in [0, 1]."""
+    """Return (rows, columns, 3): the mean colours of a picture's parts, in [0, 1]."""
     if frame.shape[:2] == (rows, columns):
         return frame.astype(np.float32) / np.float32(255)
     sums = np.add.reduceat(frame.astype(np.float32), np.arange(rows) * frame.shape[0] // rows, axis=0)

@@ -70,7 +70,7 @@ class Calibration:
     weights: str = ""
 
     def scores(self, reading: Reading) -> dict[str, float]:
-        """Each sign's surprise; those that were not calibrated are left out."""
+        """Return each sign's surprise; those that were not calibrated are left out."""
         known = {name: values for name, values in reading.items() if name in self.usual}
         return {name: _excess(name, values, self.usual[name]) / self.spread[name] for name, values in known.items()}
 
@@ -94,7 +94,7 @@ class Surprise:
         self._heard: dict[str, tuple[int, float]] = {}
 
     def hear(self, now_ns: int, reading: Reading) -> float:
-        """Take a reading; how surprising it is all in all."""
+        """Take a reading and return the overall surprise."""
         scores = self.calibration.scores(reading)
         with self._lock:
             heard = self._heard | {name: (now_ns, score) for name, score in scores.items()}
@@ -125,19 +125,22 @@ class Surprise:
         return found if found and signs[found] > 0 else ""
 
     def clear(self) -> None:
-        """Forget all."""
+        """Clear all signs."""
         with self._lock:
             self._heard = {}
 
 
 def is_inverse(sign: str) -> bool:
-    """Whether it is one of inverse dynamics. These are told beside the others: they found nothing that the others did
-    not (`vla-ros bench surprise`), and their false alarms would cost the others sharpness."""
+    """Return whether a sign is one of inverse dynamics.
+
+    These are reported apart: they found nothing that the others missed, and their false alarms would blunt the others
+    (`vla-ros bench surprise`).
+    """
     return sign.startswith(INVERSE)
 
 
 def fingerprint(folder: Path) -> str:
-    """A name for the weights of a model folder."""
+    """Return a name for the weights of a model folder."""
     found = hashlib.sha256()
     for path in sorted(folder.glob("*.safetensors")):
         with path.open("rb") as file:
@@ -147,7 +150,7 @@ def fingerprint(folder: Path) -> str:
 
 
 def load_calibration(folder: Path) -> Calibration | None:
-    """What the model folder holds; None where its weights were never calibrated."""
+    """Load the calibration of a model folder; None if its weights were never calibrated."""
     path = folder / FILE
     if not path.is_file():
         return None
@@ -163,7 +166,7 @@ def load_calibration(folder: Path) -> Calibration | None:
 
 
 def _check_positive(found: Calibration, path: Path) -> None:
-    """ConfigError for a limit that a sign would be divided by, and that is not above 0."""
+    """Raise ConfigError for a limit that a sign would be divided by, and that is not above 0."""
     limits = {name: values for name, values in found.usual.items() if not name.endswith(SEEN)}
     for name, values in {**limits, **{f"{name} (spread)": (value,) for name, value in found.spread.items()}}.items():
         if min(values, default=0.0) <= 0:
@@ -173,7 +176,7 @@ def _check_positive(found: Calibration, path: Path) -> None:
 
 
 def _excess(name: str, values: Vector, usual: Sequence[float]) -> float:
-    """The logarithm of how often a sign's worst number is what is usual; 0 within."""
+    """Return the logarithm of a sign's worst number relative to what is usual; 0 within."""
     limits = np.asarray(usual)
     seen = name.endswith(SEEN)
     times = beyond_appearance(values, limits) / _least(name) if seen else float((values / limits).max())

@@ -25,7 +25,7 @@ NEAR = 1  # cells around one count as well: where an arm will be next to is not 
 
 
 def picture_signs(came: Map, samples: Map, now: Map) -> tuple[Vector, Vector]:
-    """What came (C, h, w) against what was imagined (K, C, h, w) from `now` (C, h, w).
+    """Compare what came (C, h, w) with what was imagined (K, C, h, w) from `now` (C, h, w).
 
     Two tables by imagined motion (BINS,): the largest error of a cell, and the mean error of the whole picture. The
     first tells of an object, the second of a camera or a lamp.
@@ -37,20 +37,20 @@ def picture_signs(came: Map, samples: Map, now: Map) -> tuple[Vector, Vector]:
 
 
 def imagined_motion(samples: Map, now: Map) -> Map:
-    """(h, w): how much any sample (..., C, h, w) departs from `now` (C, h, w), at a place or beside it."""
+    """Return (h, w): how much any sample (..., C, h, w) departs from `now` (C, h, w), at a place or beside it."""
     change = ((samples - now) ** 2).sum(axis=-3)
     return _around(change.reshape(-1, *change.shape[-2:]).max(axis=0))
 
 
 def _by_motion(error: Map, motion: Map) -> Vector:
-    """(BINS,): the largest error (h, w) at each amount of imagined motion."""
+    """Return (BINS,): the largest error (h, w) at each amount of imagined motion."""
     worst = np.zeros(BINS)
     np.maximum.at(worst, np.digitize(motion, KNOTS).ravel(), error.ravel())
     return worst
 
 
 def _around(values: Map) -> Map:
-    """(h, w): of each cell and its neighbours the largest."""
+    """Return (h, w) the largest of each cell and its neighbours."""
     padded = np.pad(values, NEAR, mode="edge")
     windows = np.lib.stride_tricks.sliding_window_view(padded, (2 * NEAR + 1, 2 * NEAR + 1))
     largest: Map = windows.max(axis=(2, 3))
@@ -58,16 +58,20 @@ def _around(values: Map) -> Map:
 
 
 def appearance(frame: NDArray[np.uint8]) -> Vector:
-    """(2 * 3 GRID^2,): the colours of a picture's parts, and their negatives: the largest of both over normal runs
-    bound what was ever to be seen there."""
+    """Return (2 * 3 GRID^2,) the colours of a picture's parts and their negatives.
+
+    The largest of both over normal runs bound what was ever seen there.
+    """
     rows, columns = (min(side, GRID) for side in frame.shape[:2])
     colours = cells_of(frame, rows, columns).ravel().astype(np.float64)
     return np.concatenate([colours, -colours]).round(4)
 
 
 def beyond_appearance(seen: Vector, usual: Vector) -> float:
-    """The mean excess of colour, over those parts of a picture that always look alike in normal runs: the table, the
-    gripper that the wrist's camera sees. Where a camera was knocked or a lamp went out, they do not."""
+    """Return the mean excess of colour over those parts of a picture that always look alike in normal runs.
+
+    Such are the table and the gripper in the wrist camera. After a knocked camera or a failed lamp they look different.
+    """
     half = len(usual) // 2
     over = np.maximum(seen - usual, 0)
     alike = (usual[:half] + usual[half:]).reshape(-1, 3).max(axis=1) < ALIKE
@@ -76,14 +80,16 @@ def beyond_appearance(seen: Vector, usual: Vector) -> float:
 
 
 def outside(measured: Vector, commands: Vector) -> Vector:
-    """(2 D,): how far joints (D,) lie above all commands (N, D) of a while, then how far below: dead time and the
-    commands' own timing count for nothing, a joint that does not follow counts."""
+    """Return (2 D,) how far joints (D,) lie above all commands (N, D) of a while, then how far below.
+
+    Dead time and the timing of commands count for nothing; a joint that does not follow counts.
+    """
     above, below = measured - commands.max(axis=0), commands.min(axis=0) - measured
     return np.concatenate([np.maximum(above, 0), np.maximum(below, 0)])
 
 
 def inverse_error(inferred: Vector, commanded: Vector) -> Vector:
-    """(D,): what the pictures tell of as done (F, D) against what was commanded (F, D), over all pictures."""
+    """Return (D,) the error of the inferred actions (F, D) against the commanded ones (F, D), over all pictures."""
     found: Vector = np.abs((inferred - commanded).mean(axis=0))
     return found
 
@@ -97,7 +103,7 @@ class Stillness:
         self._travel = 0.0
 
     def add(self, frame: NDArray[np.uint8], arm: NDArray[np.float32]) -> float:
-        """The way of all arm joints together [rad, m] while nothing changed in the picture."""
+        """Return the total way of all arm joints [rad, m] while nothing changed in the picture."""
         moved = 0.0 if self._state is None else float(np.abs(arm - self._state).sum())
         same = self._frame is not None and np.array_equal(frame, self._frame)
         self._travel = self._travel + moved if same else 0.0

@@ -63,7 +63,8 @@ class _Waiting:
 
 class Witness:
     """One robot's. Three threads may share it: `command`, `see` and `reset` in one, `look` in one, `expect` and `judge`
-    in one. A `reset` while another looks leaves at most one picture of before it behind."""
+    in one. A `reset` while another looks leaves at most one picture of before it behind.
+    """
 
     def __init__(self, model: WorldModel, robot: RobotSpec, step_ns: int) -> None:
         self._model, self._step_ns = model, step_ns
@@ -75,7 +76,7 @@ class Witness:
         self.reset()
 
     def reset(self) -> None:
-        """Forget what was: another episode, or a clock that jumped."""
+        """Forget the past: a new episode, or a clock that jumped."""
         self.recent.clear()
         self._commands.clear()
         self._target = np.full(len(self._gripper), np.nan)
@@ -85,23 +86,23 @@ class Witness:
         self._still: dict[str, Stillness] = {}
 
     def command(self, now_ns: int, values: Vector, columns: Sequence[int] | None = None) -> None:
-        """Joints are told to go to `values` from now on; `columns` where they are not all of them."""
+        """Note that joints are commanded to `values` from now on; `columns` if they are not all joints."""
         self._target = self._target.copy()
         self._target[slice(None) if columns is None else list(columns)] = values
         if np.isfinite(self._target).all():
             self._commands.push(now_ns, self._target)
 
     def observe(self, observation: Observation) -> Reading:
-        """An observation came, and is looked at."""
+        """Keep an observation and look at it."""
         self.see(observation)
         return self.look(observation)
 
     def see(self, observation: Observation) -> None:
-        """An observation came."""
+        """Keep an observation."""
         self.recent.add(observation)
 
     def look(self, observation: Observation) -> Reading:
-        """At what was seen last: are the pictures alive, do the joints follow? About 10 ms."""
+        """Read the signs of what was seen last: are the pictures alive, do the joints follow? About 10 ms."""
         measured = observation.state[-1].astype(np.float64) / self._unit
         found: dict[str, Vector] = {}
         for camera, frames in observation.images.items():
@@ -126,7 +127,7 @@ class Witness:
         self._imagined = (*self._imagined[1 - OVERLAP :], _Imagined(int(expectation.due_ns[0]), pictures))
 
     def judge(self) -> list[Judged]:
-        """What those expectations tell whose first or last frame has come since. A lost frame ends one."""
+        """Return what the expectations tell whose first or last frame has come since. A lost frame ends one."""
         found = []
         for item in list(self._waiting):
             expectation, newest = item.expectation, self.recent.newest
@@ -146,7 +147,7 @@ class Witness:
             self._waiting.remove(item)
 
     def _novel(self, camera: str, frame: NDArray[np.uint8], stamp_ns: int) -> Reading:
-        """What came and went since the picture of a step ago, while it is known what was imagined for now."""
+        """Return what came and went since the picture of a step ago, if the present was imagined."""
         now, last = picture_of(frame), self._last.get(camera)
         self._last[camera] = (stamp_ns, now)
         imagined = [i.pictures[camera] for i in self._imagined if camera in i.pictures and stamp_ns <= i.due_ns]
@@ -156,7 +157,7 @@ class Witness:
         return {f"{camera} came": np.array([came]), f"{camera} went": np.array([went])}
 
     def _pictures(self, item: _Waiting, came: Observation) -> Reading:
-        """Only the first frame is judged: what is imagined of the later ones is too vague to be wrong."""
+        """Judge the first frame only: later ones are imagined too vaguely to be wrong."""
         found: dict[str, Vector] = {}
         for camera, samples in item.expectation.prediction.latents.items():
             frame = came.images[camera][-1]
@@ -166,10 +167,10 @@ class Witness:
         return found
 
     def _inverse(self, expectation: Expectation, came: Observation) -> Reading:
-        """What the pictures tell of as done, against what was commanded at their moments."""
+        """Compare the actions inferred from the pictures with those commanded at their moments."""
         found = [self._commands.at_or_before(int(due_ns)) for due_ns in expectation.due_ns]
-        commands = [item[1] for item, due_ns in zip(found, expectation.due_ns.tolist(), strict=True)
-                    if item is not None and 0 <= due_ns - item[0] <= SILENT_S * NS_PER_S]  # fmt: skip
+        pairs = zip(found, expectation.due_ns.tolist(), strict=True)
+        commands = [item[1] for item, due_ns in pairs if item and 0 <= due_ns - item[0] <= SILENT_S * NS_PER_S]
         if len(commands) < len(found):
             return {}
         chunk = self._model.explain(expectation.observation, came)
@@ -179,7 +180,7 @@ class Witness:
         return {f"inverse {name}": error[joints] for name, joints in parts if joints.any()}
 
     def _between(self, start_ns: int, end_ns: int) -> Vector | None:
-        """(N, D) the commands in force in a while; None where there was none, or not for long."""
+        """Return (N, D) the commands in force in a while; None if there was none, or not for long."""
         commands = self._commands.between(start_ns, end_ns)
         if not commands or end_ns - commands[-1][0] > SILENT_S * NS_PER_S or commands[0][0] > start_ns:
             return None

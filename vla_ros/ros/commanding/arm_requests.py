@@ -27,7 +27,7 @@ class ArmRequests:
         self._asked_s, self._stopped = -LET_GO_S, False
 
     def beat(self, what: str) -> float:
-        """`what` (the control loop, or the callbacks) is at work. Its pause before [s], where it was one; else 0."""
+        """Note that `what` (the control loop, or the callbacks) is at work. Return its pause before [s], or 0."""
         now_s = self._clock_s()
         pause_s = now_s - self._beats.get(what, now_s)
         self._beats[what] = now_s
@@ -37,15 +37,15 @@ class ArmRequests:
         return pause_s
 
     def rest(self, what: str) -> None:
-        """`what` is not at work from now on, which is no pause."""
+        """Note that `what` stops working on purpose, which is no pause."""
         self._beats.pop(what, None)
 
     def stopped(self) -> None:
-        """Somebody asked for a stop."""
+        """Note that a stop was requested."""
         self._stopped = True
 
     def refusal(self) -> str | None:
-        """Why a request that comes now is not heard; None where it is."""
+        """Return why a request that comes now is refused, or None."""
         now_s = self._clock_s()
         since_s, self._asked_s = now_s - self._asked_s, now_s
         for what in tuple(self._beats):  # after a pause this request may be served before either has noticed
@@ -62,5 +62,5 @@ class ArmRequests:
         return None
 
     def barred(self) -> str | None:
-        """Why nobody may arm now, not the node itself either."""
+        """Return why nothing may arm now, not even the node itself, or None."""
         return f"locked out; release it first with {self._release}" if self.locked_out else None

@@ -1,5 +1,6 @@
 """A second participant of DDS beside a node: Fast DDS gives a participant one type a topic, and rclpy's events executor
-has no callbacks that are told who sent a message (rclpy 9.1.2: SystemError)."""
+has no callbacks that are told who sent a message (rclpy 9.1.2: SystemError).
+"""
 
 from __future__ import annotations
 
@@ -25,9 +26,13 @@ class Aside:
         domain = node.context.get_domain_id()
         rclpy.init(context=self._context, domain_id=domain, signal_handler_options=SignalHandlerOptions.NO)
         self._node = rclpy.create_node(
-            f"_{node.get_name()}_aside", namespace=node.get_namespace(), context=self._context,
-            use_global_arguments=False, enable_rosout=False, start_parameter_services=False,
-        )  # fmt: skip
+            f"_{node.get_name()}_aside",
+            namespace=node.get_namespace(),
+            context=self._context,
+            use_global_arguments=False,
+            enable_rosout=False,
+            start_parameter_services=False,
+        )
         self._executor = SingleThreadedExecutor(context=self._context)
         self._executor.add_node(self._node)
         self._thread = threading.Thread(target=self._run, name="aside", daemon=True)

@@ -38,9 +38,14 @@ class CommandPlayer:
     """
 
     def __init__(
-        self, node: ManagedNode, robot: RobotSpec, motion: RecordedMotion, rate: float,
-        moment: Callable[[], int | None], ended: Callable[[str], None],
-    ) -> None:  # fmt: skip
+        self,
+        node: ManagedNode,
+        robot: RobotSpec,
+        motion: RecordedMotion,
+        rate: float,
+        moment: Callable[[], int | None],
+        ended: Callable[[str], None],
+    ) -> None:
         self._node, self._robot, self._motion, self._rate = node, robot, motion, rate
         self._moment, self._ended = moment, ended
         self._commander = Commander(robot)
@@ -52,17 +57,22 @@ class CommandPlayer:
         self._over = False
         self._rests_s = math.inf  # when what moves has come to rest
         self._outputs = [
-            (spec, [robot.joint_names[k] for k in columns], np.array(columns, dtype=np.intp),
-             node.create_publisher(COMMAND_TYPES[spec.type], spec.topic, actuation(robot.command.rate_hz)))
+            (
+                spec,
+                [robot.joint_names[k] for k in columns],
+                np.array(columns, dtype=np.intp),
+                node.create_publisher(COMMAND_TYPES[spec.type], spec.topic, actuation(robot.command.rate_hz)),
+            )
             for spec, columns in robot.outputs
-        ]  # fmt: skip
+        ]
         node.create_subscription(JointState, robot.joint_states_topic, self._on_joint_state, SENSOR)
         for quality in (COMMAND, SENSOR):  # reliable publishers are heard twice, others once
             node.create_subscription(Empty, "stop", self._on_stop, quality)
 
     def begin(self, moment_ns: int) -> None:
         """Arm where the recording is to begin. VlaRosError where the robot is not there, or is not ready, or is
-        commanded by somebody else."""
+        commanded by somebody else.
+        """
         end_s, refusal = time.monotonic() + READY_S, "no joint states"
         while time.monotonic() < end_s and not self._over:
             with self._lock:
@@ -116,7 +126,7 @@ class CommandPlayer:
         return far and f"the robot is not where they begin: {far.split(': ')[0]}; bring it there first"
 
     def _rivals(self) -> str | None:
-        """Who else commands the robot. Names are compared as they are resolved: the graph does not remap."""
+        """Return what else commands the robot. Names are compared resolved: the graph does not remap."""
         own = Counter(publisher.topic_name for *_, publisher in self._outputs)
         for topic, count in own.items():
             if self._node.count_publishers(topic) > count:

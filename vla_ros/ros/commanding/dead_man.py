@@ -17,11 +17,11 @@ class DeadMan:
         self._heard_s = -math.inf
 
     def heard(self) -> None:
-        """Somebody is alive."""
+        """Note a sign of life."""
         self._heard_s = self._clock_s()
 
     def overdue(self) -> str | None:
-        """Why the robot must not move; None where somebody is alive, or need not be."""
+        """Return why the robot must not move, or None if a sign of life came in time or none is expected."""
         silent_s = self._clock_s() - self._heard_s
         if self._limit_s <= 0 or silent_s <= self._limit_s:
             return None

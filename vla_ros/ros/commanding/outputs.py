@@ -30,7 +30,7 @@ class _Output:
     due_ns: int = 0  # the place of the next one in the row
 
     def is_due(self, moment_ns: int, slack_ns: int) -> bool:
-        """Whether its own rate leaves room for a command; where the clock went back, the row begins anew."""
+        """Return whether its own rate leaves room for a command; if the clock went back, the row begins anew."""
         return self.sent_ns is None or moment_ns < self.sent_ns or moment_ns >= self.due_ns - slack_ns
 
     def send(self, verdict: Verdict, moment_ns: int) -> None:
@@ -91,13 +91,11 @@ class Outputs:
         self._outputs = []
 
     def _note(self, verdict: Verdict) -> bool:
-        """Whether a slow output, too, must hear of this verdict: a stop begins, or has come to rest."""
+        """Return whether a slow output must send this verdict too: a stop begins, or has come to rest."""
         was, last = (self._mode, self._resting), self._last
         self._mode, self._last = verdict.mode, verdict.command
-        self._resting = verdict.command is None or (
-            verdict.mode is not Mode.ARMED and last is not None
-            and bool(np.array_equal(last, verdict.command)) and not np.any(verdict.velocity)
-        )  # fmt: skip
+        still = last is not None and np.array_equal(last, verdict.command) and not np.any(verdict.velocity)
+        self._resting = verdict.command is None or (verdict.mode is not Mode.ARMED and still)
         return was != (self._mode, self._resting)
 
     def _output(self, robot: RobotSpec, spec: CommandSpec, columns: tuple[int, ...]) -> _Output:

@@ -1,5 +1,6 @@
 """Others that want what the commander wants, or say what its robot says: on its command topics, beside the policy, and
-on the topic of joint states. Names are compared resolved: rclpy's own graph queries do not remap."""
+on the topic of joint states. Names are compared resolved: rclpy's own graph queries do not remap.
+"""
 
 from __future__ import annotations
 
@@ -52,7 +53,7 @@ class Crowd:
                 self._subscription = None
 
     def rivalry(self) -> str | None:
-        """Who says the same thing twice; None where nobody does."""
+        """Return what is published twice, and by which nodes, or None."""
         with self._lock:
             key = None if self._subscription is None else self._talkers.doubled(time.monotonic())
         if key is None:
@@ -61,7 +62,7 @@ class Crowd:
         return f"several publishers of {what} on {self.topic} (publishers: {publishers(self._node, self.topic)})"
 
     def refusal(self) -> str | None:
-        """Why nobody should arm now."""
+        """Return why nobody should arm now."""
         self.look()
         if self._subscription is not None and time.monotonic() < self._since_s + LISTEN_S:
             return f"several publishers on {self.topic}; finding out who says what, ask again in a second"
@@ -84,11 +85,11 @@ class Rivals:
         self._node, self._commands, self._crowds, self._armed = node, Counter(commands), crowds, armed
 
     def refusal(self) -> str | None:
-        """Why nobody should arm now; None where nothing is in the way."""
+        """Return why nobody should arm now; None where nothing is in the way."""
         return self._on_commands() or _first(crowd.refusal() for crowd in self._crowds)
 
     def look(self) -> str | None:
-        """Why an armed robot should stop; call once or twice a second."""
+        """Return why an armed robot should stop; call once or twice a second."""
         for crowd in self._crowds:
             crowd.look()
         return self._on_commands() or _first(crowd.rivalry() for crowd in self._armed)
@@ -102,7 +103,7 @@ class Rivals:
 
 
 def rivals_of(node: Node, aside: Aside, robot: RobotSpec, commands: Sequence[str]) -> Rivals:
-    """Those of the commander `node` of a robot: on `commands`, with plans, and with its joints' states."""
+    """Return the rivals of a robot's commander `node`: for its `commands`, plans and joint states."""
     plans = Crowd(node, aside, node.resolve_topic_name("action_chunk"), JointTrajectory, "plans", lambda _: ("plans",))
     if robot.several_joint_state_publishers:
         return Rivals(node, commands, [plans], armed=[plans])
@@ -112,7 +113,7 @@ def rivals_of(node: Node, aside: Aside, robot: RobotSpec, commands: Sequence[str
 
 
 def publishers(node: Node, topic: str) -> str:
-    """The nodes that publish on a resolved topic, for people."""
+    """Return the names of the nodes that publish on a resolved topic."""
     return listed([_name(one) for one in node.get_publishers_info_by_topic(topic)])
 
 

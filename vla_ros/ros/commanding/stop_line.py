@@ -33,9 +33,13 @@ class StopLine:
 
     def __init__(self, beside: Node) -> None:
         self.node = node = Node(
-            f"{beside.get_name()}_stop", context=beside.context, namespace=beside.get_namespace(),
-            use_global_arguments=False, enable_rosout=False, start_parameter_services=False,
-        )  # fmt: skip
+            f"{beside.get_name()}_stop",
+            context=beside.context,
+            namespace=beside.get_namespace(),
+            use_global_arguments=False,
+            enable_rosout=False,
+            start_parameter_services=False,
+        )
         topic, service = beside.resolve_topic_name, beside.resolve_service_name
         self._stop_topic = node.create_publisher(Empty, topic("stop"), COMMAND)
         self._alive_topic = node.create_publisher(Empty, topic("alive"), COMMAND)
@@ -47,7 +51,7 @@ class StopLine:
 
     @contextmanager
     def open(self) -> Iterator[None]:
-        """While inside, answers are heard."""
+        """Receive answers while inside."""
         with spinning(self.node, self.node.context):
             yield
 
@@ -75,7 +79,7 @@ class StopLine:
         return False, "nobody hears STOP: press the emergency stop of the robot"
 
     def arm(self, cancelled: threading.Event) -> tuple[bool, str]:
-        """Whether the commander is armed now, and why not. One that arms after we have given up is stopped again."""
+        """Arm; return whether the commander is armed now, and why not. One that arms too late is stopped again."""
         return self._ask(self._arm, Trigger.Request(), cancelled, ARM_S, self._undo)
 
     def release(self, cancelled: threading.Event) -> tuple[bool, str]:
@@ -130,7 +134,7 @@ class _Call:
             self.future.add_done_callback(lambda _: self._answered.set())
 
     def answer(self, deadline_s: float) -> Any | None:
-        """The answer, or None where none came in time."""
+        """Return the answer, or None if none came in time."""
         if not self.sent or not self._answered.wait(max(0.0, deadline_s - time.monotonic())):
             return None
         return self.future.result()

@@ -34,7 +34,7 @@ class StopListener:
             aside.listen(Bool, self._topic, self._on_bool, qos)
 
     def problem(self) -> str:
-        """What is published there and not heard, in words; empty where all is heard."""
+        """Return what is published there and not heard, in words; empty if all is heard."""
         found = {one.topic_type for one in self._node.get_publishers_info_by_topic(self._topic)}
         wrong = sorted(found.difference(HEARD))
         return f"{listed(wrong)} on {self._topic} is not heard; publish {' or '.join(HEARD)}" if wrong else ""

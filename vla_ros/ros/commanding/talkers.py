@@ -30,7 +30,7 @@ class Talkers:
         self._writers: list[_Writer] = []
 
     def heard(self, info: Mapping[str, Any], keys: Iterable[str], now_s: float) -> None:
-        """A message came that names `keys`."""
+        """Note a message that names `keys`."""
         said = tuple(keys)
         if not said:
             return
@@ -40,7 +40,7 @@ class Talkers:
         self._writers = [one for one in self._writers if max(one.said_s.values()) > now_s - ALIVE_S]
 
     def doubled(self, now_s: float) -> str | None:
-        """The first key that two or more writers name; None where each is named by one at most."""
+        """Return the first key that two or more writers name, or None."""
         once: set[str] = set()
         for writer in self._writers:
             alive = {key for key, at_s in writer.said_s.items() if at_s > now_s - ALIVE_S}

@@ -28,7 +28,7 @@ class Heard:
         self._last: OrderedDict[bytes, int] = OrderedDict()
 
     def is_new(self, info: dict[str, Any]) -> bool:
-        """Whether a message (by its `rclpy` message info) is later than all of its publisher's that were heard.
+        """Return whether a message (by its `rclpy` message info) is later than all heard from its publisher.
 
         Subscriptions with queues of their own may give a publisher's second message before its first one: then the
         first is out of date. Without an identity or an order, all is new.
@@ -57,10 +57,10 @@ def hear_everyone(
     latched: bool = True,
     depth: int = 5,
 ) -> list[Any]:
-    """Subscribe; the subscriptions, to be destroyed together. `callback` gets each message once.
+    """Subscribe, and return the subscriptions, to be destroyed together. `callback` gets each message once.
 
     heard: where a later call shall know what this one heard. latched: hear also what was said before.
-    """  # fmt: skip
+    """
     known = heard or Heard()
 
     def on_message(*given: Any) -> None:

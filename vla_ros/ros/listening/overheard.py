@@ -18,9 +18,10 @@ GRACE_S, SILENT_S = 2.0, 3.0  # until a topic must have said something; what is 
 AGAIN_EVERY = 5  # looks between those for new publishers of what is heard already
 _EFFORT, _RELIABLE = ReliabilityPolicy.BEST_EFFORT, ReliabilityPolicy.RELIABLE
 EVERYONE = (
-    QoSProfile(depth=1, reliability=_EFFORT), QoSProfile(depth=1, reliability=_RELIABLE),
+    QoSProfile(depth=1, reliability=_EFFORT),
+    QoSProfile(depth=1, reliability=_RELIABLE),
     QoSProfile(depth=1, reliability=_RELIABLE, durability=DurabilityPolicy.TRANSIENT_LOCAL),
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,9 +47,13 @@ class Overheard:
     """
 
     def __init__(
-        self, node: Node, wanted: Iterable[Wanted], prefix: str, found: Callable[[str, Offered], None],
+        self,
+        node: Node,
+        wanted: Iterable[Wanted],
+        prefix: str,
+        found: Callable[[str, Offered], None],
         take: Callable[[str, bytes], None],
-    ) -> None:  # fmt: skip
+    ) -> None:
         self._node, self._found, self._take = node, found, take
         self._wanted = {node.resolve_topic_name(one.topic): one for one in reversed(list(wanted))}
         self._prefix = node.resolve_topic_name(f"{prefix}x").removesuffix("x")
@@ -61,7 +66,7 @@ class Overheard:
                 self._hear(name, one.topic, one.type).hear(EVERYONE)
 
     def look(self) -> None:
-        """Hear what is wanted as soon as somebody publishes it, and whoever else publishes it."""
+        """Start hearing what is wanted and published by now, and new publishers of what is already heard."""
         self._looks += 1
         names = {name for name, _ in self._node.get_topic_names_and_types()}
         for name in names:
@@ -77,25 +82,26 @@ class Overheard:
             one.close()
 
     def names(self) -> dict[str, str]:
-        """Of each wanted topic, as it was given, the resolved name."""
+        """Return the resolved name of each wanted topic, by the name given."""
         return {one.topic: name for name, one in self._wanted.items()}
 
     def troubles(self) -> list[str]:
-        """What is not as it is wanted, for people; nothing while it is too early to say."""
+        """Return what is not as wanted, in words; nothing while it is too early to say."""
         now_s = time.monotonic()
         if now_s - self._began_s < GRACE_S:
             return []
         silent = [name for name, one in self._wanted.items() if one.needed and not self._count(name)]
         paused = [
-            name for name, one in self._wanted.items()
+            name
+            for name, one in self._wanted.items()
             if one.steady and self._count(name) and now_s - self._heard[name].last_s > SILENT_S
-        ]  # fmt: skip
+        ]
         told = [f"no message on {', '.join(sorted(silent))}"] if silent else []
         told += [f"no message any more on {', '.join(sorted(paused))}"] if paused else []
         return told + [self._problems[name] for name in sorted(self._problems)]
 
     def unheard(self) -> list[str]:
-        """The needed topics of which there was no message at all."""
+        """Return the needed topics of which there was no message at all."""
         return sorted(name for name, one in self._wanted.items() if one.needed and not self._count(name))
 
     def _count(self, name: str) -> int:

@@ -59,10 +59,11 @@ class Overhearing:
 
         on_message.__signature__ = _TWO  # type: ignore[attr-defined]  # by which rclpy knows that we want the info, too
         profile = QoSProfile(
-            depth=DEPTH, history=HistoryPolicy.KEEP_LAST,
+            depth=DEPTH,
+            history=HistoryPolicy.KEEP_LAST,
             reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
             durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE,
-        )  # fmt: skip
+        )
         return self._node.create_subscription(self._kind, self._topic, on_message, profile, raw=True)
 
     def _on_message(self, data: bytes, info: dict[str, Any]) -> None:
@@ -78,8 +79,10 @@ class Overhearing:
 
 
 def _identity(data: bytes, info: dict[str, Any]) -> Any:
-    """What no other message has: its publisher's number of it; where rclpy does not tell that, its time and content.
-    Without a time every message is another: better twice than never."""
+    """Return what no other message has: its publisher's number, or its time and content.
+
+    Without a time every message is new: better twice than never.
+    """
     who, number = info.get("publisher_gid"), info.get("publication_sequence_number")
     who = who["data"] if isinstance(who, dict) else who
     if who and number is not None:

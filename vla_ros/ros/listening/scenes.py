@@ -14,7 +14,7 @@ NEW_SCENE = "new_scene"  # std_msgs/Empty: things lie elsewhere now, and what wa
 
 
 def hear_new_scenes(node: Node, episode_topic: str, callback: Callable[[], None]) -> list[Any]:
-    """Subscribe to `new_scene` and to the episode marks, whatever they say; the subscriptions."""
+    """Subscribe to `new_scene` and to the episode marks, whatever they say; return the subscriptions."""
     return [
         *hear_everyone(node, Empty, NEW_SCENE, lambda _: callback(), latched=False),
         *hear_everyone(node, String, episode_topic, lambda _: callback(), latched=False),

@@ -31,7 +31,7 @@ class ClockWatch:
         self._timer = node.create_timer(LOOK_S, self._look, clock=Clock(clock_type=ClockType.STEADY_TIME))
 
     def close(self) -> None:
-        """Watch no longer."""
+        """Stop watching."""
         self._node.destroy_timer(self._timer)
 
     def _look(self) -> None:
@@ -44,6 +44,6 @@ class ClockWatch:
             self._stalled()
 
     def _moved(self) -> bool:
-        """Whether the robot is elsewhere than when the clock was first seen to stand still."""
+        """Return whether the robot is elsewhere than when the clock was first seen to stand still."""
         before, place = self._place, self._seen()
         return before is not None and place is not None and bool((np.abs(place - before) > SAME).any())

@@ -38,7 +38,7 @@ class ControlLoop:
         self._thread.start()
 
     def close(self) -> None:
-        """No step begins any more; returns when the last one has ended."""
+        """Begin no further step; return when the last one has ended."""
         self._closed.set()
         if self._timer is not None:
             self._node.destroy_timer(self._timer)

@@ -16,8 +16,12 @@ from vla_ros.core.errors import ConfigError
 from vla_ros.core.text import name_of
 
 MIDDLEWARES = (
-    "rmw_fastrtps_cpp", "rmw_fastrtps_dynamic_cpp", "rmw_cyclonedds_cpp", "rmw_zenoh_cpp", "rmw_connextdds",
-)  # fmt: skip
+    "rmw_fastrtps_cpp",
+    "rmw_fastrtps_dynamic_cpp",
+    "rmw_cyclonedds_cpp",
+    "rmw_zenoh_cpp",
+    "rmw_connextdds",
+)
 MAX_DOMAIN = 232  # above it, DDS has no port numbers left
 USER_ERROR = 2
 # What to do about each of our lines, by the variable that it names.
@@ -29,7 +33,7 @@ ADVICE = {
 
 
 def refuse_middleware() -> None:
-    """End the process with one line where rclpy could not be imported here, for want of the chosen middleware."""
+    """End the process with one line if rclpy cannot be imported because the chosen middleware is missing."""
     try:
         check_middleware(os.environ)
     except ConfigError as error:
@@ -38,21 +42,21 @@ def refuse_middleware() -> None:
 
 
 def check_environment(variables: Mapping[str, str]) -> None:
-    """ConfigError for the first variable that names what is not there."""
+    """Raise ConfigError for the first variable that names something missing."""
     check_middleware(variables)
     _check_domain(variables.get("ROS_DOMAIN_ID", ""))
     _check_log_folder(log_folder(variables))
 
 
 def log_folder(variables: Mapping[str, str]) -> Path:
-    """Where rcl writes its logs: ROS_LOG_DIR, else ROS_HOME/log, else ~/.ros/log."""
+    """Return where rcl writes its logs: ROS_LOG_DIR, else ROS_HOME/log, else ~/.ros/log."""
     if folder := variables.get("ROS_LOG_DIR"):
         return Path(folder).expanduser()
     return Path(variables.get("ROS_HOME") or "~/.ros").expanduser() / "log"
 
 
 def check_middleware(variables: Mapping[str, str]) -> None:
-    """ConfigError where RMW_IMPLEMENTATION names one that is not installed."""
+    """Raise ConfigError if RMW_IMPLEMENTATION names one that is not installed."""
     name = variables.get("RMW_IMPLEMENTATION", "")
     if name and not _is_installed(name):
         there = ", ".join(known for known in MIDDLEWARES if _is_installed(known)) or "none that is known"
@@ -63,7 +67,7 @@ def check_middleware(variables: Mapping[str, str]) -> None:
 
 
 def _is_installed(name: str) -> bool:
-    """As a Python package, which is how wheels bring it, or as a library that the loader finds, as a ROS setup does."""
+    """Return whether a middleware is installed, as a Python package (wheels) or as a library that the loader finds."""
     if not name.isidentifier():
         return False
     if importlib.util.find_spec(name) is not None:
@@ -83,7 +87,7 @@ def _check_domain(text: str) -> None:
 
 
 def _check_log_folder(folder: Path) -> None:
-    """The folder, or the nearest one above it that exists, must be one that may be written to."""
+    """Refuse a folder if it, or its nearest existing parent, cannot be written to."""
     try:
         there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
         usable = there.is_dir() and os.access(there, os.W_OK | os.X_OK) and not _is_read_only(there)

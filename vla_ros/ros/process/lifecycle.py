@@ -43,17 +43,19 @@ class ManagedNode(LifecycleNode):
         self.broken: Exception | None = None
 
     def configure(self) -> None:
-        """Read what is needed; raise VlaRosError where it is wrong."""
+        """Read what is needed; raise VlaRosError if it is wrong."""
 
     def activate(self) -> None:
-        """Begin to work."""
+        """Begin work."""
 
     def deactivate(self) -> None:
-        """Cease to work; nothing moves after it."""
+        """Stop work; nothing moves after it."""
 
     def wind_down(self, reason: str) -> None:
-        """Begin to bring to rest what moves; the node goes on hearing until `at_rest`. Called before a signal ends or
-        suspends the process."""
+        """Begin to bring to rest what moves; the node keeps listening until `at_rest`.
+
+        Called before a signal ends or suspends the process.
+        """
 
     @property
     def at_rest(self) -> bool:
@@ -61,44 +63,44 @@ class ManagedNode(LifecycleNode):
         return True
 
     def cleanup(self) -> None:
-        """Give back what `configure` took."""
+        """Release what `configure` took."""
 
     def autostart(self) -> None:
-        """Configure and activate; VlaRosError where either fails."""
+        """Configure and activate; VlaRosError if either fails."""
         for transition in (self.trigger_configure, self.trigger_activate):
             if transition() != TransitionCallbackReturn.SUCCESS:
                 raise VlaRosError(self.failure or "the node did not start")
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """See `configure`."""
+        """Configure, as a lifecycle transition."""
         done = self._try(self.configure)
         if done != TransitionCallbackReturn.SUCCESS:
             self.cleanup()
         return done
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """See `activate`."""
+        """Activate, as a lifecycle transition."""
         done = self._try(self.activate)
         return super().on_activate(state) if done == TransitionCallbackReturn.SUCCESS else done
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """See `deactivate`."""
+        """Deactivate, as a lifecycle transition."""
         self.deactivate()
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """See `cleanup`."""
+        """Clean up, as a lifecycle transition."""
         self.cleanup()
         return TransitionCallbackReturn.SUCCESS
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Whatever the state was: stop, give back."""
+        """Stop and clean up, from any state."""
         self.deactivate()
         self.cleanup()
         return TransitionCallbackReturn.SUCCESS
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """After an error that nobody expected: as unconfigured as at the beginning."""
+        """Return to unconfigured after an unexpected error."""
         self.deactivate()
         self.cleanup()
         return TransitionCallbackReturn.SUCCESS
@@ -120,7 +122,8 @@ class ManagedNode(LifecycleNode):
 def spin(make: Callable[[], Node], start: Callable[[Any], None], stop: Callable[[Any], None]) -> None:
     """Run one node until SIGINT, SIGTERM, SIGHUP, SIGQUIT or `rclpy.shutdown`, then `stop` it. Ends the process: 0, or
     2 for an error that the user can mend, said in one line. After any other error too the node is stopped first, and
-    then reported. SIGTSTP suspends the process once the node is at rest."""
+    then reported. SIGTSTP suspends the process once the node is at rest.
+    """
     signals_interrupt()
     node, executor, code = None, None, 0
     try:
@@ -169,7 +172,7 @@ def _rest(node: Node, executor: EventsExecutor, reason: str) -> None:
 
 
 def _end(code: int) -> NoReturn:
-    """At once: all is stopped and closed by now, and Python's own end takes torch apart for seconds.
+    """End at once: everything is stopped and closed, and Python's own exit takes torch apart for seconds.
 
     Only DDS has something to give back first: its shared memory, as soon as nothing holds the context any more.
     """

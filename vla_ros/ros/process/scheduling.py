@@ -27,7 +27,7 @@ def take_priority(priority: int) -> str:
 
 
 def stand_back(nice: int) -> None:
-    """Let this process, and the threads it will start, yield to those that move the robot.
+    """Make this process, and the threads it will start, yield to those that move the robot.
 
     Linux weighs a session against other sessions before it looks at nice values (autogroup, sched(7)). A node that our
     launcher started has a session of its own: it lowers that, too. One that shares a session must not.

@@ -10,18 +10,18 @@ ENDING = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 
 
 def ending() -> tuple[signal.Signals, ...]:
-    """The signals that end this process. Under `nohup` a closed terminal does not."""
+    """Return the signals that end this process. Under `nohup` a closed terminal does not."""
     return tuple(one for one in ENDING if one != signal.SIGHUP or signal.getsignal(one) != signal.SIG_IGN)
 
 
 def signals_interrupt() -> None:
-    """From now on each of them raises KeyboardInterrupt; SIGINT too, to which a shell's background jobs are deaf."""
+    """Make each of them raise KeyboardInterrupt; SIGINT too, which a shell's background jobs ignore."""
     for number in ending():
         signal.signal(number, signal.default_int_handler)
 
 
 def signals_ask() -> list[int]:
-    """From now on none of them raises; a list that their numbers are added to."""
+    """Make none of them raise, and return a list that their numbers are added to."""
     asked: list[int] = []
     for number in ending():
         signal.signal(number, lambda given, _: asked.append(given))
@@ -29,14 +29,16 @@ def signals_ask() -> list[int]:
 
 
 def signals_ignored() -> None:
-    """From now on none of them does anything: what is under way is the end."""
+    """Ignore all of them: the process is already ending."""
     for number in ending():
         signal.signal(number, signal.SIG_IGN)
 
 
 def suspension_asks() -> list[int]:
-    """From now on SIGTSTP (Ctrl-Z) does not suspend; a list that its number is added to. For the process then to
-    suspend itself with SIGSTOP, once nothing moves. Where it was ignored, it stays so."""
+    """Make SIGTSTP (Ctrl-Z) add its number to the returned list.
+
+    The process can then suspend itself with SIGSTOP once nothing moves. If the signal was ignored, it stays so.
+    """
     asked: list[int] = []
     if signal.getsignal(signal.SIGTSTP) == signal.SIG_DFL:
         signal.signal(signal.SIGTSTP, lambda given, _: asked.append(given))

@@ -16,7 +16,7 @@ from vla_ros.core.errors import VlaRosError
 
 @contextmanager
 def spinning(node: Node, context: Context | None = None) -> Iterator[None]:
-    """While inside, the callbacks run; then the thread ends, and the node with it. The context must outlive that.
+    """Run the callbacks while inside; then the thread ends, and the node with it. The context must outlive that.
 
     An error of a callback is printed and shuts the context down, which whoever is inside has to notice: a process whose
     callbacks have ended must not stay up as if it heard. On leaving it is raised as VlaRosError.

@@ -14,7 +14,7 @@ from vla_ros.ros.process.environment import check_environment, log_folder
 
 
 def start_ros(**options: Any) -> None:
-    """`rclpy.init`; ConfigError where the environment or the command line do not let it."""
+    """Call `rclpy.init`; ConfigError if the environment or the command line prevent it."""
     check_environment(os.environ)
     try:
         rclpy.init(**options)

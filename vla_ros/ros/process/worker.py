@@ -38,7 +38,7 @@ class Worker(Generic[Job]):
         return not self._thread.is_alive()
 
     def close(self, timeout_s: float = 1.0) -> bool:
-        """End the thread after the job under way; False where it did not end in time."""
+        """End the thread after the job under way; False if it did not end in time."""
         with self._changed:
             self._closed, self._job = True, None
             self._changed.notify()
