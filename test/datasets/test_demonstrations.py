@@ -35,10 +35,8 @@ def data(folder: Path) -> Demonstrations:
 
 def test_every_array_has_a_row_for_every_frame(data: Demonstrations) -> None:
     frames = data.meta["frames"]
-    shapes = {
-        "state": (7,), "executed": (7,), "plans": (4, 12, 7), "plan_task": (4,), "aux": (15,),
-        "episode": (), "frame": (), "task": (),
-    }  # fmt: skip
+    shapes = {"state": (7,), "executed": (7,), "plans": (4, 12, 7), "plan_task": (4,), "aux": (15,)}
+    shapes |= dict.fromkeys(("episode", "frame", "task"), ())
     assert frames > 100
     assert {name: getattr(data, name).shape[1:] for name in shapes} == shapes
     assert {len(getattr(data, name)) for name in shapes} == {frames}

@@ -33,9 +33,13 @@ def start(*words: object, limit_bytes: int = 0) -> subprocess.Popen[str]:
     if limit_bytes:
         code = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit_bytes}, {limit_bytes})); {code}"
     return subprocess.Popen(
-        [sys.executable, "-c", code, "export", *map(str, words)], text=True, cwd=share_folder(),
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=dict(os.environ),
-    )  # fmt: skip
+        [sys.executable, "-c", code, "export", *map(str, words)],
+        text=True,
+        cwd=share_folder(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=dict(os.environ),
+    )
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:

@@ -64,10 +64,17 @@ def test_the_stages_add_up_to_the_whole_way() -> None:
     log.add_policy(policy(1) | {"received_ms": "5", "decode_ms": "0.5"})
     log.add_commander(commander(1))
     (chunk,) = log.take()
-    assert chunk.stages_ms == pytest.approx({
-        "camera to policy": 4.5, "decode": 0.5, "wait": 1.5, "inference": 100.0, "publish": 3.5,
-        "policy to commander": -6.0, "first command": 4.0,
-    })  # fmt: skip
+    assert chunk.stages_ms == pytest.approx(
+        {
+            "camera to policy": 4.5,
+            "decode": 0.5,
+            "wait": 1.5,
+            "inference": 100.0,
+            "publish": 3.5,
+            "policy to commander": -6.0,
+            "first command": 4.0,
+        }
+    )
     assert sum(chunk.stages_ms.values()) == pytest.approx(chunk.first_command_ms)
 
 

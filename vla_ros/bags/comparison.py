@@ -13,6 +13,7 @@ from vla_ros.bags.episodes.recorded_plans import RecordedPlans
 from vla_ros.bags.open_loop import Answer
 from vla_ros.core.errors import ConfigError, did_you_mean
 from vla_ros.core.robot import RobotSpec
+from vla_ros.core.types import ActionChunk
 
 
 @dataclass(slots=True)
@@ -44,10 +45,13 @@ class Errors:
         known = not np.isnan(agreements).all() if agreements.size else False
         steps = [_mean(all_errors[:, step]) for step in range(all_errors.shape[1])]
         return {
-            "compared": int(compared.sum()), "mae": _mean(all_errors), "max_error": float(np.nanmax(all_errors)),
+            "compared": int(compared.sum()),
+            "mae": _mean(all_errors),
+            "max_error": float(np.nanmax(all_errors)),
             "mae_per_joint": {n: _mean(all_errors[..., i]) for i, n in enumerate(robot.joint_names)},
-            "mae_per_step": steps, "gripper_agreement": float(np.nanmean(agreements)) if known else None,
-        }  # fmt: skip
+            "mae_per_step": steps,
+            "gripper_agreement": float(np.nanmean(agreements)) if known else None,
+        }
 
 
 class Comparison:
@@ -65,9 +69,7 @@ class Comparison:
         self.plans += 1
         chunk, nothing = answer.chunk, np.full(answer.chunk.actions.shape, np.nan, np.float32)
         recorded = answer.recorded
-        fits = recorded is not None and recorded.actions.shape == chunk.actions.shape and (
-            recorded.names == chunk.names and recorded.step_ns == chunk.step_ns and recorded.start_ns == chunk.start_ns
-        )  # fmt: skip
+        fits = recorded is not None and _is_alike(recorded, chunk)
         self.chunks.add(chunk.actions, recorded.actions if fits and recorded else nothing, self._robot)
         commands = nothing
         if self._recorded.commanded is not None:
@@ -89,17 +91,26 @@ class Comparison:
     def figures(self, start_ns: int) -> dict[str, Any]:
         """Everything, as plain data; `at_s` counts from `start_ns`."""
         worst = [
-            {"at_s": round((answer.observation.stamp_ns - start_ns) / 1e9, 3), "stamp_ns": answer.observation.stamp_ns,
-             "max_error": error, "instruction": answer.observation.instruction} for error, answer in self.worst
-        ]  # fmt: skip
+            {
+                "at_s": round((answer.observation.stamp_ns - start_ns) / 1e9, 3),
+                "stamp_ns": answer.observation.stamp_ns,
+                "max_error": error,
+                "instruction": answer.observation.instruction,
+            }
+            for error, answer in self.worst
+        ]
         timing = {
             name: {"p50": float(np.median(found)), "p99": float(np.quantile(found, 0.99))}
-            for name, found in self._timing.items() if found
-        }  # fmt: skip
+            for name, found in self._timing.items()
+            if found
+        }
         return {
-            "plans": self.plans, "chunks": self.chunks.figures(self._robot),
-            "commands": self.commands.figures(self._robot), "timing": timing, "worst": worst,
-        }  # fmt: skip
+            "plans": self.plans,
+            "chunks": self.chunks.figures(self._robot),
+            "commands": self.commands.figures(self._robot),
+            "timing": timing,
+            "worst": worst,
+        }
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +148,13 @@ def _flat(value: Any, prefix: str = "") -> list[tuple[str, float]]:
     if isinstance(value, dict):
         return [pair for name, inner in value.items() for pair in _flat(inner, f"{prefix}.{name}".lstrip("."))]
     return [(prefix, float(value))] if isinstance(value, int | float) else []
+
+
+def _is_alike(one: ActionChunk, other: ActionChunk) -> bool:
+    """Return whether two chunks are for the same joints at the same times."""
+    if one.actions.shape != other.actions.shape or one.names != other.names:
+        return False
+    return one.step_ns == other.step_ns and one.start_ns == other.start_ns
 
 
 def _mean(values: NDArray[np.float64]) -> float | None:

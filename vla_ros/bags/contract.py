@@ -21,9 +21,10 @@ IN_NAMESPACE = (
 )  # NODES as nodes say them
 PREDICTIONS = "world_model/"
 COMMANDS = {
-    "Float64MultiArray": "std_msgs/msg/Float64MultiArray", "JointTrajectory": "trajectory_msgs/msg/JointTrajectory",
+    "Float64MultiArray": "std_msgs/msg/Float64MultiArray",
+    "JointTrajectory": "trajectory_msgs/msg/JointTrajectory",
     "JointState": "sensor_msgs/msg/JointState",
-}  # fmt: skip
+}
 
 
 def contract_topics(robot: RobotSpec) -> dict[str, str]:

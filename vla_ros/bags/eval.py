@@ -58,9 +58,12 @@ def eval_bag(path: Path, robot: RobotSpec, policy: Any, options: EvalOptions) ->
     if not comparison.plans:
         raise ConfigError(f"{path}: not one observation could be planned from; `vla-ros bag info` says what is there")
     figures = comparison.figures(start_ns) | {
-        "bag": str(path), "recorded_chunks": len(plans.chunks), "chunks_without_observation": loop.missed,
-        "observations_refused": loop.refused, "delay": "recorded" if delay_ns is None and plans.chunks else "chosen",
-    }  # fmt: skip
+        "bag": str(path),
+        "recorded_chunks": len(plans.chunks),
+        "chunks_without_observation": loop.missed,
+        "observations_refused": loop.refused,
+        "delay": "recorded" if delay_ns is None and plans.chunks else "chosen",
+    }
     if options.pictures is not None:
         for entry, (error, answer) in zip(figures["worst"], comparison.worst, strict=True):
             entry["picture"] = str(draw(answer, error, options.pictures))

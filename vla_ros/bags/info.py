@@ -67,10 +67,10 @@ class _Seen:
         """The figures."""
         gaps = np.diff(np.array(self._received)) / NS_PER_S if len(self._received) > 1 else np.zeros(1)
         rate = (len(self._received) - 1) / gaps.sum() if gaps.sum() > 0 else 0.0
-        late = tuple(float(np.quantile(self._late_ms, share)) for share in (0.5, 0.99)) if self._late_ms else None
-        return TopicInfo(
-            topic.name, topic.type, len(self._received), float(rate), float(gaps.max()), late, self._problem  # type: ignore[arg-type]
-        )  # fmt: skip
+        p50, p99 = (float(np.quantile(self._late_ms or [0.0], share)) for share in (0.5, 0.99))
+        late = (p50, p99) if self._late_ms else None
+        count, gap_s = len(self._received), float(gaps.max())
+        return TopicInfo(topic.name, topic.type, count, float(rate), gap_s, late, self._problem)
 
 
 def _unreadable(bag: Bag) -> set[str]:

@@ -12,11 +12,16 @@ from vla_ros.core.types import NS_PER_S
 def qos_of(profile: Any) -> Qos:
     """profile: an rclpy QoSProfile, as the graph reports it."""
     return Qos(
-        QosHistory(int(profile.history)), int(profile.depth), QosReliability(int(profile.reliability)),
-        QosDurability(int(profile.durability)), _time(profile.deadline), _time(profile.lifespan),
-        QosLiveliness(int(profile.liveliness)), _time(profile.liveliness_lease_duration),
+        QosHistory(int(profile.history)),
+        int(profile.depth),
+        QosReliability(int(profile.reliability)),
+        QosDurability(int(profile.durability)),
+        _time(profile.deadline),
+        _time(profile.lifespan),
+        QosLiveliness(int(profile.liveliness)),
+        _time(profile.liveliness_lease_duration),
         bool(profile.avoid_ros_namespace_conventions),
-    )  # fmt: skip
+    )
 
 
 def _time(duration: Any) -> QosTime:

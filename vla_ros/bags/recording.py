@@ -76,8 +76,9 @@ class Recording:
         """For people and diagnostics."""
         with self._changed:
             seconds = time.monotonic() - self._started_s
-            return Figures(self._path, seconds, self._messages, self._dropped, self._bytes / 1e6, self._problem,
-                           dict(self._counts))  # fmt: skip
+            return Figures(
+                self._path, seconds, self._messages, self._dropped, self._bytes / 1e6, self._problem, dict(self._counts)
+            )
 
     def close(self) -> Figures:
         """Write what waits, and complete the bag."""

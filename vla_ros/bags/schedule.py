@@ -37,9 +37,8 @@ class Player:
     """
 
     def __init__(
-        self, bag: Bag, topics: Iterable[str], rate: float = 1.0, start_s: float = 0.0,
-        lateness: Lateness | None = None,
-    ) -> None:  # fmt: skip
+        self, bag: Bag, topics: Iterable[str], rate: float = 1.0, start_s: float = 0.0, lateness: Lateness | None = None
+    ) -> None:
         self._bag, self._topics, self._rate = bag, tuple(topics), rate
         self._from_ns = bag.start_ns + round(start_s * NS_PER_S)
         self._began_s: float | None = None

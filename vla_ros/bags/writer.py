@@ -138,9 +138,12 @@ class BagWriter:
     def _connect(self, channel: Channel) -> None:
         definition, known_hash = channel.described()
         connection = self._writer.add_connection(
-            channel.topic, channel.type, msgdef=definition, rihs01=channel.type_hash or known_hash,
+            channel.topic,
+            channel.type,
+            msgdef=definition,
+            rihs01=channel.type_hash or known_hash,
             offered_qos_profiles=channel.qos,
-        )  # fmt: skip
+        )
         self._connections[channel.topic, channel.type] = connection
         self._connections.setdefault((channel.topic, ""), connection)
 

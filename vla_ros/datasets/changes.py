@@ -18,7 +18,7 @@ from vla_ros.sim.tabletop.tasks import (
     REACH_HEIGHT_M,
     REACH_TOLERANCE_M,
     Task,
-)  # fmt: skip
+)
 
 SHORT_M = 0.015  # a block or drawer that lacks more than this of its goal has clearly not come there
 MOVED_M, STAYED_M = 0.03, 0.01  # what is further from where it was has moved; what is nearer has not
@@ -26,10 +26,12 @@ SIDES = {"left": 1.0, "right": -1.0}
 
 # What tells that a task is done, by its verb.
 CHECKS = {
-    "reach": "is the gripper above the {c} block", "lift": "was the {c} block lifted",
-    "push_left": "was the {c} block pushed to the left", "push_right": "was the {c} block pushed to the right",
+    "reach": "is the gripper above the {c} block",
+    "lift": "was the {c} block lifted",
+    "push_left": "was the {c} block pushed to the left",
+    "push_right": "was the {c} block pushed to the right",
     "open_drawer": "was the drawer opened",
-}  # fmt: skip
+}
 
 
 def check_of(task: Task) -> str:

@@ -89,9 +89,12 @@ class Conversations:
         return np.clip(frame, self._first[index], self._last[index])
 
     def draw(
-        self, index: NDArray[np.int64], rng: np.random.Generator, then: NDArray[np.int64] | None = None,
+        self,
+        index: NDArray[np.int64],
+        rng: np.random.Generator,
+        then: NDArray[np.int64] | None = None,
         tasks: Sequence[str] = (),
-    ) -> dict[str, Tensor]:  # fmt: skip
+    ) -> dict[str, Tensor]:
         """Questions (B, Q, L) about frames (B,), and since the frames `then`, with answers (B, Q, T).
 
         tasks: of each frame; where they are given, one question is whether the task has been done since.

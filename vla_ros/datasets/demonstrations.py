@@ -75,9 +75,14 @@ class Demonstrations:
         """What a model of these data expects of a robot: cameras, joints and their kinds, time base."""
         cameras = tuple(CameraContract(name, x.shape[2], x.shape[1]) for name, x in self.images.items())
         return PolicyContract(
-            cameras, tuple(self.meta["joints"]), self.meta["step_ns"] / 1e9, horizon, execute_steps,
-            kinds=tuple(column.kind for column in self.columns), state=tuple(self.meta.get("state", ())),
-        )  # fmt: skip
+            cameras,
+            tuple(self.meta["joints"]),
+            self.meta["step_ns"] / 1e9,
+            horizon,
+            execute_steps,
+            kinds=tuple(column.kind for column in self.columns),
+            state=tuple(self.meta.get("state", ())),
+        )
 
     def windows(self, steps: int) -> NDArray[np.int64]:
         """Frames that have `steps` more frames of their own episode behind them."""

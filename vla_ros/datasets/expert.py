@@ -139,10 +139,15 @@ def record(
         plans = plan_many(state, [TASKS[name] for name in tasks], HORIZON)
         executed = disturb(plans[0, 0].astype(np.float64))
         recorder.add(
-            **seen(tabletop, state), executed=executed.astype(np.float32), displaced=disturb.displaced,
-            plans=plans, plan_task=np.array([names.index(n) for n in tasks], dtype=np.int8),
-            episode=np.int32(episode), frame=np.int16(frame), task=np.int8(names.index(task)),
-        )  # fmt: skip
+            **seen(tabletop, state),
+            executed=executed.astype(np.float32),
+            displaced=disturb.displaced,
+            plans=plans,
+            plan_task=np.array([names.index(n) for n in tasks], dtype=np.int8),
+            episode=np.int32(episode),
+            frame=np.int16(frame),
+            task=np.int8(names.index(task)),
+        )
         run_step(tabletop, command, executed)
         command = executed
         if after < 0 and tabletop.success():
@@ -206,8 +211,15 @@ def collect(out: Path, episodes: int, seed: int, processes: int, shard_size: int
             yield done
     frames = sum(len(np.load(shard / "task.npy", mmap_mode="r")) for shard in out.glob("shard_*"))
     meta = {
-        "tasks": list(TASKS), **joints_meta(), "cameras": list(CAMERAS), "step_ns": STEP_NS,
-        "horizon": HORIZON, "seed": seed, "episodes": episodes, "frames": frames, "noise": asdict(Noise()),
+        "tasks": list(TASKS),
+        **joints_meta(),
+        "cameras": list(CAMERAS),
+        "step_ns": STEP_NS,
+        "horizon": HORIZON,
+        "seed": seed,
+        "episodes": episodes,
+        "frames": frames,
+        "noise": asdict(Noise()),
         "expert_success": {name: f"{s}/{n}" for name, (s, n) in counts.items()},
-    }  # fmt: skip
+    }
     (out / "meta.json").write_text(json.dumps(meta, indent=1) + "\n")

@@ -50,9 +50,16 @@ class Report:
 
 
 def export(
-    bags: Sequence[Path], robot: RobotSpec, options: Options, form: str, out: Path, *, lossless: bool = False,
-    reading: Reading | None = None, asked: Sequence[int] = (),
-) -> tuple[dict[str, Any], Report]:  # fmt: skip
+    bags: Sequence[Path],
+    robot: RobotSpec,
+    options: Options,
+    form: str,
+    out: Path,
+    *,
+    lossless: bool = False,
+    reading: Reading | None = None,
+    asked: Sequence[int] = (),
+) -> tuple[dict[str, Any], Report]:
     """Write one dataset of all bags; the figures of its writer, and what was left out.
 
     asked: the numbers of signals that have asked for the end; looked at before each frame.
@@ -87,9 +94,14 @@ def layout_of(robot: RobotSpec, options: Options, lossless: bool) -> Layout:
 
 
 def _write(
-    bags: Sequence[Path], robot: RobotSpec, options: Options, reading: Reading, writer: Writer, report: Report,
+    bags: Sequence[Path],
+    robot: RobotSpec,
+    options: Options,
+    reading: Reading,
+    writer: Writer,
+    report: Report,
     asked: Sequence[int],
-) -> None:  # fmt: skip
+) -> None:
     first = 0  # episode numbers go on from bag to bag
     for path in bags:
         last, said = first - 1, BagReport(path)

@@ -49,10 +49,15 @@ def record_marked(tabletop: Tabletop, recorder: Recorder, seed: int) -> bool:
         plans = waits if frame < SHOWN_STEPS else plan_many(state, [task], HORIZON)
         executed = disturb(plans[0, 0].astype(np.float64))
         recorder.add(
-            **seen(tabletop, state), executed=executed.astype(np.float32), displaced=disturb.displaced,
-            plans=plans, plan_task=np.zeros(1, dtype=np.int8),
-            episode=np.int32(seed), frame=np.int16(frame), task=np.int8(0),
-        )  # fmt: skip
+            **seen(tabletop, state),
+            executed=executed.astype(np.float32),
+            displaced=disturb.displaced,
+            plans=plans,
+            plan_task=np.zeros(1, dtype=np.int8),
+            episode=np.int32(seed),
+            frame=np.int16(frame),
+            task=np.int8(0),
+        )
         run_step(tabletop, command, executed)
         command = executed
         if left < 0 and tabletop.success():
@@ -79,7 +84,14 @@ def collect_marked(out: Path, episodes: int, seed: int) -> Iterator[int]:
         tabletop.close()
     frames = recorder.save(out / "shard_000")
     meta = {
-        "tasks": [SENTENCE], **joints_meta(), "cameras": list(CAMERAS), "step_ns": STEP_NS, "horizon": HORIZON,
-        "seed": seed, "episodes": episodes, "frames": frames, "expert_success": {SENTENCE: f"{reached}/{episodes}"},
-    }  # fmt: skip
+        "tasks": [SENTENCE],
+        **joints_meta(),
+        "cameras": list(CAMERAS),
+        "step_ns": STEP_NS,
+        "horizon": HORIZON,
+        "seed": seed,
+        "episodes": episodes,
+        "frames": frames,
+        "expert_success": {SENTENCE: f"{reached}/{episodes}"},
+    }
     (out / "meta.json").write_text(json.dumps(meta, indent=1) + "\n")

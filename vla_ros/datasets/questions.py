@@ -72,11 +72,12 @@ def about_colours(scene: Scene) -> Iterator[Question]:
     near = {colour: -float(np.linalg.norm(place - scene.tip)) for colour, place in scene.blocks.items()}
     far = {colour: float(place[0]) for colour, place in scene.blocks.items()}
     yield from about_ends(scene)
-    yield from which({
+    asked = {
         "which block is closest to the gripper": near,
         "which block is farthest from the robot": far,
         "which block is nearest to the robot": {colour: -x for colour, x in far.items()},
-    })  # fmt: skip
+    }
+    yield from which(asked)
 
 
 def about_order(scene: Scene) -> Iterator[Question]:
@@ -111,8 +112,12 @@ def about_air(scene: Scene) -> Iterator[Question]:
 
 About = Callable[[Scene], Iterator[Question]]
 KINDS: dict[str, About] = {
-    "colour": about_colours, "order": about_order, "place": about_places, "drawer": about_drawer, "air": about_air,
-}  # fmt: skip
+    "colour": about_colours,
+    "order": about_order,
+    "place": about_places,
+    "drawer": about_drawer,
+    "air": about_air,
+}
 
 
 def caption(scene: Scene) -> Question:

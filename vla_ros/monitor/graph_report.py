@@ -16,17 +16,25 @@ def periods(arrivals_s: Sequence[float]) -> Percentiles:
 
 
 def graph_report(
-    stages: Mapping[str, Percentiles], arrivals_s: Sequence[float], own_p99_ms: Sequence[float],
-    load: Sequence[float], says: Mapping[str, str], faults: int, conditions: Mapping[str, object],
-) -> dict[str, object]:  # fmt: skip
+    stages: Mapping[str, Percentiles],
+    arrivals_s: Sequence[float],
+    own_p99_ms: Sequence[float],
+    load: Sequence[float],
+    says: Mapping[str, str],
+    faults: int,
+    conditions: Mapping[str, object],
+) -> dict[str, object]:
     """own_p99_ms: of the commander's control period by its own clock, over its last seconds; arrivals hold also what
     the receiver was busy with. load: its share of a core [%]. Both are one figure a second. faults: times that it said
     it holds.
     """
     return {
-        **conditions, "stages_ms": {name: asdict(row) for name, row in stages.items()},
-        "command_period_ms": asdict(periods(arrivals_s)), "commands": len(arrivals_s),
+        **conditions,
+        "stages_ms": {name: asdict(row) for name, row in stages.items()},
+        "command_period_ms": asdict(periods(arrivals_s)),
+        "commands": len(arrivals_s),
         "control_period_p99_ms": round(float(np.median(own_p99_ms)), 2) if own_p99_ms else None,
-        "commander_cpu_percent": round(float(np.mean(load)), 1) if load else None, "faults": faults,
+        "commander_cpu_percent": round(float(np.mean(load)), 1) if load else None,
+        "faults": faults,
         "nodes": dict(says),
-    }  # fmt: skip
+    }

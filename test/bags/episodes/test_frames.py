@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from bag_files import Timed, steady, write_bag
@@ -88,59 +88,62 @@ def said(sentence: str) -> list[Timed]:
 
 CLOCK = [(START + k * S // 100, "/clock", Clock(clock=to_time(k * S // 100))) for k in range(200)]
 SIM = Reading(sim_time=True)
-CASES: dict[str, tuple[list[Timed], Options, Reading, str]] = {
-    "no stamps": (
-        stamped(lambda _: 0), Options(), Reading(),
+
+
+class Case(NamedTuple):
+    messages: list[Timed]
+    why: str
+    options: Options = Options()
+    reading: Reading = Reading()
+
+
+CASES = {
+    "no stamps": Case(
+        stamped(lambda _: 0),
         r"messages bear no stamp \(header.stamp is 0\): 20 of 20 messages on /front/image_raw, 20 of 20 .* on /wrist",
     ),
-    "old stamps": (
-        stamped(lambda ns: ns - 2 * S), Options(), Reading(),
+    "old stamps": Case(
+        stamped(lambda ns: ns - 2 * S),
         r"stamps on /front/image_raw are 2.002 s or more older than their reception .* clocks of its machines synchro",
     ),
-    "stamps of a simulator": (
-        stamped(lambda ns: ns - START + S), Options(), Reading(),
+    "stamps of a simulator": Case(
+        stamped(lambda ns: ns - START + S),
         "stamps on /front/image_raw are .* of another clock, perhaps a simulator's, and no /clock is on the bag",
     ),
-    "stamps of a simulator, and its clock": (
-        stamped(lambda ns: ns - START) + CLOCK, Options(), Reading(), "the bag has /clock: --sim-time takes its time",
+    "stamps of a simulator, and its clock": Case(
+        stamped(lambda ns: ns - START) + CLOCK, "the bag has /clock: --sim-time takes its time"
     ),
-    "no clock": (steady(ROBOT, 2), Options(), SIM, "no message on /clock; without --sim-time the times of reception"),
-    "stamps ahead": (
-        stamped(lambda ns: ns + 60 * S), Options(), Reading(),
-        "20 of 20 messages on /front/image_raw were refused: .* in the future",
+    "no clock": Case(steady(ROBOT, 2), "no message on /clock; without --sim-time the times of reception", reading=SIM),
+    "stamps ahead": Case(
+        stamped(lambda ns: ns + 60 * S), "20 of 20 messages on /front/image_raw were refused: .* in the future"
     ),
-    "refused sentence": (
-        said("reach\x07"), Options(), Reading(),
+    "refused sentence": Case(
+        said("reach\x07"),
         "1 of 1 messages on /instruction were refused: .*control characters.*; --task 'SENTENCE' replaces it",
     ),
-    "empty sentence": (said(" "), Options(), Reading(), "no instruction was in force while images came"),
-    "joint states in parts": (
-        in_parts(), Options(), Reading(),
+    "empty sentence": Case(said(" "), "no instruction was in force while images came"),
+    "joint states in parts": Case(
+        in_parts(),
         "joint states come in parts: no message on /joint_states holds all joints of the contract, though together",
     ),
-    "no commands": (
-        only(COMMANDS), Options(), Reading(),
-        f"no command on {COMMANDS}; --actions chunk, or --actions state, needs none",
-    ),
-    "no chunks": (steady(ROBOT, 2), Options(actions="chunk"), Reading(), "no chunk on /action_chunk; --actions state"),
-    "no success": (
-        marked(steady(ROBOT, 2), 0.2, 1.5, success=False), Options(only_successes=True), Reading(),
+    "no commands": Case(only(COMMANDS), f"no command on {COMMANDS}; --actions chunk, or --actions state, needs none"),
+    "no chunks": Case(steady(ROBOT, 2), "no chunk on /action_chunk; --actions state", Options(actions="chunk")),
+    "no success": Case(
+        marked(steady(ROBOT, 2), 0.2, 1.5, success=False),
         "no observation lies within the marked episodes that were marked as a success; 1 are marked",
+        Options(only_successes=True),
     ),
-    "marks elsewhere": (
-        marked(steady(ROBOT, 2), 7.0, 8.0), Options(), Reading(), "no observation lies within the marked episodes; 1",
+    "marks elsewhere": Case(marked(steady(ROBOT, 2), 7.0, 8.0), "no observation lies within the marked episodes; 1"),
+    "cameras never together": Case(
+        without(without(steady(ROBOT, 2), set(range(10)), [FRONT]), set(range(10, 20)), [WRIST]), "camera 'wrist': "
     ),
-    "cameras never together": (
-        without(without(steady(ROBOT, 2), set(range(10)), [FRONT]), set(range(10, 20)), [WRIST]), Options(), Reading(),
-        "camera 'wrist': ",
-    ),
-    "too few": (steady(ROBOT, 0.2), Options(), Reading(), "no 2 observations follow each other a step apart"),
-}  # fmt: skip
+    "too few": Case(steady(ROBOT, 0.2), "no 2 observations follow each other a step apart"),
+}
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_bag_of_which_nothing_came_says_why(tmp_path: Path, case: str) -> None:
-    messages, options, reading, why = CASES[case]
+    messages, why, options, reading = CASES[case]
     frames, report = read(tmp_path / "bag", messages, options, reading)
     assert frames == [] and report.episodes == 0
 
@@ -186,9 +189,8 @@ def test_a_cut_is_counted_and_told(tmp_path: Path) -> None:
     assert {frame.episode for frame in frames} == {0, 1}
     assert dict(report.cuts) == {"more than 2 ticks in a row without an observation": 1}
     assert report.told == [
-        "the episode marked from 0.50 s to 3.50 s was cut at 1.50 s: "
-        "more than 2 ticks in a row without an observation"
-    ]  # fmt: skip
+        "the episode marked from 0.50 s to 3.50 s was cut at 1.50 s: more than 2 ticks in a row without an observation"
+    ]
     assert report.left_out["ticks without an observation"] == 3
     assert read(tmp_path / "more", messages, Options(bridge=3))[1].episodes == 1
     assert read(tmp_path / "none", without(messages, {30}), Options(bridge=0))[1].cuts.total() == 2
@@ -310,10 +312,16 @@ def test_a_sentence_on_the_bag_counts_before_the_task(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "task"),
-    [("pick_the_cube", "pick the cube"), ("Open-drawer_003", "Open drawer"), ("fold towel.mcap", "fold towel"),
-     ("wipe_2_tables_2026_11_30-21_50_00", "wipe 2 tables"), ("rosbag2_2026_11_30-21_50_00", ""), ("0001", ""),
-     ("push_it_0.db3.zstd", "push it")],
-)  # fmt: skip
+    [
+        ("pick_the_cube", "pick the cube"),
+        ("Open-drawer_003", "Open drawer"),
+        ("fold towel.mcap", "fold towel"),
+        ("wipe_2_tables_2026_11_30-21_50_00", "wipe 2 tables"),
+        ("rosbag2_2026_11_30-21_50_00", ""),
+        ("0001", ""),
+        ("push_it_0.db3.zstd", "push it"),
+    ],
+)
 def test_the_words_of_a_name(name: str, task: str) -> None:
     assert task_from_name(Path("somewhere") / name) == task
 

@@ -153,9 +153,15 @@ def test_a_full_disk_leaves_the_bag_as_it_was(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
 
     done = subprocess.run(
-        [sys.executable, "-m", "vla_ros.cli.main", "bag", "repair", str(path)], cwd=ROOT, capture_output=True,
-        text=True, preexec_fn=small_files, timeout=60, check=False, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
-    )  # fmt: skip
+        [sys.executable, "-m", "vla_ros.cli.main", "bag", "repair", str(path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        preexec_fn=small_files,
+        timeout=60,
+        check=False,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+    )
     assert done.returncode == 2 and len(done.stderr.splitlines()) == 1, done.stderr
     assert "File too large" in done.stderr and "it is as it was" in done.stderr
     assert content(tmp_path) == before
@@ -292,8 +298,9 @@ def test_two_types_on_one_topic_stay_two(tmp_path: Path, storage: StoragePlugin)
         assert sorted(str(decode(one).data) for one in bag.messages()) == ["7", "one"]
         found = inspect(bag)
     assert [(one.type, one.count, one.problem) for one in found] == [
-        (other, 1, "the topic has 2 types"), (STRING, 1, "the topic has 2 types")
-    ]  # fmt: skip
+        (other, 1, "the topic has 2 types"),
+        (STRING, 1, "the topic has 2 types"),
+    ]
 
 
 # --- databases --------------------------------------------------------------------------------------------------------
@@ -365,8 +372,9 @@ def test_rows_that_are_no_messages_are_counted(tmp_path: Path) -> None:
     done = repair(file.parent)
     assert said(done.path) == [*WORDS[4:9], *WORDS[10:19], *WORDS[20:]]
     assert done.lost == (
-        "1 message(s) of a topic without a name or a type", "5 row(s) whose time or data are of another kind"
-    )  # fmt: skip
+        "1 message(s) of a topic without a name or a type",
+        "5 row(s) whose time or data are of another kind",
+    )
 
 
 def test_rows_behind_a_broken_page_are_saved(tmp_path: Path) -> None:

@@ -163,8 +163,11 @@ def test_a_series_writes_its_report_and_pictures(tmp_path: Path, capsys: pytest.
     assert report["chunk_ms_p50"] == 100.0 and report["camera_to_command_without_inference_ms_p99"] == 6.0
     assert [row["task"] for row in report["results"]] == ["push_left_red", ""]
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "01_push_the_red_block_to_the_left.gif", "02_dance.gif", "report.json", "sheet.png",
-    ]  # fmt: skip
+        "01_push_the_red_block_to_the_left.gif",
+        "02_dance.gif",
+        "report.json",
+        "sheet.png",
+    ]
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2 and lines[0].startswith("1/2  push the red block") and "done" in lines[0]
     assert table(results).row_count == 3

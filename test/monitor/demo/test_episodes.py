@@ -19,8 +19,13 @@ FAMILIES = {name: task.family for name, task in TASKS.items()}
 
 def settings(**given: object) -> Settings:
     values: dict[str, object] = {
-        "instruction": "", "series": "tour", "episodes": 0, "seed": 5, "time_limit_s": 12.0, "out": Path("out"),
-    }  # fmt: skip
+        "instruction": "",
+        "series": "tour",
+        "episodes": 0,
+        "seed": 5,
+        "time_limit_s": 12.0,
+        "out": Path("out"),
+    }
     return Settings(**{**values, **given})  # type: ignore[arg-type]
 
 

@@ -52,9 +52,13 @@ class Reading:
 
 
 def frames_of(
-    bag: Bag, robot: RobotSpec, options: Options, reading: Reading | None = None, report: BagReport | None = None,
+    bag: Bag,
+    robot: RobotSpec,
+    options: Options,
+    reading: Reading | None = None,
+    report: BagReport | None = None,
     asked: Sequence[int] = (),
-) -> Iterator[Frame]:  # fmt: skip
+) -> Iterator[Frame]:
     """The frames of an open bag, in order; `report` is complete when they are. Ends early once `asked` holds any."""
     reading, report = reading or Reading(), report or BagReport(bag.path)
     bag, skip = by_contract(bag, robot, reading.remap), None if reading.strict else _skipping(report)

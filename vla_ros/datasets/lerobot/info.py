@@ -67,10 +67,13 @@ def read_info(folder: Path) -> Info:
     if not (pattern is None or isinstance(pattern, str)):
         raise ConfigError(f"{path}: video_path must be text, got {_named(pattern)}")
     return Info(
-        folder, _number(path, found, "fps", 1, MAX_FPS), _number(path, found, "total_episodes", 1, MAX_FRAMES),
+        folder,
+        _number(path, found, "fps", 1, MAX_FPS),
+        _number(path, found, "total_episodes", 1, MAX_FRAMES),
         _number(path, found, "total_frames", 1, MAX_FRAMES),
-        {key: _feature(path, key, feature) for key, feature in features.items()}, pattern,
-    )  # fmt: skip
+        {key: _feature(path, key, feature) for key, feature in features.items()},
+        pattern,
+    )
 
 
 def _check_version(path: Path, version: Any) -> None:

@@ -34,24 +34,37 @@ def load_lerobot(folder: Path, horizon: int, columns: Columns) -> Demonstrations
     state, action = (vectors(folder, table, name) for name in (columns.state, columns.action))
     named = _named(info, columns, state.shape[1], action.shape[1])
     tasks = read_tasks(folder)
-    task, episode, frame = tasks_of(info, table, tasks), *(
-        integers(folder, table, name) for name in ("episode_index", "frame_index")
-    )  # fmt: skip
-    images = {
-        name: from_table(info, key, table[key], columns.size) if key in lossless else
-        from_videos(info, key, columns.size)
-        for name, key in cameras.items()
-    }  # fmt: skip
+    task = tasks_of(info, table, tasks)
+    episode, frame = (integers(folder, table, name) for name in ("episode_index", "frame_index"))
+
+    def pictures(key: str) -> NDArray[np.uint8]:
+        in_table = key in lossless
+        return from_table(info, key, table[key], columns.size) if in_table else from_videos(info, key, columns.size)
+
+    images = {name: pictures(key) for name, key in cameras.items()}
     meta = {
-        "tasks": tasks, **named, "cameras": list(cameras), "step_ns": round(1e9 / info.fps), "horizon": horizon,
-        "episodes": info.episodes, "frames": len(state), "seed": _digest(info, state, action),
+        "tasks": tasks,
+        **named,
+        "cameras": list(cameras),
+        "step_ns": round(1e9 / info.fps),
+        "horizon": horizon,
+        "episodes": info.episodes,
+        "frames": len(state),
+        "seed": _digest(info, state, action),
         "format": f"LeRobotDataset {VERSION}",
-    }  # fmt: skip
+    }
     return Demonstrations(
-        images=images, state=state, executed=action, plans=_plans(action, episode, horizon)[:, None],
-        plan_task=task[:, None], aux=np.zeros((len(state), 0), np.float32), episode=episode, frame=frame, task=task,
+        images=images,
+        state=state,
+        executed=action,
+        plans=_plans(action, episode, horizon)[:, None],
+        plan_task=task[:, None],
+        aux=np.zeros((len(state), 0), np.float32),
+        episode=episode,
+        frame=frame,
+        task=task,
         meta=meta,
-    )  # fmt: skip
+    )
 
 
 def _cameras(info: Info, columns: Columns) -> dict[str, str]:
@@ -87,9 +100,7 @@ def _named(info: Info, columns: Columns, states: int, actions: int) -> dict[str,
     return meta
 
 
-def _renamed(
-    info: Info, columns: Columns, known: tuple[Column, ...], names: tuple[str, ...]
-) -> list[Column]:  # fmt: skip
+def _renamed(info: Info, columns: Columns, known: tuple[Column, ...], names: tuple[str, ...]) -> list[Column]:
     """What the columns are, under the names that the config gives them."""
     if tuple(column.name for column in known) != info.features[columns.action].names:
         raise ConfigError(f"{info.folder}: meta/vla_ros.json tells of other columns than {INFO} does")

@@ -66,10 +66,13 @@ def together(parts: Sequence[Summary]) -> Summary:
     mean = weighted([part.mean for part in parts])
     variance = weighted([part.std.astype(np.float64) ** 2 + (part.mean - mean) ** 2 for part in parts])
     return Summary(
-        np.min([part.low for part in parts], axis=0), np.max([part.high for part in parts], axis=0), mean,
-        np.sqrt(variance), {name: weighted([part.quantiles[name] for part in parts]) for name in QUANTILES},
+        np.min([part.low for part in parts], axis=0),
+        np.max([part.high for part in parts], axis=0),
+        mean,
+        np.sqrt(variance),
+        {name: weighted([part.quantiles[name] for part in parts]) for name in QUANTILES},
         int(counts.sum()),
-    )  # fmt: skip
+    )
 
 
 def levels_of(image: NDArray[np.uint8]) -> NDArray[np.uint32]:

@@ -71,5 +71,10 @@ class Episodes:
     def told(self) -> dict[str, Any]:
         """For the page."""
         running_s = None if self._began_s is None else self._now_s() - self._began_s
-        return {"running_s": running_s, "ended": self._ended, "last": self._last,
-                "succeeded": self._succeeded, "failed": self._failed}  # fmt: skip
+        return {
+            "running_s": running_s,
+            "ended": self._ended,
+            "last": self._last,
+            "succeeded": self._succeeded,
+            "failed": self._failed,
+        }

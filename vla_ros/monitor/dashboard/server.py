@@ -75,8 +75,11 @@ def application(robot: Robot, safety: Safety, gate: Gate, door: Door) -> web.App
 
     app = web.Application(middlewares=[_answers(door), _passes(gate)], client_max_size=MAX_REQUEST_BYTES)
     app.on_response_prepare.append(_protect)
-    for path, file, kind in (("/", "index.html", "text/html"), ("/page.css", "page.css", "text/css"),
-                             ("/page.js", "page.js", "text/javascript")):  # fmt: skip
+    for path, file, kind in (
+        ("/", "index.html", "text/html"),
+        ("/page.css", "page.css", "text/css"),
+        ("/page.js", "page.js", "text/javascript"),
+    ):
         app.router.add_get(path, partial(_static, (PAGE / file).read_text(encoding="utf-8"), kind))
     app.router.add_get("/state", state)
     app.router.add_get("/frame/{name}", frame)
@@ -98,8 +101,13 @@ async def serve(
     gate, safety = Gate(host, token), Safety(robot)
     most = room_for_connections()
     door = Door(most, min(most * 3 // 4, 128))
-    runner = web.AppRunner(application(robot, safety, gate, door), access_log=None, logger=_log(),
-                           shutdown_timeout=END_S, lingering_time=END_S)  # fmt: skip
+    runner = web.AppRunner(
+        application(robot, safety, gate, door),
+        access_log=None,
+        logger=_log(),
+        shutdown_timeout=END_S,
+        lingering_time=END_S,
+    )
     await runner.setup()
     assert runner.server is not None
     keeping = asyncio.ensure_future(safety.keep())
