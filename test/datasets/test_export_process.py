@@ -98,7 +98,7 @@ def test_the_reason_comes_first_for_every_bag(bag: Path, tmp_path: Path) -> None
 
 def test_every_bag_is_looked_at_before_any_is_exported(bag: Path, tmp_path: Path) -> None:
     foreign = write_bag(tmp_path / "foreign", [m for m in steady(ROBOT, 1) if m[1] != ROBOT.joint_states_topic])
-    for last, why in ((tmp_path / "nothing", "there is no such bag"), (foreign, "lacks /joint_states")):
+    for last, why in ((tmp_path / "nothing", "no such bag"), (foreign, "lacks /joint_states")):
         process = start(*[bag] * 20, last, "--out", tmp_path / "set")
         begun = set[str]()
         while process.poll() is None:

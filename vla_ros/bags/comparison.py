@@ -1,4 +1,4 @@
-"""How far a policy's plans are from what was recorded: its chunks, and the commands that were sent."""
+"""How far a policy's plans are from what was recorded: the chunks, and the commands that were sent."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from vla_ros.core.types import ActionChunk
 
 @dataclass(slots=True)
 class Errors:
-    """Absolute errors (H, D) of each plan against one kind of record, NaN where there is nothing to compare.
+    """Absolute errors (H, D) of each plan against one kind of record, NaN if there is nothing to compare.
 
-    closed: (H, D) bool pairs of what a gripper does in the plan and in the record, of grippers only.
+    agreements: (H, G), 1 if a gripper is on the same side of its middle in the plan and the record, else 0.
     """
 
     errors: list[NDArray[np.float64]] = field(default_factory=list)
     agreements: list[NDArray[np.float64]] = field(default_factory=list)
 
     def add(self, plan: NDArray[np.float32], record: NDArray[np.float32], robot: RobotSpec) -> None:
-        """(H, D) each."""
+        """Take a plan and its record, (H, D) each."""
         self.errors.append(np.abs(plan.astype(np.float64) - record))
         grippers = robot.is_gripper
         middle = (robot.limits("lower")[grippers] + robot.limits("upper")[grippers]) / 2
@@ -37,7 +37,7 @@ class Errors:
         self.agreements.append(same)
 
     def figures(self, robot: RobotSpec) -> dict[str, Any]:
-        """MAE over all, per joint and per step of the horizon; the largest error; how often the gripper agrees."""
+        """Return the MAE over all, per joint and per step, the largest error, and how often the gripper agrees."""
         if not self.errors or np.isnan(all_errors := np.stack(self.errors)).all():
             return {"compared": 0}
         compared = ~np.isnan(all_errors).all(axis=(1, 2))
@@ -55,7 +55,7 @@ class Errors:
 
 
 class Comparison:
-    """Collects answers; `figures` says what came of it. worst: how many of the worst moments to keep."""
+    """Compares answers with the record. worst: how many of the worst moments to keep."""
 
     def __init__(self, robot: RobotSpec, recorded: RecordedPlans, worst: int = 5) -> None:
         self._robot, self._recorded, self._keep = robot, recorded, worst
@@ -65,7 +65,7 @@ class Comparison:
         self.plans = 0
 
     def add(self, answer: Answer) -> None:
-        """One plan. Commands are compared from the moment on at which it would have been there."""
+        """Take one answer; its commands count from the moment at which the plan would have arrived."""
         self.plans += 1
         chunk, nothing = answer.chunk, np.full(answer.chunk.actions.shape, np.nan, np.float32)
         recorded = answer.recorded
@@ -89,7 +89,7 @@ class Comparison:
             self._timing["recorded_inference_ms"].append(timing.inference_ns / 1e6)
 
     def figures(self, start_ns: int) -> dict[str, Any]:
-        """Everything, as plain data; `at_s` counts from `start_ns`."""
+        """Return all figures as plain data; `at_s` counts from `start_ns`."""
         worst = [
             {
                 "at_s": round((answer.observation.stamp_ns - start_ns) / 1e9, 3),
@@ -115,28 +115,28 @@ class Comparison:
 
 @dataclass(frozen=True, slots=True)
 class Threshold:
-    """A figure that must not be above a limit, such as `chunks.mae`."""
+    """A figure that must not exceed a limit, such as `chunks.mae`."""
 
     name: str
     limit: float
 
 
 def parse_threshold(text: str) -> Threshold:
-    """`NAME=NUMBER`."""
+    """Return the threshold that `NAME=NUMBER` states."""
     name, _, number = text.partition("=")
     try:
         return Threshold(name, float(number))
     except ValueError:
-        raise ConfigError(f"--fail-above {text}: right would be NAME=NUMBER, such as chunks.mae=0.01") from None
+        raise ConfigError(f"--fail-above must be NAME=NUMBER, such as chunks.mae=0.01, got '{text}'") from None
 
 
 def exceeded(figures: dict[str, Any], thresholds: Sequence[Threshold]) -> list[str]:
-    """What is above its limit, in words. A figure that is not there (nothing to compare) fails as well."""
+    """Return what exceeds its limit, in words. A figure that is missing (nothing to compare) fails too."""
     flat, found = dict(_flat(figures)), []
     for threshold in thresholds:
         if threshold.name not in flat:
             if any(threshold.name.startswith(kind) for kind in ("chunks.", "commands.", "timing.")):
-                found.append(f"{threshold.name}: there is nothing to compare")
+                found.append(f"{threshold.name}: nothing to compare")
                 continue
             raise ConfigError(f"--fail-above {threshold.name}{did_you_mean(threshold.name, flat)}")
         if not flat[threshold.name] <= threshold.limit:

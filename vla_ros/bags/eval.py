@@ -1,4 +1,4 @@
-"""`vla-ros eval bag`: a policy on a bag's observations, compared with what was recorded."""
+"""`vla-ros eval bag`: a policy on a bag's observations, compared with the recording."""
 
 from __future__ import annotations
 
@@ -26,8 +26,11 @@ TIMING_TOPIC = "/policy/timing"
 
 @dataclass(frozen=True, slots=True)
 class EvalOptions:
-    """delay_ms: from stamp to plan, of one's own choice; None takes the recorded one. pictures: where the frames of
-    the worst moments go. sim_time: the nodes lived by /clock."""
+    """How a policy is judged on a bag.
+
+    delay_ms: from stamp to plan; None takes the recorded delay. pictures: folder for the frames of the worst moments.
+    sim_time: nodes used the time on /clock.
+    """
 
     delay_ms: float | None = None
     execution: str = "receding_horizon"
@@ -39,7 +42,7 @@ class EvalOptions:
 
 
 def eval_bag(path: Path, robot: RobotSpec, policy: Any, options: EvalOptions) -> dict[str, Any]:
-    """Ask `policy` about the observations on the bag; figures as plain data. ConfigError where nothing came of it."""
+    """Ask `policy` about the bag's observations; return figures. ConfigError if none could be planned from."""
     cameras = tuple(camera.name for camera in policy.contract.cameras)
     sources = Ingest(robot, Synchroniser(robot, cameras=cameras), cameras).sources
     inputs = tuple(source.topic for source in sources)
@@ -56,7 +59,7 @@ def eval_bag(path: Path, robot: RobotSpec, policy: Any, options: EvalOptions) ->
             comparison.add(answer)
         start_ns = bag.start_ns
     if not comparison.plans:
-        raise ConfigError(f"{path}: not one observation could be planned from; `vla-ros bag info` says what is there")
+        raise ConfigError(f"{path}: no observation could be planned from; `vla-ros bag info` shows what the bag holds")
     figures = comparison.figures(start_ns) | {
         "bag": str(path),
         "recorded_chunks": len(plans.chunks),
@@ -71,7 +74,7 @@ def eval_bag(path: Path, robot: RobotSpec, policy: Any, options: EvalOptions) ->
 
 
 def draw(answer: Answer, error: float, folder: Path) -> Path:
-    """The newest frames of all cameras side by side, with what was said and how far the plan was off."""
+    """Write the newest frames of all cameras side by side, with the instruction and the plan's largest error."""
     folder.mkdir(parents=True, exist_ok=True)
     frames = [Image.fromarray(np.ascontiguousarray(images[-1])) for images in answer.observation.images.values()]
     frames = [frame.resize((max(1, round(frame.width * 256 / frame.height)), 256)) for frame in frames]

@@ -1,9 +1,8 @@
-"""A policy judged on a bag: it plans from the bag's observations, nothing moves, and its plans are compared with what
-was recorded.
+"""A policy judged on a bag: it plans from the bag's observations, nothing moves, and its plans meet the recording.
 
-Observations come through `ros.ingest` and the `Synchroniser`, like the live node's. Where the bag holds chunks, the
-policy is asked at their observations, as complete as they were (`~/timing` says when); with a delay of one's own
-choice, or on a bag without chunks, at the observations that the node's `Planner` would have taken.
+Observations come through `ros.ingest` and the `Synchroniser`, like the live node's. If the bag holds chunks, the policy
+is asked at their observations, as complete as they were then (`~/timing` says when); with a chosen delay, or on a bag
+without chunks, at the observations that the node's `Planner` would have taken.
 """
 
 from __future__ import annotations
@@ -25,9 +24,9 @@ from vla_ros.ros.ingest import INSTRUCTION, JOINT_STATES, Ingest
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A plan and what it was made from. delay_ns: from the observation's stamp until the plan would have been there.
+    """A plan and its observation. delay_ns: from the observation's stamp to the arrival of the plan.
 
-    recorded: the chunk on the bag that answers the same observation. inference_ns: as it took here.
+    recorded: the chunk on the bag that answers the same observation. inference_ns: as measured here.
     """
 
     observation: Observation
@@ -39,10 +38,10 @@ class Answer:
 
 @dataclass(slots=True)
 class OpenLoop:
-    """Asks a policy about a bag's observations. delay_ns: of one's own choice; None takes the recorded one.
+    """Asks a policy about a bag's observations. delay_ns: None takes the recorded delay.
 
-    execution: as the policy node's; with real_time_chunking a chunk continues the recorded one before it.
-    missed: recorded chunks whose observation the bag does not give. refused: observations that cannot be obeyed.
+    execution: as in the policy node; with real_time_chunking a chunk continues the recorded one before it.
+    missed: recorded chunks whose observation the bag does not give. refused: observations that the policy cannot obey.
     """
 
     robot: RobotSpec
@@ -56,7 +55,7 @@ class OpenLoop:
     _planner: Planner = field(init=False)
 
     def answers(self, messages: Iterable[tuple[str, Any, int]]) -> Iterator[Answer]:
-        """From (topic, message, time of reception) of the robot's inputs, in order."""
+        """Yield answers from (topic, message, time of reception) of the robot's inputs, in order."""
         contract, robot = self.policy.contract, self.robot
         cameras = tuple(camera.name for camera in contract.cameras)
         synchroniser = Synchroniser(robot, cameras=cameras, history=contract.history, history_step_s=contract.step_s)
@@ -68,10 +67,10 @@ class OpenLoop:
     def _as_recorded(
         self, messages: Iterable[tuple[str, Any, int]], synchroniser: Synchroniser, ingest: Ingest
     ) -> Iterator[Answer]:
-        """At the observations that were answered then, with all that had been received when they were taken."""
+        """Ask at the observations that were answered then, with all that had been received when they were taken."""
         sources = {source.topic: source for source in ingest.sources}
         wanted = dict.fromkeys(sorted(self.recorded.chunks))
-        found: Observation | None = None  # the newest that is wanted; it may still be completed
+        found: Observation | None = None  # the newest wanted one; later messages may complete it
         for topic, message, now_ns in messages:
             if found is not None and now_ns > self._complete_ns(found.stamp_ns, now_ns):
                 yield from self._answer(found, self.recorded.delay_ns(found.stamp_ns))
@@ -103,7 +102,7 @@ class OpenLoop:
     def _as_chosen(
         self, messages: Iterable[tuple[str, Any, int]], synchroniser: Synchroniser, ingest: Ingest
     ) -> Iterator[Answer]:
-        """As the node would, were every plan there `delay_ns` after its observation's stamp."""
+        """Ask as the node would if every plan arrived `delay_ns` after its observation's stamp."""
         sources = {source.topic: source for source in ingest.sources}
         delay_ns, busy_until_ns = self.delay_ns or 0, 0
         for topic, message, now_ns in messages:
@@ -121,7 +120,7 @@ class OpenLoop:
                 yield from self._answer(observation, delay_ns)
 
     def _answer(self, observation: Observation, delay_ns: int) -> Iterator[Answer]:
-        """As the node's inference thread does."""
+        """Plan as the node's inference thread does."""
         started_ns = time.perf_counter_ns()
         try:
             chunk = self._planner.plan(observation)

@@ -1,4 +1,4 @@
-"""A live publisher's quality of service as a bag keeps it. rclpy and rosbags number the policies alike."""
+"""A live publisher's quality of service as a bag stores it. rclpy and rosbags number the policies alike."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from vla_ros.core.types import NS_PER_S
 
 
 def qos_of(profile: Any) -> Qos:
-    """profile: an rclpy QoSProfile, as the graph reports it."""
+    """Convert an rclpy QoSProfile, as the graph reports it."""
     return Qos(
         QosHistory(int(profile.history)),
         int(profile.depth),

@@ -347,7 +347,7 @@ def test_a_bag_of_a_namespace_is_read_by_the_contracts_names(tmp_path: Path) -> 
         read(tmp_path / "untold", messages)
     frames, _ = read(tmp_path / "said", messages, None, Reading(remap=there))
     assert len(frames) == 20
-    with pytest.raises(ConfigError, match=r"remap: /joint_statez is no topic of robot .*did you mean '/joint_states'"):
+    with pytest.raises(ConfigError, match=r"remap: robot .* has no topic /joint_statez; did you mean '/joint_states'"):
         read(tmp_path / "wrong", messages, None, Reading(remap={"/joint_statez": "/x"}))
 
 

@@ -89,7 +89,7 @@ def test_another_serialization_is_listed_and_refused_by_name(tmp_path: Path) -> 
 
 
 def test_what_is_no_bag_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BagError, match="there is no such bag"):
+    with pytest.raises(BagError, match="no such bag"):
         open_bag(tmp_path / "nothing")
     with pytest.raises(BagError, match=r"no bag; expected a rosbag2 folder"):
         open_bag(tmp_path)

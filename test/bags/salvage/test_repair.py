@@ -115,7 +115,7 @@ def test_a_recording_that_was_killed_says_so_and_is_completed(tmp_path: Path, st
         writer.write("/words", k * 1000, cdr(text))
     writer.flush()
     files = content(path)  # as a SIGKILL leaves it
-    with pytest.raises(BagError, match=f"never completed; `vla-ros bag repair {path}` does that"):
+    with pytest.raises(BagError, match=f"never completed; complete it with `vla-ros bag repair {path}`"):
         open_bag(path)
     done = repair(path)
     assert said(path) == WORDS and content(done.damaged) == files

@@ -1,4 +1,4 @@
-"""The frames of one bag, and what is to be said about it: what was left out, what was cut, why nothing came of it."""
+"""The frames of one bag, and a report: what was left out, what was cut, why there was no episode."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from vla_ros.ros.ingest import INSTRUCTION
 
 @dataclass(slots=True)
 class BagReport:
-    """What came of one bag.
+    """The result of reading one bag.
 
-    reason: why not one episode. left_out: ticks, frames and messages that are not there, counted by reason. cuts: how
-    often an episode fell into pieces, by reason; told: the first of those of marked episodes, in words. bridged: frames
-    that repeat the observation before them.
+    reason: why there was no episode. left_out: missing ticks, frames and messages, counted by reason. cuts: how often
+    an episode fell into pieces, by reason; told: the first cuts of marked episodes, in words. bridged: frames that
+    repeat the previous observation.
     """
 
     path: Path
@@ -41,8 +41,8 @@ class BagReport:
 class Reading:
     """How bags are read.
 
-    sim_time: the nodes lived by `/clock`. strict: a message that cannot be read ends all; else it is left out, and
-    counted. remap: contract name -> name on the bag. task_from_name: the sentence of a bag without one is its name.
+    sim_time: nodes used the time on `/clock`. strict: stop at a message that cannot be read; otherwise leave it out and
+    count it. remap: contract name -> name on the bag. task_from_name: use a bag's name as the sentence if it has none.
     """
 
     sim_time: bool = False
@@ -59,7 +59,7 @@ def frames_of(
     report: BagReport | None = None,
     asked: Sequence[int] = (),
 ) -> Iterator[Frame]:
-    """The frames of an open bag, in order; `report` is complete when they are. Ends early once `asked` holds any."""
+    """Yield the frames of an open bag, in order, and fill `report`. Stop early once `asked` holds anything."""
     reading, report = reading or Reading(), report or BagReport(bag.path)
     bag, skip = by_contract(bag, robot, reading.remap), None if reading.strict else _skipping(report)
     options, sentence = _tasks(bag, robot, options, reading)
@@ -81,15 +81,17 @@ def frames_of(
 
 
 def check_bag(bag: Bag, robot: RobotSpec, options: Options, reading: Reading) -> None:
-    """ConfigError where an open bag cannot be exported at all, before anything is read of it."""
+    """Raise ConfigError if an open bag cannot be exported at all, before anything is read from it."""
     bag = by_contract(bag, robot, reading.remap)
     options, _ = _tasks(bag, robot, options, reading)
     _check(bag, robot, EpisodeReader(robot, options), options)
 
 
 def task_from_name(path: Path) -> str:
-    """The words of a bag's name, without a recording's date and number: `pick_the_cube_2026_01_31-10_00_00` is
-    `pick the cube`. Empty where there are none."""
+    """Return the words of a bag's name, without a recording's date and number; empty if there are none.
+
+    `pick_the_cube_2026_01_31-10_00_00` gives `pick the cube`.
+    """
     stem = path.name
     while Path(stem).suffix in (".mcap", ".db3", ".zstd"):
         stem = Path(stem).stem
@@ -100,7 +102,7 @@ def task_from_name(path: Path) -> str:
 
 
 def _tasks(bag: Bag, robot: RobotSpec, options: Options, reading: Reading) -> tuple[Options, str]:
-    """The options with the sentence that replaces a refused one, and the sentence to begin with."""
+    """Return the options with the sentence that replaces a refused one, and the first sentence."""
     task = options.task or (check_instruction(task_from_name(bag.path)) if reading.task_from_name else "")
     spoken = any(topic.name == robot.instruction_topic and topic.count for topic in bag.topics)
     if reading.task_from_name and not (spoken or task):
@@ -117,7 +119,7 @@ def _check(bag: Bag, robot: RobotSpec, reader: EpisodeReader, options: Options) 
 
 
 def _skipping(report: BagReport) -> Skip:
-    """Counts what is left out, by topic; of each topic the first reason is told."""
+    """Return a callback that counts what is left out by topic, with each topic's first reason."""
     first: dict[str, str] = {}
 
     def skip(topic: str, error: VlaRosError) -> None:
@@ -136,7 +138,7 @@ def _tell(report: BagReport, reader: EpisodeReader, episodes: int) -> None:
 
 
 def _reason(bag: Bag, reader: EpisodeReader, reading: Reading, options: Options, spans: Sequence[object]) -> str:
-    """Why not one episode came of a bag."""
+    """Return why a bag gave no episode."""
     clock = any(topic.name == CLOCK_TOPIC and topic.count for topic in bag.topics)
     if reading.sim_time and not clock:
         return f"no message on {CLOCK_TOPIC}; without --sim-time the times of reception count"
