@@ -92,7 +92,7 @@ def test_the_reason_comes_first_for_every_bag(bag: Path, tmp_path: Path) -> None
     code, said, wrong = ended(start(bad, bad, "--out", tmp_path / "other"))
     assert code == 2 and said == ""
     assert wrong.count(f"{bad}: no episode: no command on /joint_commands") == 2
-    assert wrong.splitlines()[-1] == "not one episode came of it; nothing was written"
+    assert wrong.splitlines()[-1] == "no episode in any bag; nothing was written"
     assert not (tmp_path / "other").exists()
 
 

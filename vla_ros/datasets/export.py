@@ -23,7 +23,7 @@ from vla_ros.datasets.formats import Layout, Writer, open_writer
 
 
 class Ended(VlaRosError):
-    """A signal asked for the end of an export; nothing is left of it."""
+    """A signal ended an export; nothing is left of it."""
 
     def __init__(self, number: int) -> None:
         super().__init__(f"ended by {signal.Signals(number).name}; nothing was written")
@@ -40,12 +40,12 @@ class Report:
 
     @property
     def left_out(self) -> Counter[str]:
-        """Of all bags."""
+        """The sum over all bags."""
         return sum((bag.left_out for bag in self.bags), Counter())
 
     @property
     def cuts(self) -> Counter[str]:
-        """Of all bags."""
+        """The sum over all bags."""
         return sum((bag.cuts for bag in self.bags), Counter())
 
 
@@ -60,16 +60,16 @@ def export(
     reading: Reading | None = None,
     asked: Sequence[int] = (),
 ) -> tuple[dict[str, Any], Report]:
-    """Write one dataset of all bags; the figures of its writer, and what was left out.
+    """Write one dataset of all bags; return its writer's figures, and what was left out.
 
-    asked: the numbers of signals that have asked for the end; looked at before each frame.
-    ConfigError where not one episode came of it, or `out` cannot be written; Ended; after either nothing is left.
+    asked: signals that have asked for the end; checked before each frame.
+    ConfigError if there is no episode, or `out` cannot be written; Ended after a signal. Either leaves nothing behind.
     """
     report, started_s, reading = Report(), time.monotonic(), reading or Reading()
     check_instruction(options.task)
     layout = layout_of(robot, options, lossless)
-    options = replace(options, step_s=1 / layout.fps)  # as the dataset will say: a rounded step would drift from it
-    for path in bags:  # all of them first: one that is misspelt must not cost an hour's work
+    options = replace(options, step_s=1 / layout.fps)  # as the dataset says: a rounded step would drift from it
+    for path in bags:  # all of them first: a misspelt one must not cost an hour's work
         with open_bag(path) as bag:
             check_bag(bag, robot, options, reading)
     try:
@@ -87,7 +87,7 @@ def export(
 
 
 def layout_of(robot: RobotSpec, options: Options, lossless: bool) -> Layout:
-    """The dataset's columns and rate, by the robot's contract."""
+    """Return the dataset's columns and rate according to the robot's contract."""
     fps = fps_of_step(robot.sync.history_step_s if options.step_s is None else options.step_s)
     specs = [robot.camera(name) for name in options.cameras or robot.camera_names]
     return Layout(robot.name, fps, {c.name: (c.height, c.width) for c in specs}, columns_of(robot), lossless)
@@ -116,4 +116,4 @@ def _write(
         raise Ended(asked[0])
     if not first:
         reasons = [f"{said.path}: no episode: {said.reason}" for said in report.bags]
-        raise ConfigError("\n".join([*reasons, "not one episode came of it; nothing was written"]))
+        raise ConfigError("\n".join([*reasons, "no episode in any bag; nothing was written"]))

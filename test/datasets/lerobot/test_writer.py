@@ -175,7 +175,7 @@ def test_a_bag_of_another_robot_is_refused_and_leaves_nothing(bags: list[Path], 
 
 
 def test_a_folder_that_is_there_is_not_touched(bags: list[Path], tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="is there already"):
+    with pytest.raises(ConfigError, match="exists already; name a new folder"):
         export(bags, ROBOT, Options(), "lerobot", tmp_path)
 
 

@@ -1,4 +1,4 @@
-"""The pictures of a LeRobotDataset: from its tables, or from its videos."""
+"""The pictures of a LeRobotDataset, from its tables or its videos."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Album:
         self._seen = np.zeros(count, np.bool_)
 
     def put(self, row: int, picture: Image.Image) -> None:
-        """One picture, scaled to `size` where that is not 0."""
+        """Take one picture, scaled to `size` unless that is 0."""
         if self._size and picture.size != (self._size, self._size):
             picture = picture.resize((self._size, self._size), Image.Resampling.BILINEAR)
         frame = np.asarray(picture)
@@ -47,7 +47,7 @@ class Album:
         self._frames[row], self._seen[row] = frame, True
 
     def whole(self) -> Frames:
-        """(N, H, W, 3); ConfigError where one is missing."""
+        """Return (N, H, W, 3); ConfigError if a frame is missing."""
         if self._frames is None or not self._seen.all():
             raise ConfigError(f"{self._where}: {int((~self._seen).sum())} of {len(self._seen)} frames are missing")
         return self._frames
@@ -67,7 +67,7 @@ class Album:
 
 
 def from_table(info: Info, key: str, column: Any, size: int) -> Frames:
-    """(N, H, W, 3): the pictures that lie in the tables themselves."""
+    """Return (N, H, W, 3): the pictures stored in the tables themselves."""
     where = f"{info.folder}: '{key}'"
     if not pa.types.is_struct(column.type) or column.type.get_field_index("bytes") < 0:
         raise ConfigError(f"{where} must be pictures in the table, a struct with 'bytes', got {column.type}")
@@ -84,10 +84,10 @@ def _opened(where: str, value: dict[str, Any] | None) -> Image.Image:
     try:
         picture = Image.open(io.BytesIO(content))
         if picture.mode not in COLOURS:
-            raise ConfigError(f"{where} is {picture.format} of mode {picture.mode}; read are {', '.join(COLOURS)}")
+            raise ConfigError(f"{where} must have mode {', '.join(COLOURS)}, got {picture.format} of {picture.mode}")
         return picture.convert("RGB")
     except (OSError, ValueError, SyntaxError, EOFError, MemoryError, Image.DecompressionBombError):
-        raise ConfigError(f"{where} is no picture that can be read") from None
+        raise ConfigError(f"{where} is no readable picture") from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +100,7 @@ class Stretch:
 
 
 def from_videos(info: Info, key: str, size: int) -> Frames:
-    """(N, H, W, 3): the frames of all episodes, in order."""
+    """Return (N, H, W, 3): the frames of all episodes, in order."""
     album = Album(f"{info.folder}: the video of '{key}'", info.frames, size)
     for path, stretches in places(info, key).items():
         rows = {s.start + k: s.row + k for s in stretches for k in range(s.length)}
@@ -111,7 +111,7 @@ def from_videos(info: Info, key: str, size: int) -> Frames:
 
 
 def places(info: Info, key: str) -> dict[Path, list[Stretch]]:
-    """Where in which file each episode lies, as meta/episodes says."""
+    """Return which file holds which episodes where, according to meta/episodes."""
     folder, own = info.folder, f"videos/{key}/"
     names = ["episode_index", "dataset_from_index", "length", own + "chunk_index", own + "file_index"]
     table = read_tables(folder, "meta/episodes", [*names, own + "from_timestamp"], info.episodes, "episodes")

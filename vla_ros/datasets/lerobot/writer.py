@@ -1,7 +1,7 @@
-"""LeRobotDataset v3.0: parquet tables, one mp4 a camera for many episodes, statistics and tasks.
+"""LeRobotDataset v3.0: parquet tables, one mp4 per camera for many episodes, statistics and tasks.
 
 `observation.state` (D,) measured positions, `action` (D,) commanded positions one step later, `observation.images.NAME`
-video (or PNG pictures inside the tables, where lossless), `task` the sentence.
+video (or, lossless, PNG pictures inside the tables), `task` the sentence.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ COUNTERS = ("frame_index", "episode_index", "index", "task_index")
 
 
 def open_writer(out: Path, layout: Layout) -> LeRobotWriter:
-    """A writer into `out`."""
+    """Return a writer into `out`."""
     return LeRobotWriter(out, layout)
 
 
 class LeRobotWriter:
-    """Writes beside `out`, and gives it its name when it is complete."""
+    """Writes beside `out` and renames to it once complete."""
 
     def __init__(self, out: Path, layout: Layout) -> None:
         self._out, self._layout = out, layout
@@ -61,7 +61,7 @@ class LeRobotWriter:
         self._index = 0
 
     def add(self, frame: Frame) -> None:
-        """See `Writer`."""
+        """Take one frame."""
         if frame.episode != self._number:
             self._end_episode()
             self._begin_episode(frame.episode)
@@ -87,11 +87,11 @@ class LeRobotWriter:
         self._index += 1
 
     def close(self) -> dict[str, Any]:
-        """See `Writer`."""
+        """Complete the dataset; return figures about it."""
         self._end_episode()
         if not self._episodes:
             self.abandon()
-            raise ConfigError(f"{self._out}: not one episode came of it; nothing was written")
+            raise ConfigError(f"{self._out}: no episode to write; nothing was written")
         for video in self._videos.values():
             video.close()
         if self._data is not None:
@@ -102,8 +102,8 @@ class LeRobotWriter:
         return {"episodes": len(self._episodes), "frames": self._index, "tasks": len(self._tasks)}
 
     def abandon(self) -> None:
-        """See `Writer`."""
-        for file in (self._data, *self._videos.values()):  # closed by nobody they would complain at the end
+        """Leave nothing behind."""
+        for file in (self._data, *self._videos.values()):  # unclosed, they would complain at exit
             with suppress(Exception):
                 if file is not None:
                     file.close()
@@ -152,7 +152,7 @@ class LeRobotWriter:
         self._number = None
 
     def _summarised(self) -> dict[str, Summary]:
-        """The episode's statistics, in LeRobot's order of columns."""
+        """Return the episode's statistics, in LeRobot's order of columns."""
         found = {key: of_rows(np.stack([row[key] for row in self._rows])) for key in (STATE, ACTION)}
         found |= {key: of_pictures(levels) for key, levels in self._levels.items()}
         # LeRobot takes times before they are rounded to float32.
@@ -236,7 +236,7 @@ class LeRobotWriter:
 
 
 def divmod_file(number: int) -> tuple[int, int]:
-    """The chunk and the file in it of the n-th file."""
+    """Return the chunk of the n-th file, and its number in it."""
     return divmod(number, CHUNK_SIZE)
 
 
@@ -251,7 +251,7 @@ def _in_order(tasks: dict[str, int], used: list[int]) -> list[str]:
 
 
 def _write_tasks(path: Path, tasks: dict[str, int]) -> None:
-    """The sentence is the table's index: LeRobot reads it with pandas, which wants to be told so."""
+    """Write the sentences as the table's index: LeRobot reads it with pandas, which needs this metadata."""
     column = {"field_name": "task_index", "name": "task_index", "pandas_type": "int64", "numpy_type": "int64"}
     index = {"field_name": "task", "name": "task", "pandas_type": "unicode", "numpy_type": "object"}
     pandas = {
