@@ -104,7 +104,7 @@ def test_let_and_choices(tmp_path: Path) -> None:
     lines = ["- arg: {name: x, choice: [{value: one}, {value: two}]}", "- let: {name: y, value: $(var x)-y}"]
     (spec,) = run(tmp_path, *lines, NODE % "name: $(var y)", x="two")
     assert spec.label == "two-y"
-    with pytest.raises(ConfigError, match=r"launch\[0\].arg: argument 'x': 'twoo' is no choice; did you mean 'two'\?"):
+    with pytest.raises(ConfigError, match=r"launch\[0\].arg: argument 'x': unknown choice 'twoo'; did you mean 'two'\?"):
         run(tmp_path, *lines, x="twoo")
 
 
@@ -116,24 +116,24 @@ def test_let_and_choices(tmp_path: Path) -> None:
         ([NODE % "nmae: x"], r"launch\[0\].node: unknown key 'nmae'; did you mean 'name'\?"),
         ([NODE % "respawn: 'true'"], "unknown key 'respawn'"),
         (["- node: {exec: demo}"], "node: key 'pkg' is missing"),
-        ([NODE % "name: 3"], "name: found 3; right would be text in quotes: '3'"),
+        ([NODE % "name: 3"], "name must be text in quotes, '3', got 3"),
         ([NODE % "output: log"], "output: 'log' is not supported"),
         ([NODE % "on_exit: restart"], "on_exit: 'restart' is not supported"),
-        ([NODE % "param: {a: b}"], "param: right would be a list"),
-        ([NODE % "param: []"], "param: right would be a list of one item or more"),
-        ([NODE % "param: [{name: x}]"], r"param\[0\]: right would be 'name' and 'value'"),
+        ([NODE % "param: {a: b}"], "param must be a list"),
+        ([NODE % "param: []"], "param must be a list of one item or more"),
+        ([NODE % "param: [{name: x}]"], r"param\[0\]: must be 'name' and 'value'"),
         ([NODE % "param: [{nam: x}]"], r"param\[0\]: unknown key 'nam'; did you mean 'name'\?"),
         ([NODE % "param: [{name: x, value: ''}]"], "parameter 'x' is empty"),
         ([NODE % "param: [{name: x, value: '1.5', type: int}]"], "parameter 'x': '1.5' is not of type int"),
-        ([NODE % "param: [{name: x, value: [1, a]}]"], "is no text, number, truth value or list of one of these"),
-        ([NODE % "param: [{name: x, value: .nan}]"], "is not finite"),
+        ([NODE % "param: [{name: x, value: [1, a]}]"], "must be text, a number, true or false, or a list of one"),
+        ([NODE % "param: [{name: x, value: .nan}]"], "must be finite, got nan"),
         ([NODE % "param: [{from: /nowhere.yaml}]"], "param from '/nowhere.yaml': no such file"),
-        ([NODE % "if: 'maybe'"], "became 'maybe'; right would be true, false, 1 or 0"),
+        ([NODE % "if: 'maybe'"], "must be true, false, 1 or 0, got 'maybe'"),
         ([NODE % "if: 'true', unless: 'true'"], "'if' and 'unless' together"),
         (["- node: {pkg: vla_ros, exec: polcy}"], "package 'vla_ros' has no executable 'polcy'"),
         (["- node: {pkg: other, exec: x}"], "package 'other' has no executable 'x' in AMENT_PREFIX_PATH"),
         (["- arg: {name: x}"], r"argument 'x' is required; give x:=VALUE"),
-        (["- arg: {name: x, default: 3}"], "default: found 3; right would be text in quotes: '3'"),
+        (["- arg: {name: x, default: 3}"], "default must be text in quotes, '3', got 3"),
         (["- set_env: {name: x}"], "set_env: key 'value' is missing"),
         (["- include: {file: /nowhere.yaml}"], "/nowhere.yaml: no such file"),
     ],
@@ -158,14 +158,14 @@ def test_a_file_that_includes_itself_ends(tmp_path: Path) -> None:
 def test_a_file_of_another_shape_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "x.yaml"
     path.write_text(text, encoding="utf-8")
-    with pytest.raises(ConfigError, match="right would be one key 'launch'"):
+    with pytest.raises(ConfigError, match="must be one key 'launch'"):
         evaluate(path, {}, {})
 
 
 def test_arguments_of_the_command_line() -> None:
     assert parse_arguments(["a:=1", "b:=x:=y", "a:=2"]) == {"a": "2", "b": "x:=y"}
     for word in ("a", "a=1", "a:=", ":=1"):
-        with pytest.raises(ConfigError, match="right would be key:=value"):
+        with pytest.raises(ConfigError, match="launch argument must be key:=value"):
             parse_arguments([word])
 
 

@@ -49,7 +49,7 @@ def test_share_of_this_package_and_of_others(tmp_path: Path) -> None:
         ("$(vra robot)", r"no substitution 'vra'; did you mean 'var'\?"),
         ("$(eval 1 + 1)", "no substitution 'eval'; known: env, find-pkg-share, var"),
         ("$(var robot", "is never closed"),
-        ("$(var)", r"has 0 words; right would be \$\(var NAME\)"),
+        ("$(var)", r"must be like \$\(var NAME\), got 0 words"),
         ("$(var a b)", "has 2 words"),
         ("$(env MISSING)", r"not set; .*give a default: \$\(env MISSING DEFAULT\)"),
         ("$(env MISSING 'open)", "quote is never closed"),

@@ -1,4 +1,4 @@
-"""Which episodes run, and what came of each."""
+"""Which episodes run, and the result of each."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ Sentences = Mapping[str, Sequence[str]]
 
 @dataclass(frozen=True, slots=True)
 class Episode:
-    """What is asked for.
+    """An episode to run.
 
     instruction: the sentence that the policy gets.
     task: the task that decides success; empty for a sentence that belongs to none.
-    seed: where everything lies at the start.
+    seed: of the scene at the start.
     """
 
     instruction: str
@@ -29,11 +29,11 @@ class Episode:
 
 @dataclass(frozen=True, slots=True)
 class EpisodeResult:
-    """What came of an episode.
+    """The result of an episode.
 
-    success: None where no task decides it.
+    success: None if no task decides it.
     seconds: from the instruction in force and the commander armed to success or the end.
-    reason: why it ended early, empty otherwise.
+    reason: why it ended early, else empty.
     """
 
     episode: Episode
@@ -44,7 +44,7 @@ class EpisodeResult:
 
 
 def tour(sentences: Sentences, families: Mapping[str, str], seed: int, episodes: int = 0) -> list[Episode]:
-    """Every task once, families in turn; `episodes` cuts the tour short or goes round again, 0 means once around."""
+    """Return every task once, families in turn; `episodes` cuts the tour short or extends it, 0 means once around."""
     groups: dict[str, list[str]] = {}
     for task in sentences:
         groups.setdefault(families[task], []).append(task)
@@ -55,14 +55,14 @@ def tour(sentences: Sentences, families: Mapping[str, str], seed: int, episodes:
 
 
 def drawn(sentences: Sentences, seed: int, episodes: int) -> list[Episode]:
-    """The episodes that `vla-ros eval` runs for the same seeds: tasks in turn by seed, wordings drawn by it."""
+    """Return the episodes that `vla-ros eval` runs for the same seeds: task and wording follow from the seed."""
     names = list(sentences)
     seeds = range(seed, seed + max(episodes, 1))
     return [Episode(_wording(sentences[names[s % len(names)]], s), names[s % len(names)], s) for s in seeds]
 
 
 def repeated(instruction: str, task: str, seed: int, episodes: int) -> list[Episode]:
-    """One sentence, over and over, each time from another start."""
+    """Return one sentence repeatedly, each time from another start."""
     return [Episode(instruction, task, seed + index) for index in range(max(episodes, 1))]
 
 

@@ -1,4 +1,4 @@
-"""One live line for each episode: rewritten in place on a terminal, printed once at its end elsewhere."""
+"""One live line per episode: rewritten in place on a terminal, else printed once at its end."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ MARKS = {True: "[green]yes[/green]", False: "[red]no[/red]", None: "-"}
 
 
 def summarise(results: Sequence[EpisodeResult], *, complete: bool) -> dict[str, Any]:
-    """Success and latencies over all episodes and of each, as data for JSON. `complete`: whether all of them ran."""
+    """Return success and latencies over all episodes and of each, for JSON. complete: whether all of them ran."""
     judged = [result for result in results if result.success is not None]
     done = sum(bool(result.success) for result in judged)
     return {
@@ -43,7 +43,7 @@ def write_json(path: Path, report: dict[str, Any]) -> None:
 
 
 def table(results: Sequence[EpisodeResult]) -> Table:
-    """What a person reads at the end; all times but the seconds in ms, as p50 / p99."""
+    """Return the table at the end; all times but the seconds in ms, as p50 / p99."""
     grid = Table()
     grid.add_column("instruction")
     grid.add_column("success", justify="center")
@@ -70,7 +70,7 @@ def table(results: Sequence[EpisodeResult]) -> Table:
 
 
 def show(results: Sequence[EpisodeResult], folder: Path) -> None:
-    """Print the table, as wide as the terminal or as `PLAIN_WIDTH` where there is none."""
+    """Print the table, as wide as the terminal, or `PLAIN_WIDTH` without one."""
     console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False)
     console.print(table(results))
     console.print(f"report and pictures: {folder}", markup=False)

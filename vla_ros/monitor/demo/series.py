@@ -1,4 +1,4 @@
-"""A series of episodes from first to last: what runs, the live line, pictures, and a report that is always current."""
+"""A series of episodes from first to last: the live line, pictures, and a report that is always current."""
 
 from __future__ import annotations
 
@@ -39,18 +39,18 @@ class Settings:
         if self.series not in SERIES:
             raise ConfigError(f"series '{self.series}'{did_you_mean(self.series, SERIES)}")
         if self.episodes < 0 or self.seed < 0:
-            raise ConfigError(f"episodes is {self.episodes}, seed is {self.seed}; right would be 0 or more for both")
+            raise ConfigError(f"episodes and seed must be >= 0, got {self.episodes} and {self.seed}")
         if not 0 < self.time_limit_s <= 600:
-            raise ConfigError(f"time_limit_s is {self.time_limit_s:g}; right would be above 0 and at most 600")
+            raise ConfigError(f"time_limit_s must be > 0 and <= 600, got {self.time_limit_s:g}")
 
     @property
     def pictures(self) -> bool:
-        """Whether animations are wanted."""
+        """Whether to write animations."""
         return bool(self.instruction) or self.series == "tour"
 
 
 def plan(settings: Settings, sentences: Sentences, families: Mapping[str, str], task: str) -> list[Episode]:
-    """The episodes; `sentences` and `families` by task, `task` that of the instruction or empty."""
+    """Return the episodes; `sentences` and `families` by task, `task` the instruction's or empty."""
     if settings.instruction:
         return repeated(settings.instruction, task, settings.seed, settings.episodes)
     if settings.series == "random":
