@@ -104,7 +104,7 @@ def test_let_and_choices(tmp_path: Path) -> None:
     lines = ["- arg: {name: x, choice: [{value: one}, {value: two}]}", "- let: {name: y, value: $(var x)-y}"]
     (spec,) = run(tmp_path, *lines, NODE % "name: $(var y)", x="two")
     assert spec.label == "two-y"
-    with pytest.raises(ConfigError, match=r"launch\[0\].arg: argument 'x': unknown choice 'twoo'; did you mean 'two'\?"):
+    with pytest.raises(ConfigError, match=r"launch\[0\].arg: argument 'x': .* 'twoo'; did you mean 'two'\?"):
         run(tmp_path, *lines, x="twoo")
 
 
@@ -125,7 +125,7 @@ def test_let_and_choices(tmp_path: Path) -> None:
         ([NODE % "param: [{nam: x}]"], r"param\[0\]: unknown key 'nam'; did you mean 'name'\?"),
         ([NODE % "param: [{name: x, value: ''}]"], "parameter 'x' is empty"),
         ([NODE % "param: [{name: x, value: '1.5', type: int}]"], "parameter 'x': '1.5' is not of type int"),
-        ([NODE % "param: [{name: x, value: [1, a]}]"], "must be text, a number, true or false, or a list of one"),
+        ([NODE % "param: [{name: x, value: [1, a]}]"], "must be text, number, bool or a list of one kind"),
         ([NODE % "param: [{name: x, value: .nan}]"], "must be finite, got nan"),
         ([NODE % "param: [{from: /nowhere.yaml}]"], "param from '/nowhere.yaml': no such file"),
         ([NODE % "if: 'maybe'"], "must be true, false, 1 or 0, got 'maybe'"),

@@ -73,27 +73,28 @@ class OpenLoop:
         found: Observation | None = None  # the newest wanted one; later messages may complete it
         for topic, message, now_ns in messages:
             if found is not None and now_ns > self._complete_ns(found.stamp_ns, now_ns):
-                yield from self._answer(found, self.recorded.delay_ns(found.stamp_ns))
+                yield from self._answer_then(found)
                 found = None
             source = sources[topic]
-            if not ingest.take(source, message, now_ns) or source.name == INSTRUCTION:
-                continue
-            if source.name == JOINT_STATES and found is None:
+            idle = (INSTRUCTION, JOINT_STATES) if found is None else (INSTRUCTION,)
+            if not ingest.take(source, message, now_ns) or source.name in idle:
                 continue
             observation = synchroniser.observe(now_ns, repeat=True)
             if observation is None or not observation.instruction:
                 continue
             if found is not None and observation.stamp_ns != found.stamp_ns:
-                yield from self._answer(found, self.recorded.delay_ns(found.stamp_ns))
+                yield from self._answer_then(found)
                 found = None
-            if observation.stamp_ns in wanted:
-                wanted.pop(observation.stamp_ns)
-                found = observation
-            elif found is not None and observation.stamp_ns == found.stamp_ns:
+            if found is not None or observation.stamp_ns in wanted:
+                wanted.pop(observation.stamp_ns, None)
                 found = observation
         if found is not None:
-            yield from self._answer(found, self.recorded.delay_ns(found.stamp_ns))
+            yield from self._answer_then(found)
         self.missed = len(wanted)
+
+    def _answer_then(self, found: Observation) -> Iterator[Answer]:
+        """Plan with the delay that the recorded policy had."""
+        yield from self._answer(found, self.recorded.delay_ns(found.stamp_ns))
 
     def _complete_ns(self, stamp_ns: int, otherwise_ns: int) -> int:
         timing = self.recorded.timings.get(stamp_ns)

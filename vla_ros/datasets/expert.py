@@ -187,6 +187,8 @@ def record_episodes(seeds: Iterable[int]) -> tuple[Recorder, dict[str, list[int]
 
 def check_seeds(seed: int, episodes: int) -> None:
     """Raise ConfigError unless `episodes` seeds from `seed` on are training's."""
+    if episodes < 1:
+        raise ConfigError(f"episodes must be > 0, got {episodes}")
     last = seed + episodes - 1
     if not 0 <= seed <= last <= LAST_SEED:
         raise ConfigError(f"seeds must be 0 to {LAST_SEED}, got {seed} to {last}; evaluation uses the others")

@@ -184,7 +184,7 @@ def _as_yaml(name: str, value: Any) -> str:
     """Return a value as rcl's argument parser reads it: JSON is YAML, and its quotes keep text as text."""
     items = value if isinstance(value, list) else [value]
     if len({type(item) for item in items}) > 1 or not all(isinstance(item, str | bool | int | float) for item in items):
-        raise ConfigError(f"parameter '{name}': must be text, a number, true or false, or a list of one, got {value!r}")
+        raise ConfigError(f"parameter '{name}': must be text, number, bool or a list of one kind, got {value!r}")
     if any(isinstance(item, float) and not math.isfinite(item) for item in items):
         raise ConfigError(f"parameter '{name}': must be finite, got {value!r}")
     return json.dumps(value, ensure_ascii=False)

@@ -30,7 +30,7 @@ import vla_ros.ros.convert  # noqa: F401  before the fork, so that it is not cou
 from vla_ros.bags.reading.reader import open_bag
 from vla_ros.cli.main import main
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 SECONDS, BYTES = 10.0, 2**30
 
 

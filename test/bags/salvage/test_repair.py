@@ -24,7 +24,7 @@ from vla_ros.bags.reading.reader import BagError, decode, open_bag
 from vla_ros.bags.salvage.repair import repair
 from vla_ros.bags.writer import BagWriter, Channel, Format
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 ALL = [CompressionType.NONE, CompressionType.LZ4, CompressionType.ZSTD]
 each_compression = pytest.mark.parametrize("compression", ALL, ids=lambda c: c.name.lower())
 

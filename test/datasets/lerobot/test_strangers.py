@@ -154,7 +154,7 @@ ODD_TABLES: dict[str, tuple[Spoil, str]] = {
     "rows of text": (rows(DATA, "action", lambda v: [["a"] * 7] * len(v), pa.list_(pa.string())), "must hold numbers"),
     "a row is missing": (rows(DATA, "action", first(None), pa.list_(pa.float32())), "must be of one length"),
     "rows are not finite": (rows(DATA, "action", first([float("nan")] * 7)), "not finite"),
-    "a picture is none": (rows(DATA, CAMERA, first({"bytes": b"x", "path": None})), "no picture"),
+    "a picture is none": (rows(DATA, CAMERA, first({"bytes": b"x", "path": None})), "no readable picture"),
     "a picture is elsewhere": (rows(DATA, CAMERA, first({"bytes": None, "path": "/etc/passwd"})), "files of their own"),
     "no tasks": (remove("meta/tasks.parquet"), "no such file"),
     "tasks are no parquet": (text("meta/tasks.parquet", "x"), "cannot be read"),

@@ -211,7 +211,7 @@ def test_stop_gets_in_where_files_are_few():
         f"asyncio.run(serve(PlayedRobot(), '127.0.0.1', {port}, '', lambda: True))\n"
     )
     helpers = Path(dashboard_server.__file__).parent
-    paths = os.pathsep.join([str(helpers), str(Path(dashboard_gate.__file__).parents[2])])
+    paths = os.pathsep.join([str(helpers), str(Path(dashboard_gate.__file__).parents[3])])
     process = subprocess.Popen(
         [sys.executable, "-c", script],
         env={**os.environ, "PYTHONPATH": paths},
