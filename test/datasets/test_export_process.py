@@ -71,13 +71,13 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(bag: Path, tmp_path: Path, w
 
 @pytest.mark.parametrize("out", ["file/set", "file/deeper/set", "/proc/set", "x" * 300])
 def test_a_target_that_cannot_be_is_one_line(bag: Path, tmp_path: Path, out: str) -> None:
-    from vla_ros.bags.episodes.assembly import Options
+    from vla_ros.bags.episodes.assembly import EpisodeOptions
     from vla_ros.core.errors import ConfigError
     from vla_ros.datasets.export import export
 
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="cannot be written"):
-        export([bag], ROBOT, Options(), "lerobot", tmp_path / out)
+        export([bag], ROBOT, EpisodeOptions(), "lerobot", tmp_path / out)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
@@ -146,12 +146,14 @@ def test_what_makes_no_sense_is_one_line(bag: Path, tmp_path: Path, words: list[
 def test_a_rounded_step_is_the_rate_that_was_meant(tmp_path: Path, step_s: float) -> None:
     from dataclasses import replace
 
-    from vla_ros.bags.episodes.assembly import Options
+    from vla_ros.bags.episodes.assembly import EpisodeOptions
     from vla_ros.datasets.export import export
 
     robot = replace(ROBOT, cameras=tuple(replace(camera, rate_hz=30.0) for camera in ROBOT.cameras))
     fast = write_bag(tmp_path / "bag", steady(robot, 4))
-    figures, _ = export([fast], robot, Options(step_s=step_s, bridge=0), "lerobot", tmp_path / "set", lossless=True)
+    figures, _ = export(
+        [fast], robot, EpisodeOptions(step_s=step_s, bridge=0), "lerobot", tmp_path / "set", lossless=True
+    )
     assert json.loads((tmp_path / "set/meta/info.json").read_text())["fps"] == 30
     assert figures["episodes"] == 1 and figures["frames"] >= 118
     times = pq.read_table(tmp_path / "set/data/chunk-000/file-000.parquet")["timestamp"].to_pylist()

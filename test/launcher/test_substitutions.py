@@ -50,7 +50,7 @@ def test_share_of_this_package_and_of_others(tmp_path: Path) -> None:
         ("$(eval 1 + 1)", "no substitution 'eval'; known: env, find-pkg-share, var"),
         ("$(var robot", "is never closed"),
         ("$(var)", r"must be like \$\(var NAME\), got 0 words"),
-        ("$(var a b)", "has 2 words"),
+        ("$(var a b)", "got 2 words"),
         ("$(env MISSING)", r"not set; .*give a default: \$\(env MISSING DEFAULT\)"),
         ("$(env MISSING 'open)", "quote is never closed"),
         ("$(find-pkg-share nothing_such)", "package 'nothing_such' is not in AMENT_PREFIX_PATH"),

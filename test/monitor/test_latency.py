@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from vla_ros.monitor.latency import ChunkLatency, TimingLog, percentiles
-from vla_ros.monitor.top import StageLog, table
+from vla_ros.monitor.top import StageLog, stage_table
 
 
 def policy(stamp: int, inference: float = 100.0) -> dict[str, str]:
@@ -92,9 +92,9 @@ def test_choosing_is_a_stage_of_its_own_where_it_is_on() -> None:
 def test_top_shows_stages_and_words() -> None:
     log = StageLog(limit=2)
     log.add(ChunkLatency(i, 1.0, 10.0 * i, 20.0 * i) for i in range(1, 4))
-    text = table(log.stages(), {"policy": "planning"})
+    text = stage_table(log.stages(), {"policy": "planning"})
     assert "last 2 chunks" in text and "planning" in text
     (line,) = [line for line in text.splitlines() if line.startswith("camera to command")]
     assert line.split()[-2:] == ["50.00", "59.80"]
     assert "-" in text  # a stage that nobody told
-    assert table(StageLog().stages(), {}).startswith("last 0 chunks")
+    assert stage_table(StageLog().stages(), {}).startswith("last 0 chunks")

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from vla_ros.bags.comparison import Comparison
-from vla_ros.bags.contract import by_contract
+from vla_ros.bags.contract_topics import by_contract
 from vla_ros.bags.episodes.commanded import CHUNK_TOPIC
 from vla_ros.bags.episodes.recorded_plans import read_plans
 from vla_ros.bags.inputs import check_inputs, check_kinds, output_kinds, timed
-from vla_ros.bags.open_loop import Answer, OpenLoop
+from vla_ros.bags.open_loop import OpenLoop, OpenLoopPlan
+from vla_ros.bags.plan_errors import PlanComparison
 from vla_ros.bags.reading.reader import open_bag
 from vla_ros.core.errors import ConfigError
 from vla_ros.core.robot import RobotSpec
@@ -54,7 +54,7 @@ def eval_bag(path: Path, robot: RobotSpec, policy: Any, options: EvalOptions) ->
         plans = read_plans(timed(bag, said, options.sim_time), robot, options.chunk_topic, TIMING_TOPIC)
         delay_ns = None if options.delay_ms is None else round(options.delay_ms * 1e6)
         loop = OpenLoop(robot, policy, plans, delay_ns, options.execution, options.execute_steps)
-        comparison = Comparison(robot, plans, options.worst)
+        comparison = PlanComparison(robot, plans, options.worst)
         for answer in loop.answers(timed(bag, inputs, options.sim_time)):
             comparison.add(answer)
         start_ns = bag.start_ns
@@ -73,7 +73,7 @@ def eval_bag(path: Path, robot: RobotSpec, policy: Any, options: EvalOptions) ->
     return figures
 
 
-def draw(answer: Answer, error: float, folder: Path) -> Path:
+def draw(answer: OpenLoopPlan, error: float, folder: Path) -> Path:
     """Write the newest frames of all cameras side by side, with the instruction and the plan's largest error."""
     folder.mkdir(parents=True, exist_ok=True)
     frames = [Image.fromarray(np.ascontiguousarray(images[-1])) for images in answer.observation.images.values()]

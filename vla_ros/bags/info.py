@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vla_ros.bags.contract import by_contract, contract_topics
+from vla_ros.bags.contract_topics import by_contract, contract_topics
 from vla_ros.bags.naming import absolute
 from vla_ros.bags.reading.reader import CDR, Bag, BagError, Recorded, Topic, decode, split_topics
 from vla_ros.core.printable import printable

@@ -8,7 +8,7 @@ from typing import Any
 from std_msgs.msg import String
 from trajectory_msgs.msg import JointTrajectory
 
-from vla_ros.bags.contract import CLOCK_TOPIC
+from vla_ros.bags.contract_topics import CLOCK_TOPIC
 from vla_ros.bags.episodes.marks import EPISODE_TOPIC, Span, parse_mark, spans_of
 from vla_ros.bags.naming import absolute
 from vla_ros.bags.reading.reader import Bag, BagError, decode

@@ -23,7 +23,7 @@ from vla_ros.ros.ingest import INSTRUCTION, JOINT_STATES, Ingest
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class OpenLoopPlan:
     """A plan and its observation. delay_ns: from the observation's stamp to the arrival of the plan.
 
     recorded: the chunk on the bag that answers the same observation. inference_ns: as measured here.
@@ -54,7 +54,7 @@ class OpenLoop:
     refused: int = 0
     _planner: Planner = field(init=False)
 
-    def answers(self, messages: Iterable[tuple[str, Any, int]]) -> Iterator[Answer]:
+    def answers(self, messages: Iterable[tuple[str, Any, int]]) -> Iterator[OpenLoopPlan]:
         """Yield answers from (topic, message, time of reception) of the robot's inputs, in order."""
         contract, robot = self.policy.contract, self.robot
         cameras = tuple(camera.name for camera in contract.cameras)
@@ -66,7 +66,7 @@ class OpenLoop:
 
     def _as_recorded(
         self, messages: Iterable[tuple[str, Any, int]], synchroniser: Synchroniser, ingest: Ingest
-    ) -> Iterator[Answer]:
+    ) -> Iterator[OpenLoopPlan]:
         """Ask at the observations that were answered then, with all that had been received when they were taken."""
         sources = {source.topic: source for source in ingest.sources}
         wanted = dict.fromkeys(sorted(self.recorded.chunks))
@@ -92,7 +92,7 @@ class OpenLoop:
             yield from self._answer_then(found)
         self.missed = len(wanted)
 
-    def _answer_then(self, found: Observation) -> Iterator[Answer]:
+    def _answer_then(self, found: Observation) -> Iterator[OpenLoopPlan]:
         """Plan with the delay that the recorded policy had."""
         yield from self._answer(found, self.recorded.delay_ns(found.stamp_ns))
 
@@ -102,7 +102,7 @@ class OpenLoop:
 
     def _as_chosen(
         self, messages: Iterable[tuple[str, Any, int]], synchroniser: Synchroniser, ingest: Ingest
-    ) -> Iterator[Answer]:
+    ) -> Iterator[OpenLoopPlan]:
         """Ask as the node would if every plan arrived `delay_ns` after its observation's stamp."""
         sources = {source.topic: source for source in ingest.sources}
         delay_ns, busy_until_ns = self.delay_ns or 0, 0
@@ -120,7 +120,7 @@ class OpenLoop:
                 busy_until_ns = observation.stamp_ns + delay_ns
                 yield from self._answer(observation, delay_ns)
 
-    def _answer(self, observation: Observation, delay_ns: int) -> Iterator[Answer]:
+    def _answer(self, observation: Observation, delay_ns: int) -> Iterator[OpenLoopPlan]:
         """Plan as the node's inference thread does."""
         started_ns = time.perf_counter_ns()
         try:
@@ -131,4 +131,4 @@ class OpenLoop:
         took_ns = time.perf_counter_ns() - started_ns
         recorded = self.recorded.chunks.get(observation.stamp_ns)
         self._planner.sent(recorded or chunk, observation, observation.stamp_ns + delay_ns)
-        yield Answer(observation, chunk, recorded, delay_ns, took_ns)
+        yield OpenLoopPlan(observation, chunk, recorded, delay_ns, took_ns)

@@ -201,7 +201,7 @@ def collect_shard(folder: Path, seeds: list[int]) -> dict[str, list[int]]:
     return counts
 
 
-def collect(out: Path, episodes: int, seed: int, processes: int, shard_size: int = 100) -> Iterator[int]:
+def collect_demonstrations(out: Path, episodes: int, seed: int, processes: int, shard_size: int = 100) -> Iterator[int]:
     """Write `episodes` demonstrations under `out`; yield the number of episodes done as shards are finished."""
     check_seeds(seed, episodes)
     if processes < 1:

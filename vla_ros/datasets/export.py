@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from vla_ros.bags.episodes.assembly import Options
-from vla_ros.bags.episodes.frames import BagReport, Reading, check_bag, frames_of
+from vla_ros.bags.episodes.assembly import EpisodeOptions
+from vla_ros.bags.episodes.frames import BagReport, Reading, check_bag, read_frames
 from vla_ros.bags.episodes.rate import fps_of_step
 from vla_ros.bags.reading.reader import open_bag
 from vla_ros.core.columns import columns_of
@@ -31,7 +31,7 @@ class Ended(VlaRosError):
 
 
 @dataclass(slots=True)
-class Report:
+class ExportReport:
     """What an export took, and what it left out. seconds: of recording, and of work."""
 
     bag_s: float = 0.0
@@ -52,22 +52,22 @@ class Report:
 def export(
     bags: Sequence[Path],
     robot: RobotSpec,
-    options: Options,
+    options: EpisodeOptions,
     form: str,
     out: Path,
     *,
     lossless: bool = False,
     reading: Reading | None = None,
     asked: Sequence[int] = (),
-) -> tuple[dict[str, Any], Report]:
+) -> tuple[dict[str, Any], ExportReport]:
     """Write one dataset of all bags; return its writer's figures, and what was left out.
 
     asked: signals that have asked for the end; checked before each frame.
     ConfigError if there is no episode, or `out` cannot be written; Ended after a signal. Either leaves nothing behind.
     """
-    report, started_s, reading = Report(), time.monotonic(), reading or Reading()
+    report, started_s, reading = ExportReport(), time.monotonic(), reading or Reading()
     check_instruction(options.task)
-    layout = layout_of(robot, options, lossless)
+    layout = dataset_layout(robot, options, lossless)
     options = replace(options, step_s=1 / layout.fps)  # as the dataset says: a rounded step would drift from it
     for path in bags:  # all of them first: a misspelt one must not cost an hour's work
         with open_bag(path) as bag:
@@ -86,7 +86,7 @@ def export(
     return figures, report
 
 
-def layout_of(robot: RobotSpec, options: Options, lossless: bool) -> Layout:
+def dataset_layout(robot: RobotSpec, options: EpisodeOptions, lossless: bool) -> Layout:
     """Return the dataset's columns and rate according to the robot's contract."""
     fps = fps_of_step(robot.sync.history_step_s if options.step_s is None else options.step_s)
     specs = [robot.camera(name) for name in options.cameras or robot.camera_names]
@@ -96,17 +96,17 @@ def layout_of(robot: RobotSpec, options: Options, lossless: bool) -> Layout:
 def _write(
     bags: Sequence[Path],
     robot: RobotSpec,
-    options: Options,
+    options: EpisodeOptions,
     reading: Reading,
     writer: Writer,
-    report: Report,
+    report: ExportReport,
     asked: Sequence[int],
 ) -> None:
     first = 0  # episode numbers go on from bag to bag
     for path in bags:
         last, said = first - 1, BagReport(path)
         with open_bag(path) as bag:
-            for frame in frames_of(bag, robot, options, reading, said, asked):
+            for frame in read_frames(bag, robot, options, reading, said, asked):
                 last = first + frame.episode
                 writer.add(replace(frame, episode=last))
             report.bag_s += (bag.end_ns - bag.start_ns) / NS_PER_S

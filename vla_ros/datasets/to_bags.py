@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vla_ros.bags.demonstrations import Demonstration, write_demonstrations
+from vla_ros.bags.demonstration_bag import Demonstration, write_demonstrations
 from vla_ros.core.errors import ConfigError
 from vla_ros.core.robot import RobotSpec
 from vla_ros.datasets.demonstrations import Demonstrations

@@ -16,8 +16,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from vla_ros.core.errors import ConfigError
-from vla_ros.launcher.evaluation import ProcessSpec
 from vla_ros.launcher.output import LineSplitter, Screen
+from vla_ros.launcher.resolving import ProcessSpec
 
 _LIBC = ctypes.CDLL(None)
 _PR_SET_PDEATHSIG = 1

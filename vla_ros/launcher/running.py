@@ -10,8 +10,8 @@ from pathlib import Path
 
 from vla_ros.core.errors import ConfigError, did_you_mean
 from vla_ros.core.paths import share_folder
-from vla_ros.launcher.evaluation import declared_arguments, evaluate
 from vla_ros.launcher.output import Screen
+from vla_ros.launcher.resolving import declared_arguments, resolve
 from vla_ros.launcher.supervisor import Supervisor
 
 SUFFIX = ".launch.yaml"
@@ -22,7 +22,7 @@ def launch(file: str, words: Sequence[str], *, own: bool = False, to_return: boo
     path = find_launch_file(file)
     arguments = parse_arguments(words)
     if own or not ros2_knows_us():
-        return Supervisor(evaluate(path, arguments, os.environ), Screen()).run()
+        return Supervisor(resolve(path, arguments, os.environ), Screen()).run()
     command = ["ros2", "launch", str(path), *words]
     if to_return:
         return subprocess.run(command, check=False).returncode

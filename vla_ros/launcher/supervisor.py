@@ -9,9 +9,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
-from vla_ros.launcher.evaluation import ProcessSpec
 from vla_ros.launcher.output import Screen
 from vla_ros.launcher.process import ChildProcess
+from vla_ros.launcher.resolving import ProcessSpec
 
 GRACE_S = 5.0
 SUSPEND_S = 1.5  # for a node to stop its robot before it is suspended

@@ -38,7 +38,7 @@ def comparison(now: Frame, expected: Frame, came: Frame | None, horizon_s: float
     return np.asarray(sheet)
 
 
-def grid(rows: Mapping[str, Sequence[Frame]]) -> Image.Image:
+def camera_rows(rows: Mapping[str, Sequence[Frame]]) -> Image.Image:
     """Return rows of pictures, one per camera, each under the camera's name."""
     columns = max(len(frames) for frames in rows.values())
     first = next(iter(rows.values()))[0]

@@ -9,7 +9,7 @@ from pathlib import Path
 from vla_ros.core.errors import VlaRosError
 from vla_ros.core.surprise.expectation import Expectation
 from vla_ros.core.types import NS_PER_S
-from vla_ros.media.comparison import clip, grid
+from vla_ros.media.comparison import camera_rows, clip
 from vla_ros.media.video import VideoFile
 
 
@@ -24,7 +24,7 @@ class PredictionFiles:
     def picture(self, seen: Expectation) -> Path:
         """Write a row per camera: what it saw, then what it was expected to see."""
         path = self._path(seen, "png")
-        grid({n: [seen.observation.images[n][-1], *seen.prediction.images[n]] for n in self.cameras}).save(path)
+        camera_rows({n: [seen.observation.images[n][-1], *seen.prediction.images[n]] for n in self.cameras}).save(path)
         return path
 
     def video(self, seen: Expectation) -> Path:

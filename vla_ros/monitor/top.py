@@ -32,7 +32,7 @@ class StageLog:
         }
 
 
-def table(stages: Mapping[str, Percentiles], says: Mapping[str, str]) -> str:
+def stage_table(stages: Mapping[str, Percentiles], says: Mapping[str, str]) -> str:
     """Return the stages, and what each node says of itself, as text."""
     count = max((row.count for row in stages.values()), default=0)
     lines = [f"{f'last {count} chunks':<28}{'p50 ms':>9}{'p99 ms':>9}"]

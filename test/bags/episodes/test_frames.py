@@ -16,8 +16,8 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import Float64MultiArray, Int32, String
 
-from vla_ros.bags.episodes.assembly import Frame, Options
-from vla_ros.bags.episodes.frames import BagReport, Reading, frames_of, task_from_name
+from vla_ros.bags.episodes.assembly import EpisodeOptions, Frame
+from vla_ros.bags.episodes.frames import BagReport, Reading, read_frames, task_from_name
 from vla_ros.bags.reading.reader import BagError, open_bag
 from vla_ros.bags.writer import BagWriter, Channel
 from vla_ros.core.errors import ConfigError
@@ -32,11 +32,11 @@ STATES, WORDS, COMMANDS = ROBOT.joint_states_topic, ROBOT.instruction_topic, ROB
 
 
 def read(
-    path: Path, messages: Iterable[Timed], options: Options | None = None, reading: Reading | None = None
+    path: Path, messages: Iterable[Timed], options: EpisodeOptions | None = None, reading: Reading | None = None
 ) -> tuple[list[Frame], BagReport]:
     report = BagReport(path)
     with open_bag(write_bag(path, messages)) as bag:
-        return list(frames_of(bag, ROBOT, options or Options(), reading, report)), report
+        return list(read_frames(bag, ROBOT, options or EpisodeOptions(), reading, report)), report
 
 
 def marked(messages: list[Timed], since_s: float, until_s: float, success: bool = True) -> list[Timed]:
@@ -93,7 +93,7 @@ SIM = Reading(sim_time=True)
 class Case(NamedTuple):
     messages: list[Timed]
     why: str
-    options: Options = Options()
+    options: EpisodeOptions = EpisodeOptions()
     reading: Reading = Reading()
 
 
@@ -127,11 +127,11 @@ CASES = {
         "joint states come in parts: no message on /joint_states holds all joints of the contract, though together",
     ),
     "no commands": Case(only(COMMANDS), f"no command on {COMMANDS}; --actions chunk, or --actions state, needs none"),
-    "no chunks": Case(steady(ROBOT, 2), "no chunk on /action_chunk; --actions state", Options(actions="chunk")),
+    "no chunks": Case(steady(ROBOT, 2), "no chunk on /action_chunk; --actions state", EpisodeOptions(actions="chunk")),
     "no success": Case(
         marked(steady(ROBOT, 2), 0.2, 1.5, success=False),
         "no observation lies within the marked episodes that were marked as a success; 1 are marked",
-        Options(only_successes=True),
+        EpisodeOptions(only_successes=True),
     ),
     "marks elsewhere": Case(marked(steady(ROBOT, 2), 7.0, 8.0), "no observation lies within the marked episodes; 1"),
     "cameras never together": Case(
@@ -192,8 +192,8 @@ def test_a_cut_is_counted_and_told(tmp_path: Path) -> None:
         "the episode marked from 0.50 s to 3.50 s was cut at 1.50 s: more than 2 ticks in a row without an observation"
     ]
     assert report.left_out["ticks without an observation"] == 3
-    assert read(tmp_path / "more", messages, Options(bridge=3))[1].episodes == 1
-    assert read(tmp_path / "none", without(messages, {30}), Options(bridge=0))[1].cuts.total() == 2
+    assert read(tmp_path / "more", messages, EpisodeOptions(bridge=3))[1].episodes == 1
+    assert read(tmp_path / "none", without(messages, {30}), EpisodeOptions(bridge=0))[1].cuts.total() == 2
 
 
 def test_commands_that_pause_cut_and_are_told(tmp_path: Path) -> None:
@@ -210,7 +210,7 @@ def test_borders_that_are_wanted_are_no_cuts(tmp_path: Path) -> None:
     assert report.episodes == 2 and not report.cuts
     words = [*steady(ROBOT, 4), (START + 2 * S, WORDS, String(data="push"))]
     gap = [m for m in words if not (m[1] == COMMANDS and START + 12 * S // 10 < m[0] < START + 205 * S // 100)]
-    _, report = read(tmp_path / "words", gap, Options(split="instruction"))
+    _, report = read(tmp_path / "words", gap, EpisodeOptions(split="instruction"))
     assert report.episodes == 2 and not report.cuts and report.left_out["ticks without a command"] > 0
 
 
@@ -239,12 +239,12 @@ def test_one_message_that_cannot_be_decoded_is_skipped_and_counted(tmp_path: Pat
     path = write_raw(tmp_path / "bag", [*raw, (START + S, topic, kind, b"\x00\x01\x00\x00\xff\xff\xff\x7f")])
     report = BagReport(path)
     with open_bag(path) as bag:
-        frames = list(frames_of(bag, ROBOT, Options(), Reading(), report))
+        frames = list(read_frames(bag, ROBOT, EpisodeOptions(), Reading(), report))
     assert len(frames) == 20 and report.episodes == 1
     told = [(why, count) for why, count in report.left_out.items() if f"on {topic} that cannot be read" in why]
     assert [count for _, count in told] == [1] and "bytes are no" in told[0][0]
     with pytest.raises(BagError, match=f"{topic}: "), open_bag(path) as bag:
-        list(frames_of(bag, ROBOT, Options(), Reading(strict=True)))
+        list(read_frames(bag, ROBOT, EpisodeOptions(), Reading(strict=True)))
 
 
 def test_a_mark_that_is_none_is_skipped_and_counted(tmp_path: Path) -> None:
@@ -261,7 +261,7 @@ def test_a_foreign_episode_topic_is_named_with_a_way_out(tmp_path: Path) -> None
     messages = [*steady(ROBOT, 2), (START + S, "/episode", Int32(data=3))]
     with pytest.raises(ConfigError, match=r"/episode is std_msgs/msg/Int32, not std_msgs/msg/String: .*--split none"):
         read(tmp_path / "bag", messages)
-    assert read(tmp_path / "more", messages, Options(split="none"))[1].episodes == 1
+    assert read(tmp_path / "more", messages, EpisodeOptions(split="none"))[1].episodes == 1
 
 
 @pytest.mark.parametrize("topic", [STATES, COMMANDS, "/episode", FRONT])
@@ -282,7 +282,7 @@ def test_two_types_on_one_topic_are_named(tmp_path: Path, topic: str) -> None:
         pytest.raises(ConfigError, match=f"{topic} has messages of 2 types .*std_msgs/msg/Int32"),
         open_bag(tmp_path / "bag") as bag,
     ):
-        list(frames_of(bag, ROBOT, Options()))
+        list(read_frames(bag, ROBOT, EpisodeOptions()))
 
 
 def test_a_command_topic_of_another_type_is_named(tmp_path: Path) -> None:
@@ -295,7 +295,7 @@ def test_a_command_topic_of_another_type_is_named(tmp_path: Path) -> None:
 
 
 def test_a_bag_without_an_instruction_gets_the_task(tmp_path: Path) -> None:
-    frames, report = read(tmp_path / "bag", only(WORDS), Options(task="stack the blocks"))
+    frames, report = read(tmp_path / "bag", only(WORDS), EpisodeOptions(task="stack the blocks"))
     assert len(frames) == 19 and {frame.observation.instruction for frame in frames} == {"stack the blocks"}
     frames, _ = read(tmp_path / "pick_the_cube_2026_01_31-10_00_00", only(WORDS), None, Reading(task_from_name=True))
     assert {frame.observation.instruction for frame in frames} == {"pick the cube"}
@@ -303,9 +303,9 @@ def test_a_bag_without_an_instruction_gets_the_task(tmp_path: Path) -> None:
 
 
 def test_a_sentence_on_the_bag_counts_before_the_task(tmp_path: Path) -> None:
-    frames, _ = read(tmp_path / "bag", said("reach"), Options(task="push"))
+    frames, _ = read(tmp_path / "bag", said("reach"), EpisodeOptions(task="push"))
     assert {frame.observation.instruction for frame in frames} == {"reach"}
-    frames, report = read(tmp_path / "refused", said("reach\x07"), Options(task="push"))
+    frames, report = read(tmp_path / "refused", said("reach\x07"), EpisodeOptions(task="push"))
     assert {frame.observation.instruction for frame in frames} == {"push"} and len(frames) == 19
     assert any("messages on /instruction refused" in why for why in report.left_out)
 
@@ -354,7 +354,7 @@ def test_a_bag_of_a_namespace_is_read_by_the_contracts_names(tmp_path: Path) -> 
 def test_relative_names_of_a_contract_are_found(tmp_path: Path) -> None:
     relative = replace(ROBOT, joint_states_topic="joint_states", instruction_topic="instruction")
     with open_bag(write_bag(tmp_path / "bag", steady(ROBOT, 2))) as bag:
-        assert len(list(frames_of(bag, relative, Options()))) == 19
+        assert len(list(read_frames(bag, relative, EpisodeOptions()))) == 19
 
 
 def test_a_bag_of_a_namespace_lacks_nothing_of_the_contract(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from accelerate.state import AcceleratorState
 from bag_files import picture, steady, write_bag
 from std_msgs.msg import String
 
-from vla_ros.bags.episodes.assembly import Options
+from vla_ros.bags.episodes.assembly import EpisodeOptions
 from vla_ros.core.errors import ConfigError
 from vla_ros.core.robot import load_robot
 from vla_ros.datasets.export import export
@@ -42,7 +42,7 @@ def make(folder: Path, lossless: bool) -> Path:
     for start in FIRST:
         for at, event in ((start, "start"), (start + 25, "end")):
             messages.append((START + at * 10**8, "/episode", String(data=json.dumps({"event": event}))))
-    export([write_bag(folder / "bag", messages)], ROBOT, Options(), "lerobot", folder / "set", lossless=lossless)
+    export([write_bag(folder / "bag", messages)], ROBOT, EpisodeOptions(), "lerobot", folder / "set", lossless=lossless)
     return folder / "set"
 
 

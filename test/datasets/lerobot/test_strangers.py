@@ -18,7 +18,7 @@ from lerobot_sets import CAMERA, DATA, EPISODES, edit_info, edit_rows, write_set
 
 from vla_ros.core.errors import ConfigError
 from vla_ros.datasets.lerobot.columns import Columns
-from vla_ros.datasets.lerobot.info import filled
+from vla_ros.datasets.lerobot.info_file import filled
 from vla_ros.datasets.lerobot.reader import load_lerobot
 
 Spoil = Callable[[Path], object]

@@ -17,7 +17,7 @@ from bag_files import picture, steady, write_bag
 from PIL import Image
 from std_msgs.msg import String
 
-from vla_ros.bags.episodes.assembly import Options
+from vla_ros.bags.episodes.assembly import EpisodeOptions
 from vla_ros.core.errors import ConfigError
 from vla_ros.core.robot import load_robot
 from vla_ros.datasets.export import export
@@ -44,7 +44,7 @@ def bags(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 @pytest.fixture(scope="module")
 def dataset(bags: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("dataset") / "set"
-    figures, report = export(bags, ROBOT, Options(), "lerobot", out)
+    figures, report = export(bags, ROBOT, EpisodeOptions(), "lerobot", out)
     assert figures == {"episodes": 3, "frames": 29 + 20 + 20, "tasks": 2}, report.left_out
     return out
 
@@ -156,7 +156,7 @@ def test_statistics_are_those_of_the_frames(dataset: Path) -> None:
 
 
 def test_lossless_pictures_are_kept_exactly(bags: list[Path], tmp_path: Path) -> None:
-    export(bags[:1], ROBOT, Options(), "lerobot", tmp_path / "set", lossless=True)
+    export(bags[:1], ROBOT, EpisodeOptions(), "lerobot", tmp_path / "set", lossless=True)
     found = info(tmp_path / "set")
     assert found["video_path"] is None and found["features"][CAMERAS[0]]["dtype"] == "image"
     for k, row in enumerate(rows(tmp_path / "set")):
@@ -164,19 +164,19 @@ def test_lossless_pictures_are_kept_exactly(bags: list[Path], tmp_path: Path) ->
 
 
 def test_only_successes_leaves_the_others_out(bags: list[Path], tmp_path: Path) -> None:
-    figures, _ = export(bags[1:], ROBOT, Options(only_successes=True), "lerobot", tmp_path / "set")
+    figures, _ = export(bags[1:], ROBOT, EpisodeOptions(only_successes=True), "lerobot", tmp_path / "set")
     assert figures["episodes"] == 1 and figures["frames"] == 20
 
 
 def test_a_bag_of_another_robot_is_refused_and_leaves_nothing(bags: list[Path], tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="lacks"):
-        export(bags, load_robot("fr3"), Options(actions="state"), "lerobot", tmp_path / "set")
+        export(bags, load_robot("fr3"), EpisodeOptions(actions="state"), "lerobot", tmp_path / "set")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_that_is_there_is_not_touched(bags: list[Path], tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="exists already; name a new folder"):
-        export(bags, ROBOT, Options(), "lerobot", tmp_path)
+        export(bags, ROBOT, EpisodeOptions(), "lerobot", tmp_path)
 
 
 def test_the_kinds_of_the_columns_travel_with_the_dataset(dataset: Path) -> None:

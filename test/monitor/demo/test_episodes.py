@@ -8,7 +8,7 @@ import pytest
 
 from vla_ros.core.errors import VlaRosError
 from vla_ros.monitor.demo.episodes import drawn, repeated, tour
-from vla_ros.monitor.demo.series import Settings, plan
+from vla_ros.monitor.demo.series import Settings, planned_episodes
 from vla_ros.sim.environment import Variant
 from vla_ros.sim.tabletop.environment import choose
 from vla_ros.sim.tabletop.tasks import TASKS, wordings
@@ -53,9 +53,9 @@ def test_one_sentence_runs_once_or_as_often_as_asked() -> None:
 
 
 def test_the_plan_follows_the_settings() -> None:
-    assert [e.task for e in plan(settings(instruction="go left"), SENTENCES, FAMILIES, "")] == [""]
-    assert len(plan(settings(), SENTENCES, FAMILIES, "")) == len(TASKS)
-    assert plan(settings(series="random", episodes=3), SENTENCES, FAMILIES, "") == drawn(SENTENCES, 5, 3)
+    assert [e.task for e in planned_episodes(settings(instruction="go left"), SENTENCES, FAMILIES, "")] == [""]
+    assert len(planned_episodes(settings(), SENTENCES, FAMILIES, "")) == len(TASKS)
+    assert planned_episodes(settings(series="random", episodes=3), SENTENCES, FAMILIES, "") == drawn(SENTENCES, 5, 3)
     assert settings(instruction="x").pictures and not settings(series="random").pictures
 
 

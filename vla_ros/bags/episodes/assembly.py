@@ -27,7 +27,7 @@ BRIDGE = 2  # ticks; cameras lose a frame or two without ending an episode
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class EpisodeOptions:
     """How episodes are cut and labelled.
 
     step_s: time between frames [s]; default: the contract's `sync.history_step_s`.
@@ -89,7 +89,13 @@ class EpisodeReader:
     """
 
     def __init__(
-        self, robot: RobotSpec, options: Options, spans: Sequence[Span] = (), *, start_ns: int = 0, sentence: str = ""
+        self,
+        robot: RobotSpec,
+        options: EpisodeOptions,
+        spans: Sequence[Span] = (),
+        *,
+        start_ns: int = 0,
+        sentence: str = "",
     ) -> None:
         cameras = options.cameras or robot.camera_names
         self._options, self._spans = options, spans

@@ -16,7 +16,7 @@ OTHER_CLOCK_S = 3600.0  # stamps this far from their reception come from another
 
 
 @dataclass(slots=True)
-class Stream:
+class InputEvidence:
     """One input: messages seen, taken, refused (and why the last one was), and unstamped.
 
     late_ns: shortest and longest time from a message's stamp to its reception [ns]. names: joints over all messages;
@@ -76,7 +76,7 @@ class Evidence:
     """Collects what arrived; `reason` says what kept the policy from seeing anything."""
 
     def __init__(self, sources: Iterable[Source], joints: tuple[str, ...], max_age_s: float) -> None:
-        self.streams = {source.topic: Stream(source, joints=frozenset(joints)) for source in sources}
+        self.streams = {source.topic: InputEvidence(source, joints=frozenset(joints)) for source in sources}
         self._max_age_s = max_age_s
 
     def counts(self) -> Counter[str]:
@@ -91,7 +91,7 @@ class Evidence:
         return self._absent() or self._unstamped() or self._old(sim_time, clock_on_bag)
 
     @property
-    def _all(self) -> tuple[Stream, ...]:
+    def _all(self) -> tuple[InputEvidence, ...]:
         return tuple(self.streams.values())
 
     def _absent(self) -> str:

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from vla_ros.bags.contract import CLOCK_TOPIC, by_contract
-from vla_ros.bags.episodes.assembly import EpisodeReader, Frame, Options
+from vla_ros.bags.contract_topics import CLOCK_TOPIC, by_contract
+from vla_ros.bags.episodes.assembly import EpisodeOptions, EpisodeReader, Frame
 from vla_ros.bags.inputs import Skip, check_inputs, check_kinds, marked_spans, names, output_kinds, timed
 from vla_ros.bags.reading.reader import Bag
 from vla_ros.core.errors import ConfigError, VlaRosError
@@ -51,10 +51,10 @@ class Reading:
     task_from_name: bool = False
 
 
-def frames_of(
+def read_frames(
     bag: Bag,
     robot: RobotSpec,
-    options: Options,
+    options: EpisodeOptions,
     reading: Reading | None = None,
     report: BagReport | None = None,
     asked: Sequence[int] = (),
@@ -80,7 +80,7 @@ def frames_of(
         report.reason = _reason(bag, reader, reading, options, spans)
 
 
-def check_bag(bag: Bag, robot: RobotSpec, options: Options, reading: Reading) -> None:
+def check_bag(bag: Bag, robot: RobotSpec, options: EpisodeOptions, reading: Reading) -> None:
     """Raise ConfigError if an open bag cannot be exported at all, before anything is read from it."""
     bag = by_contract(bag, robot, reading.remap)
     options, _ = _tasks(bag, robot, options, reading)
@@ -101,7 +101,7 @@ def task_from_name(path: Path) -> str:
     return "" if words == ["rosbag2"] else " ".join(words)
 
 
-def _tasks(bag: Bag, robot: RobotSpec, options: Options, reading: Reading) -> tuple[Options, str]:
+def _tasks(bag: Bag, robot: RobotSpec, options: EpisodeOptions, reading: Reading) -> tuple[EpisodeOptions, str]:
     """Return the options with the sentence that replaces a refused one, and the first sentence."""
     task = options.task or (check_instruction(task_from_name(bag.path)) if reading.task_from_name else "")
     spoken = any(topic.name == robot.instruction_topic and topic.count for topic in bag.topics)
@@ -110,7 +110,7 @@ def _tasks(bag: Bag, robot: RobotSpec, options: Options, reading: Reading) -> tu
     return replace(options, task=task), "" if spoken else task
 
 
-def _check(bag: Bag, robot: RobotSpec, reader: EpisodeReader, options: Options) -> None:
+def _check(bag: Bag, robot: RobotSpec, reader: EpisodeReader, options: EpisodeOptions) -> None:
     there = names(bag)
     needed = [s for s in reader.ingest.sources if s.topic in there or s.name != INSTRUCTION or not options.task]
     check_inputs(bag, robot, needed)
@@ -137,7 +137,7 @@ def _tell(report: BagReport, reader: EpisodeReader, episodes: int) -> None:
     report.cuts, report.told = reader.cuts.counted, reader.cuts.told
 
 
-def _reason(bag: Bag, reader: EpisodeReader, reading: Reading, options: Options, spans: Sequence[object]) -> str:
+def _reason(bag: Bag, reader: EpisodeReader, reading: Reading, options: EpisodeOptions, spans: Sequence[object]) -> str:
     """Return why a bag gave no episode."""
     clock = any(topic.name == CLOCK_TOPIC and topic.count for topic in bag.topics)
     if reading.sim_time and not clock:

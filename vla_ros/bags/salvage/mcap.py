@@ -21,7 +21,7 @@ from mcap.records import Channel, Message, Schema
 from mcap.stream_reader import StreamReader
 
 from vla_ros.bags.reading.unpacking import memory_limit, unpack_what_can_be
-from vla_ros.bags.salvage.parts import Found, Losses, Source
+from vla_ros.bags.salvage.parts import DamagedTopic, Found, Losses
 from vla_ros.core.printable import printable
 
 _MAGIC = b"\x89MCAP0\r\n"
@@ -56,7 +56,7 @@ class _File:
     keep_doubtful: bool
     schemas: dict[int, Schema] = field(default_factory=dict)
     channels: dict[int, Channel] = field(default_factory=dict)
-    sources: dict[int, Source | None] = field(default_factory=dict)
+    sources: dict[int, DamagedTopic | None] = field(default_factory=dict)
 
     def learn_from_end(self) -> None:
         """Learn topics from the summary, which repeats them: the chunk that introduced one may be broken."""
@@ -161,14 +161,14 @@ class _File:
             known[record.id] = record
             self.sources.clear()
 
-    def _source(self, number: int) -> Source | None:
+    def _source(self, number: int) -> DamagedTopic | None:
         channel = self.channels.get(number)
         schema = self.schemas.get(channel.schema_id) if channel else None
         if channel is None or schema is None:
             return None
         text = schema.data.decode("utf-8", errors="replace") if schema.encoding.startswith("ros2") else ""
         qos = channel.metadata.get("offered_qos_profiles", "")
-        return Source(channel.topic, schema.name, channel.message_encoding, qos, text)
+        return DamagedTopic(channel.topic, schema.name, channel.message_encoding, qos, text)
 
 
 def _records(view: mmap.mmap, place: int) -> Iterator[tuple[int, int, int]]:

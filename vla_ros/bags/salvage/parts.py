@@ -10,7 +10,7 @@ from vla_ros.bags.reading.reader import CDR
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
+class DamagedTopic:
     """A topic as the damaged bag describes it. qos: YAML. definition: the text of its type; empty if there is none."""
 
     topic: str
@@ -23,7 +23,7 @@ class Source:
 class Found(NamedTuple):
     """One message, and when it was received [ns]."""
 
-    source: Source
+    source: DamagedTopic
     receive_ns: int
     data: bytes
 

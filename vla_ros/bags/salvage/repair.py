@@ -25,7 +25,7 @@ from vla_ros.bags.reading.reader import CDR
 from vla_ros.bags.reading.rosbags_limits import bounded_qos
 from vla_ros.bags.reading.unpacking import plain_message, unpack_file
 from vla_ros.bags.salvage.mcap import salvage_mcap
-from vla_ros.bags.salvage.parts import Found, Losses, Source
+from vla_ros.bags.salvage.parts import DamagedTopic, Found, Losses
 from vla_ros.bags.salvage.sqlite3 import salvage_sqlite3
 from vla_ros.bags.writer import BagWriter, Channel, Format
 from vla_ros.core.printable import printable
@@ -102,7 +102,7 @@ class _Rewriting:
         self.messages = 0
         self._keep_doubtful = keep_doubtful
         self._writer = BagWriter(path, Format(storage))  # type: ignore[arg-type]
-        self._refusals: dict[Source, str] = {}
+        self._refusals: dict[DamagedTopic, str] = {}
 
     def write(self, files: list[Path], work: Path) -> None:
         """Write everything, and complete the bag."""
@@ -137,7 +137,7 @@ class _Rewriting:
         self._writer.write(source.topic, found.receive_ns, data, source.type)
         self.messages += 1
 
-    def _refusal(self, source: Source) -> str:
+    def _refusal(self, source: DamagedTopic) -> str:
         """Return why the messages of a topic are left out; empty if they are taken."""
         topic = printable(source.topic, 100)
         if source.serialization != CDR:

@@ -12,7 +12,7 @@ from typing import Any
 from vla_ros.bags.reading.databases import FAILURES, Patience, reading
 from vla_ros.bags.reading.errors import BagError
 from vla_ros.bags.reading.reader import CDR
-from vla_ros.bags.salvage.parts import Found, Losses, Source
+from vla_ros.bags.salvage.parts import DamagedTopic, Found, Losses
 
 _JOURNAL_MAGIC = b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7"
 _COMPANIONS = ("-journal", "-wal")
@@ -72,7 +72,7 @@ def _check_journal(journal: Path, database: Path) -> None:
             )
 
 
-def _sources(database: sqlite3.Connection) -> dict[Any, Source]:
+def _sources(database: sqlite3.Connection) -> dict[Any, DamagedTopic]:
     """Return the topics by their number."""
     texts = dict(_table(database, "SELECT topic_type, encoded_message_definition FROM message_definitions"))
     columns = {name for _, name, *_ in database.execute("PRAGMA table_info(topics)")}
@@ -84,7 +84,7 @@ def _sources(database: sqlite3.Connection) -> dict[Any, Source]:
         if topic and kind and isinstance(topic, str) and isinstance(kind, str):
             form = serialization if isinstance(serialization, str) and serialization else CDR
             said = texts.get(kind)
-            found[number] = Source(topic, kind, form, _text(qos), _text(said))
+            found[number] = DamagedTopic(topic, kind, form, _text(qos), _text(said))
     return found
 
 

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vla_ros.core.errors import ConfigError
-from vla_ros.datasets.lerobot.info import Info
-from vla_ros.datasets.lerobot.tables import integers, memory, read_tables
+from vla_ros.datasets.lerobot.info_file import Info
+from vla_ros.datasets.lerobot.tables import integers, memory_bytes, read_tables
 
 Frames = NDArray[np.uint8]
 COLOURS = ("RGB", "RGBA", "L", "P")  # Pillow's modes that become RGB without loss; of 16 bits only the highest remain
@@ -54,7 +54,7 @@ class Album:
 
     def _room(self, shape: tuple[int, ...]) -> Frames:
         whole = (len(self._seen), *shape)
-        needed, there = float(np.prod(whole, dtype=np.float64)), memory()
+        needed, there = float(np.prod(whole, dtype=np.float64)), memory_bytes()
         try:
             if needed > there:
                 raise MemoryError
@@ -91,7 +91,7 @@ def _opened(where: str, value: dict[str, Any] | None) -> Image.Image:
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class VideoStretch:
     """An episode in a video: its first frame there, its first row, its length."""
 
     start: int
@@ -110,7 +110,7 @@ def from_videos(info: Info, key: str, size: int) -> Frames:
     return album.whole()
 
 
-def places(info: Info, key: str) -> dict[Path, list[Stretch]]:
+def places(info: Info, key: str) -> dict[Path, list[VideoStretch]]:
     """Return which file holds which episodes where, according to meta/episodes."""
     folder, own = info.folder, f"videos/{key}/"
     names = ["episode_index", "dataset_from_index", "length", own + "chunk_index", own + "file_index"]
@@ -127,10 +127,10 @@ def places(info: Info, key: str) -> dict[Path, list[Stretch]]:
     start = _seconds(folder, table, own + "from_timestamp")
     if not (0 <= min(chunk.min(), file.min()) <= max(chunk.max(), file.max()) <= MAX_NUMBER):
         raise ConfigError(f"{folder}/meta/episodes: numbers of '{key}' must be 0 to {MAX_NUMBER}")
-    found: dict[Path, list[Stretch]] = {}
+    found: dict[Path, list[VideoStretch]] = {}
     for k in order.tolist():
         path = info.video_file(key, int(chunk[k]), int(file[k]))
-        found.setdefault(path, []).append(Stretch(round(start[k] * info.fps), int(first[k]), int(length[k])))
+        found.setdefault(path, []).append(VideoStretch(round(start[k] * info.fps), int(first[k]), int(length[k])))
     return found
 
 

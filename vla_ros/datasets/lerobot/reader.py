@@ -17,7 +17,7 @@ from vla_ros.core.paths import inside
 from vla_ros.datasets.demonstrations import Demonstrations
 from vla_ros.datasets.lerobot.columns import Columns
 from vla_ros.datasets.lerobot.columns_file import read_columns
-from vla_ros.datasets.lerobot.info import INFO, VERSION, Info, read_info
+from vla_ros.datasets.lerobot.info_file import INFO, VERSION, Info, read_info
 from vla_ros.datasets.lerobot.pictures import from_table, from_videos
 from vla_ros.datasets.lerobot.tables import data_table, integers, read_tasks, tasks_of, vectors
 

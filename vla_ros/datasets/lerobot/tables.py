@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from vla_ros.core.errors import ConfigError, MessageError, did_you_mean
 from vla_ros.core.paths import inside
 from vla_ros.core.streams.admission import check_instruction
-from vla_ros.datasets.lerobot.info import Info
+from vla_ros.datasets.lerobot.info_file import Info
 
 Integers = NDArray[np.int64]
 BYTES_A_FRAME = 100  # at least, with its counters, and states and actions of a few joints
@@ -69,7 +69,7 @@ def read_table(folder: Path, name: str, columns: list[str] | None = None) -> pa.
 def data_table(info: Info, columns: list[str]) -> pa.Table:
     """Return the rows of all episodes in their order, with `INDEX`; their counters are checked."""
     folder = info.folder
-    if (needed := info.frames * BYTES_A_FRAME) > memory():
+    if (needed := info.frames * BYTES_A_FRAME) > memory_bytes():
         raise ConfigError(f"{folder}: {info.frames} frames need {needed / 1e9:.0f} GB of memory or more; there is less")
     table = read_tables(folder, "data", [*INDEX, *columns], info.frames, "frames")
     index = integers(folder, table, "index")
@@ -157,7 +157,7 @@ def tasks_of(info: Info, table: pa.Table, tasks: list[str]) -> Integers:
     return task
 
 
-def memory() -> float:
+def memory_bytes() -> float:
     """Return this machine's memory [bytes]."""
     return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
 

@@ -8,10 +8,10 @@ from typing import Protocol
 
 from vla_ros.core.errors import VlaRosError
 from vla_ros.media.animations import Frame
-from vla_ros.monitor.demo.episodes import Episode, EpisodeResult
+from vla_ros.monitor.demo.episodes import DemoEpisode, DemoResult
 from vla_ros.monitor.latency import ChunkLatency
 
-Progress = Callable[[Episode, str, float], None]
+Progress = Callable[[DemoEpisode, str, float], None]
 
 
 class Graph(Protocol):
@@ -76,7 +76,7 @@ def wait_until_ready(graph: Graph, pace: Pace, progress: Callable[[str], None]) 
         graph.wait(0.2)
 
 
-def run_episode(graph: Graph, episode: Episode, pace: Pace, progress: Progress) -> EpisodeResult:
+def run_episode(graph: Graph, episode: DemoEpisode, pace: Pace, progress: Progress) -> DemoResult:
     """Run one episode from reset to stop; the commander is disarmed before and after: no plan outlives its scene."""
     progress(episode, "reset", 0.0)
     graph.stop()
@@ -86,7 +86,7 @@ def run_episode(graph: Graph, episode: Episode, pace: Pace, progress: Progress) 
     try:  # from here on: an interrupted `_arm` may have armed a commander whose answer nobody heard
         refusal = _answered(graph, pace) or _arm(graph, pace)
         if refusal is not None:
-            return EpisodeResult(episode, _judged(episode, False), 0.0, (), refusal)
+            return DemoResult(episode, _judged(episode, False), 0.0, (), refusal)
         graph.take_chunks()
         started_s = graph.now_s()
         fault = _watch(graph, episode, pace, progress)
@@ -94,17 +94,17 @@ def run_episode(graph: Graph, episode: Episode, pace: Pace, progress: Progress) 
     finally:
         graph.stop()
     graph.wait(pace.drain_s)
-    return EpisodeResult(episode, _judged(episode, success), seconds, graph.take_chunks(), fault)
+    return DemoResult(episode, _judged(episode, success), seconds, graph.take_chunks(), fault)
 
 
-def outcome(result: EpisodeResult) -> str:
+def outcome(result: DemoResult) -> str:
     """Return in a few words how an episode ended."""
     if result.reason:
         return result.reason
     return {True: "done", False: "time is up", None: "ended"}[result.success]
 
 
-def _judged(episode: Episode, success: bool) -> bool | None:
+def _judged(episode: DemoEpisode, success: bool) -> bool | None:
     return success if episode.task else None
 
 
@@ -127,7 +127,7 @@ def _arm(graph: Graph, pace: Pace) -> str | None:
     return None
 
 
-def _watch(graph: Graph, episode: Episode, pace: Pace, progress: Progress) -> str:
+def _watch(graph: Graph, episode: DemoEpisode, pace: Pace, progress: Progress) -> str:
     """Wait for success, a fault or the end of the time. Return the fault, or empty text."""
     started_s = graph.now_s()
     while (elapsed_s := graph.now_s() - started_s) < pace.limit_s:

@@ -14,7 +14,7 @@ Sentences = Mapping[str, Sequence[str]]
 
 
 @dataclass(frozen=True, slots=True)
-class Episode:
+class DemoEpisode:
     """An episode to run.
 
     instruction: the sentence that the policy gets.
@@ -28,7 +28,7 @@ class Episode:
 
 
 @dataclass(frozen=True, slots=True)
-class EpisodeResult:
+class DemoResult:
     """The result of an episode.
 
     success: None if no task decides it.
@@ -36,14 +36,14 @@ class EpisodeResult:
     reason: why it ended early, else empty.
     """
 
-    episode: Episode
+    episode: DemoEpisode
     success: bool | None
     seconds: float
     chunks: tuple[ChunkLatency, ...] = ()
     reason: str = ""
 
 
-def tour(sentences: Sentences, families: Mapping[str, str], seed: int, episodes: int = 0) -> list[Episode]:
+def tour(sentences: Sentences, families: Mapping[str, str], seed: int, episodes: int = 0) -> list[DemoEpisode]:
     """Return every task once, families in turn; `episodes` cuts the tour short or extends it, 0 means once around."""
     groups: dict[str, list[str]] = {}
     for task in sentences:
@@ -51,19 +51,19 @@ def tour(sentences: Sentences, families: Mapping[str, str], seed: int, episodes:
     order = [task for task in chain.from_iterable(zip_longest(*groups.values())) if task is not None]
     count = episodes or len(order)
     tasks = [order[index % len(order)] for index in range(count)]
-    return [Episode(_wording(sentences[task], seed + i), task, seed + i) for i, task in enumerate(tasks)]
+    return [DemoEpisode(_wording(sentences[task], seed + i), task, seed + i) for i, task in enumerate(tasks)]
 
 
-def drawn(sentences: Sentences, seed: int, episodes: int) -> list[Episode]:
+def drawn(sentences: Sentences, seed: int, episodes: int) -> list[DemoEpisode]:
     """Return the episodes that `vla-ros eval` runs for the same seeds: task and wording follow from the seed."""
     names = list(sentences)
     seeds = range(seed, seed + max(episodes, 1))
-    return [Episode(_wording(sentences[names[s % len(names)]], s), names[s % len(names)], s) for s in seeds]
+    return [DemoEpisode(_wording(sentences[names[s % len(names)]], s), names[s % len(names)], s) for s in seeds]
 
 
-def repeated(instruction: str, task: str, seed: int, episodes: int) -> list[Episode]:
+def repeated(instruction: str, task: str, seed: int, episodes: int) -> list[DemoEpisode]:
     """Return one sentence repeatedly, each time from another start."""
-    return [Episode(instruction, task, seed + index) for index in range(max(episodes, 1))]
+    return [DemoEpisode(instruction, task, seed + index) for index in range(max(episodes, 1))]
 
 
 def _wording(sentences: Sequence[str], seed: int) -> str:

@@ -10,9 +10,9 @@ from vla_ros.core.errors import ConfigError, did_you_mean
 from vla_ros.core.streams.admission import check_instruction
 from vla_ros.media.animations import Gallery
 from vla_ros.monitor.demo.conductor import Graph, Pace, outcome, run_episode, wait_until_ready
-from vla_ros.monitor.demo.episodes import Episode, EpisodeResult, Sentences, drawn, repeated, tour
+from vla_ros.monitor.demo.episodes import DemoEpisode, DemoResult, Sentences, drawn, repeated, tour
 from vla_ros.monitor.demo.progress import ProgressLine
-from vla_ros.monitor.demo.report import summarise, write_json
+from vla_ros.monitor.demo.report import series_report, write_json
 
 SERIES = ("tour", "random")
 FRAME_STEP_S = 0.1
@@ -49,7 +49,9 @@ class Settings:
         return bool(self.instruction) or self.series == "tour"
 
 
-def plan(settings: Settings, sentences: Sentences, families: Mapping[str, str], task: str) -> list[Episode]:
+def planned_episodes(
+    settings: Settings, sentences: Sentences, families: Mapping[str, str], task: str
+) -> list[DemoEpisode]:
     """Return the episodes; `sentences` and `families` by task, `task` the instruction's or empty."""
     if settings.instruction:
         return repeated(settings.instruction, task, settings.seed, settings.episodes)
@@ -58,12 +60,12 @@ def plan(settings: Settings, sentences: Sentences, families: Mapping[str, str], 
     return tour(sentences, families, settings.seed, settings.episodes)
 
 
-def conduct(graph: Graph, episodes: Sequence[Episode], settings: Settings) -> list[EpisodeResult]:
+def conduct(graph: Graph, episodes: Sequence[DemoEpisode], settings: Settings) -> list[DemoResult]:
     """Run `episodes`, writing `report.json` after each."""
     pace = Pace(limit_s=settings.time_limit_s)
     line = ProgressLine(len(episodes))
     gallery = Gallery(settings.out, FRAME_STEP_S)
-    results: list[EpisodeResult] = []
+    results: list[DemoResult] = []
     wait_until_ready(graph, pace, line.waiting)
     try:
         for line.index, episode in enumerate(episodes, start=1):
@@ -71,7 +73,7 @@ def conduct(graph: Graph, episodes: Sequence[Episode], settings: Settings) -> li
             results.append(result)
             line.ended(episode, outcome(result), result.seconds)
             gallery.add(line.index, episode.instruction, result.success, graph.take_frames())
-            write_json(settings.out / "report.json", summarise(results, complete=len(results) == len(episodes)))
+            write_json(settings.out / "report.json", series_report(results, complete=len(results) == len(episodes)))
     finally:
         gallery.close()
     return results

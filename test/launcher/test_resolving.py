@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from vla_ros.core.errors import ConfigError
-from vla_ros.launcher.evaluation import ProcessSpec, declared_arguments, evaluate
+from vla_ros.launcher.resolving import ProcessSpec, declared_arguments, resolve
 from vla_ros.launcher.running import find_launch_file, parse_arguments
 
 LAUNCH = Path(__file__).resolve().parents[2] / "launch"
@@ -18,7 +18,7 @@ NODE = "- node: {pkg: vla_ros, exec: demo, %s}"
 def run(folder: Path, *lines: str, **arguments: str) -> tuple[ProcessSpec, ...]:
     path = folder / "x.launch.yaml"
     path.write_text("\n".join(["launch:", *lines]), encoding="utf-8")
-    return evaluate(path, arguments, {"HOME": "/home/u"})
+    return resolve(path, arguments, {"HOME": "/home/u"})
 
 
 def words(spec: ProcessSpec) -> list[str]:
@@ -159,7 +159,7 @@ def test_a_file_of_another_shape_is_refused(tmp_path: Path, text: str) -> None:
     path = tmp_path / "x.yaml"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError, match="must be one key 'launch'"):
-        evaluate(path, {}, {})
+        resolve(path, {}, {})
 
 
 def test_arguments_of_the_command_line() -> None:
@@ -177,7 +177,7 @@ def test_launch_files_are_found_by_path_and_by_name(tmp_path: Path) -> None:
 
 
 def test_the_demo_starts_its_four_nodes() -> None:
-    specs = evaluate(LAUNCH / "demo.launch.yaml", {"instruction": "push the red block to the left", "seed": "3"}, {})
+    specs = resolve(LAUNCH / "demo.launch.yaml", {"instruction": "push the red block to the left", "seed": "3"}, {})
     assert [spec.label for spec in specs] == ["sim", "policy", "commander", "demo"]
     assert 'instruction:="push the red block to the left"' in specs[3].command and "seed:=3" in specs[3].command
     assert all(spec.environment["ROS_AUTOMATIC_DISCOVERY_RANGE"] == "LOCALHOST" for spec in specs)
@@ -188,13 +188,13 @@ def test_a_robot_of_ones_own_needs_its_contract_and_a_model() -> None:
         "robot",
         "model",
     }
-    specs = evaluate(LAUNCH / "vla.launch.yaml", {"robot": "r.yaml", "model": "m"}, {})
+    specs = resolve(LAUNCH / "vla.launch.yaml", {"robot": "r.yaml", "model": "m"}, {})
     assert [spec.label for spec in specs] == ["policy", "commander"]
 
 
 @pytest.mark.parametrize(("words", "ends"), [({}, True), ({"stay": "true"}, False)])
 def test_a_policy_or_commander_that_ends_takes_the_launch_with_it_unless_asked_to_stay(words, ends) -> None:
-    specs = evaluate(LAUNCH / "vla.launch.yaml", {"robot": "r.yaml", "model": "m"} | words, {})
+    specs = resolve(LAUNCH / "vla.launch.yaml", {"robot": "r.yaml", "model": "m"} | words, {})
     assert [(spec.label, spec.shutdown_on_exit) for spec in specs] == [("policy", ends), ("commander", ends)]
 
 
@@ -209,10 +209,10 @@ def test_a_policy_or_commander_that_ends_takes_the_launch_with_it_unless_asked_t
 )
 def test_every_node_follows_the_namespace(file: str, words: dict[str, str]) -> None:
     for given, expected in (({}, "/"), ({"namespace": "left"}, "/left"), ({"namespace": "/hall/left/"}, "/hall/left")):
-        specs = evaluate(LAUNCH / f"{file}.launch.yaml", words | given, {})
+        specs = resolve(LAUNCH / f"{file}.launch.yaml", words | given, {})
         assert specs and all(f"__ns:={expected}" in spec.command for spec in specs)
 
 
 def test_a_namespace_that_is_no_name_is_refused() -> None:
     with pytest.raises(ConfigError, match="'le ft' is not a ROS name"):
-        evaluate(LAUNCH / "record.launch.yaml", {"namespace": "le ft"}, {})
+        resolve(LAUNCH / "record.launch.yaml", {"namespace": "le ft"}, {})

@@ -13,8 +13,8 @@ import yaml
 
 from vla_ros.core.checks import topic
 from vla_ros.core.errors import ConfigError, did_you_mean
-from vla_ros.launcher.commands import executable_command
 from vla_ros.launcher.entities import Arg, Condition, Entity, Include, Let, Node, Param, SetEnv, read_entities
+from vla_ros.launcher.executables import executable_command
 from vla_ros.launcher.substitutions import Scope, expand
 
 MAX_INCLUDES = 20
@@ -44,7 +44,7 @@ def declared_arguments(path: Path) -> tuple[Arg, ...]:
     return tuple(entity.action for entity in read_entities(path) if isinstance(entity.action, Arg))
 
 
-def evaluate(path: Path, arguments: Mapping[str, str], environment: Mapping[str, str]) -> tuple[ProcessSpec, ...]:
+def resolve(path: Path, arguments: Mapping[str, str], environment: Mapping[str, str]) -> tuple[ProcessSpec, ...]:
     """Return the processes that a launch file starts, in order, under `arguments` and `environment`."""
     state = _Evaluation(Scope(dict(arguments), dict(environment)))
     _run_file(path, state)

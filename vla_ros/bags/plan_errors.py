@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vla_ros.bags.episodes.recorded_plans import RecordedPlans
-from vla_ros.bags.open_loop import Answer
+from vla_ros.bags.open_loop import OpenLoopPlan
 from vla_ros.core.errors import ConfigError, did_you_mean
 from vla_ros.core.robot import RobotSpec
 from vla_ros.core.types import ActionChunk
@@ -54,17 +54,17 @@ class Errors:
         }
 
 
-class Comparison:
+class PlanComparison:
     """Compares answers with the record. worst: how many of the worst moments to keep."""
 
     def __init__(self, robot: RobotSpec, recorded: RecordedPlans, worst: int = 5) -> None:
         self._robot, self._recorded, self._keep = robot, recorded, worst
         self.chunks, self.commands = Errors(), Errors()
-        self.worst: list[tuple[float, Answer]] = []
+        self.worst: list[tuple[float, OpenLoopPlan]] = []
         self._timing: dict[str, list[float]] = {"inference_ms": [], "delay_ms": [], "recorded_inference_ms": []}
         self.plans = 0
 
-    def add(self, answer: Answer) -> None:
+    def add(self, answer: OpenLoopPlan) -> None:
         """Take one answer; its commands count from the moment at which the plan would have arrived."""
         self.plans += 1
         chunk, nothing = answer.chunk, np.full(answer.chunk.actions.shape, np.nan, np.float32)
@@ -81,7 +81,7 @@ class Comparison:
         if not np.isnan(errors).all():
             self.worst = sorted([*self.worst, (float(np.nanmax(errors)), answer)], key=lambda w: -w[0])[: self._keep]
 
-    def _take_timing(self, answer: Answer) -> None:
+    def _take_timing(self, answer: OpenLoopPlan) -> None:
         self._timing["inference_ms"].append(answer.inference_ns / 1e6)
         self._timing["delay_ms"].append(answer.delay_ns / 1e6)
         timing = self._recorded.timings.get(answer.observation.stamp_ns)
