@@ -70,7 +70,7 @@ def record_marked(tabletop: Tabletop, recorder: Recorder, seed: int) -> bool:
 
 
 def collect_marked(out: Path, episodes: int, seed: int) -> Iterator[int]:
-    """Write `episodes` demonstrations under `out`, as `expert.collect` does; yield the number done."""
+    """Write `episodes` demonstrations under `out`, as `collect_demonstrations` does; yield the number done."""
     check_seeds(seed, episodes)
     if (out / "meta.json").exists():
         raise ConfigError(f"{out}: holds demonstrations already; remove them or choose another --out")

@@ -245,7 +245,7 @@ def test_older_datasets_name_lerobots_converter(sets: dict[str, Path], tmp_path:
 
 
 def test_frames_that_do_not_fit_into_memory_are_said(sets: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vla_ros.datasets.lerobot.pictures.memory", lambda: 200_000.0)
+    monkeypatch.setattr("vla_ros.datasets.lerobot.pictures.memory_bytes", lambda: 200_000.0)
     refused(sets["lossless"], r"choose a smaller columns\.size")
     assert load_lerobot(sets["lossless"], 4, Columns(size=16)).images["front"].shape == (24, 16, 16, 3)
 
