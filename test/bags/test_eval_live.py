@@ -37,10 +37,12 @@ def record(node: Any) -> list[Timed]:
     sensor, said = QoSProfile(depth=500, reliability=ReliabilityPolicy.BEST_EFFORT), QoSProfile(depth=500)
     topics = [(camera.topic, Image, sensor) for camera in ROBOT.cameras]
     topics += [
-        (ROBOT.joint_states_topic, JointState, sensor), (ROBOT.instruction_topic, String, LATCHED),
-        (ROBOT.command.topic, Float64MultiArray, said), ("/action_chunk", JointTrajectory, said),
+        (ROBOT.joint_states_topic, JointState, sensor),
+        (ROBOT.instruction_topic, String, LATCHED),
+        (ROBOT.command.topic, Float64MultiArray, said),
+        ("/action_chunk", JointTrajectory, said),
         ("/policy/timing", DiagnosticStatus, said),
-    ]  # fmt: skip
+    ]
     for topic, kind, qos in topics:
         node.create_subscription(kind, topic, taker(heard, topic), qos)
     return heard
@@ -58,9 +60,10 @@ def unambiguous(heard: list[Timed]) -> list[Timed]:
     different orders."""
     told = [at for at, topic, _ in heard if topic == ROBOT.instruction_topic]
     return [
-        (at, topic, message) for at, topic, message in heard
+        (at, topic, message)
+        for at, topic, message in heard
         if topic != "/action_chunk" or all(abs(to_ns(message.header.stamp) - said) > 150_000_000 for said in told)
-    ]  # fmt: skip
+    ]
 
 
 @pytest.fixture
@@ -94,8 +97,8 @@ def test_the_recorded_policy_repeats_itself(
     bag: Path, tiny_model: Path, tmp_path: Path, capfd: Any, request: Any
 ) -> None:
     execution = request.node.callspec.params["bag"]
-    words = ["eval", "bag", str(bag), "--policy", str(tiny_model), "--execution", execution, "--json",
-             "--pictures", str(tmp_path / "pictures"), "--fail-above", "chunks.max_error=1e-4"]  # fmt: skip
+    words = ["eval", "bag", str(bag), "--policy", str(tiny_model), "--execution", execution, "--json"]
+    words += ["--pictures", str(tmp_path / "pictures"), "--fail-above", "chunks.max_error=1e-4"]
     code = main(words)
     told = json.loads(capfd.readouterr().out.splitlines()[-1])
     assert code == 0, told
@@ -117,8 +120,8 @@ def another_policy_does_not_pass(bag: Path, tiny_model: Path, tmp_path: Path, ca
         (other / file.name).write_bytes(file.read_bytes())
     weights = load_file(other / "model.safetensors")
     rng = np.random.default_rng(1)
-    save_file({n: (w + 0.02 * rng.normal(size=w.shape)).astype(w.dtype) for n, w in weights.items()},
-              other / "model.safetensors")  # fmt: skip
+    weights = {n: (w + 0.02 * rng.normal(size=w.shape)).astype(w.dtype) for n, w in weights.items()}
+    save_file(weights, other / "model.safetensors")
     words = ["eval", "bag", str(bag), "--policy", str(other), "--json", "--fail-above", "chunks.max_error=1e-4"]
     assert main(words) == 1
     assert "chunks.max_error is" in capfd.readouterr().err

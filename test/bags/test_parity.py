@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from PIL import Image
 from std_msgs.msg import String
 
-from vla_ros.bags.episodes.assembly import Frame, Options
-from vla_ros.bags.episodes.frames import frames_of
+from vla_ros.bags.episodes.assembly import EpisodeOptions, Frame
+from vla_ros.bags.episodes.frames import read_frames
 from vla_ros.bags.reading.reader import open_bag
 from vla_ros.core.robot import RobotSpec, load_robot
 from vla_ros.core.streams.synchroniser import Synchroniser
@@ -124,7 +124,7 @@ def test_frames_of_random_streams_are_those_of_the_live_callbacks(align: Align, 
         live.hear(*message)
     with TemporaryDirectory() as folder:
         with open_bag(write_bag(Path(folder) / "bag", messages)) as bag:
-            frames = list(frames_of(bag, spec, Options(bridge=0)))
+            frames = list(read_frames(bag, spec, EpisodeOptions(bridge=0)))
         held = [f for f in frames if f.observation.stamp_ns not in live.seen]
         for frame in frames:
             if frame.observation.stamp_ns in live.seen:
@@ -140,9 +140,9 @@ def test_the_files_hold_what_the_callbacks_saw(tmp_path: Path) -> None:
     for message in messages:
         live.hear(*message)
     bag = write_bag(tmp_path / "bag", messages)
-    export([bag], spec, Options(bridge=0), "lerobot", tmp_path / "set", lossless=True)
+    export([bag], spec, EpisodeOptions(bridge=0), "lerobot", tmp_path / "set", lossless=True)
     with open_bag(bag) as opened:
-        frames = list(frames_of(opened, spec, Options(bridge=0)))
+        frames = list(read_frames(opened, spec, EpisodeOptions(bridge=0)))
     rows = pq.read_table(tmp_path / "set/data/chunk-000/file-000.parquet").to_pylist()
     assert len(rows) == len(frames) > 5
     for row, frame in zip(rows, frames, strict=True):
@@ -180,7 +180,7 @@ def test_frames_are_those_that_a_live_node_assembled(rclpy_context: object, tmp_
     inputs.close()
     node.destroy_node()
     with open_bag(write_bag(tmp_path / "bag", heard + commands)) as bag:
-        frames = list(frames_of(bag, TABLETOP, Options(bridge=0)))
+        frames = list(read_frames(bag, TABLETOP, EpisodeOptions(bridge=0)))
     assert len(frames) > 15
     for frame in frames:
         assert_equal(frame, seen[frame.observation.stamp_ns])

@@ -91,7 +91,7 @@ def test_every_name_and_every_quality_is_recorded_and_what_is_missing_is_told(
     from sensor_msgs.msg import JointState
     from std_msgs.msg import String
 
-    from vla_ros.bags.contract import by_contract
+    from vla_ros.bags.contract_topics import by_contract
     from vla_ros.core.robot import load_robot
     from vla_ros.ros.convert import array_to_joint_state
     from vla_ros.ros.qos import LATCHED, SENSOR

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from bag_files import write_bag
 
-from vla_ros.bags.commands import recorded_motion
 from vla_ros.bags.reading.reader import BagError, open_bag
+from vla_ros.bags.recorded_commands import recorded_motion
 from vla_ros.bags.topics import replayed_topics
 from vla_ros.core.robot import RobotSpec, load_robot
 from vla_ros.ros.convert import array_to_joint_state, command_message

@@ -12,7 +12,16 @@ import pytest
 from vla_ros.cli.main import main
 from vla_ros.core.errors import ConfigError
 from vla_ros.datasets.demonstrations import Demonstrations, load_demonstrations
-from vla_ros.datasets.expert import CLEAN, LAST_SEED, Disturber, Noise, Recorder, collect, collect_shard, record
+from vla_ros.datasets.expert import (
+    CLEAN,
+    LAST_SEED,
+    Disturber,
+    Noise,
+    Recorder,
+    collect_demonstrations,
+    collect_shard,
+    record,
+)
 from vla_ros.sim.tabletop.expert import plan_many
 from vla_ros.sim.tabletop.tasks import TASKS
 from vla_ros.sim.tabletop.ur5e import forward
@@ -24,7 +33,7 @@ NAMES = list(TASKS)
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("demonstrations") / "tabletop"
-    assert list(collect(out, episodes=16, seed=0, processes=2, shard_size=8))[-1] == 16
+    assert list(collect_demonstrations(out, episodes=16, seed=0, processes=2, shard_size=8))[-1] == 16
     return out
 
 
@@ -35,10 +44,8 @@ def data(folder: Path) -> Demonstrations:
 
 def test_every_array_has_a_row_for_every_frame(data: Demonstrations) -> None:
     frames = data.meta["frames"]
-    shapes = {
-        "state": (7,), "executed": (7,), "plans": (4, 12, 7), "plan_task": (4,), "aux": (15,),
-        "episode": (), "frame": (), "task": (),
-    }  # fmt: skip
+    shapes = {"state": (7,), "executed": (7,), "plans": (4, 12, 7), "plan_task": (4,), "aux": (15,)}
+    shapes |= dict.fromkeys(("episode", "frame", "task"), ())
     assert frames > 100
     assert {name: getattr(data, name).shape[1:] for name in shapes} == shapes
     assert {len(getattr(data, name)) for name in shapes} == {frames}
@@ -137,14 +144,14 @@ def test_bursts_last_two_to_four_steps_and_leave_the_gripper_in_its_range() -> N
 
 @pytest.mark.parametrize(("episodes", "seed"), [(1, LAST_SEED + 1), (2, LAST_SEED), (0, 0), (1, -1)])
 def test_evaluations_seeds_and_empty_requests_are_refused(tmp_path: Path, episodes: int, seed: int) -> None:
-    with pytest.raises(ConfigError, match="within 0 to 9999"):
-        next(collect(tmp_path / "new", episodes, seed, processes=1))
+    with pytest.raises(ConfigError, match=r"seeds must be 0 to 9999|episodes must be > 0"):
+        next(collect_demonstrations(tmp_path / "new", episodes, seed, processes=1))
     assert not (tmp_path / "new").exists()
 
 
 def test_finished_demonstrations_are_not_overwritten(folder: Path) -> None:
     with pytest.raises(ConfigError, match="holds demonstrations already"):
-        next(collect(folder, 1, 0, processes=1))
+        next(collect_demonstrations(folder, 1, 0, processes=1))
 
 
 def test_the_command_writes_and_reports_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

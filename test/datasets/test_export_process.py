@@ -33,9 +33,13 @@ def start(*words: object, limit_bytes: int = 0) -> subprocess.Popen[str]:
     if limit_bytes:
         code = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({limit_bytes}, {limit_bytes})); {code}"
     return subprocess.Popen(
-        [sys.executable, "-c", code, "export", *map(str, words)], text=True, cwd=share_folder(),
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=dict(os.environ),
-    )  # fmt: skip
+        [sys.executable, "-c", code, "export", *map(str, words)],
+        text=True,
+        cwd=share_folder(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=dict(os.environ),
+    )
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, str, str]:
@@ -67,13 +71,13 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(bag: Path, tmp_path: Path, w
 
 @pytest.mark.parametrize("out", ["file/set", "file/deeper/set", "/proc/set", "x" * 300])
 def test_a_target_that_cannot_be_is_one_line(bag: Path, tmp_path: Path, out: str) -> None:
-    from vla_ros.bags.episodes.assembly import Options
+    from vla_ros.bags.episodes.assembly import EpisodeOptions
     from vla_ros.core.errors import ConfigError
     from vla_ros.datasets.export import export
 
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="cannot be written"):
-        export([bag], ROBOT, Options(), "lerobot", tmp_path / out)
+        export([bag], ROBOT, EpisodeOptions(), "lerobot", tmp_path / out)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
@@ -88,13 +92,13 @@ def test_the_reason_comes_first_for_every_bag(bag: Path, tmp_path: Path) -> None
     code, said, wrong = ended(start(bad, bad, "--out", tmp_path / "other"))
     assert code == 2 and said == ""
     assert wrong.count(f"{bad}: no episode: no command on /joint_commands") == 2
-    assert wrong.splitlines()[-1] == "not one episode came of it; nothing was written"
+    assert wrong.splitlines()[-1] == "no episode in any bag; nothing was written"
     assert not (tmp_path / "other").exists()
 
 
 def test_every_bag_is_looked_at_before_any_is_exported(bag: Path, tmp_path: Path) -> None:
     foreign = write_bag(tmp_path / "foreign", [m for m in steady(ROBOT, 1) if m[1] != ROBOT.joint_states_topic])
-    for last, why in ((tmp_path / "nothing", "there is no such bag"), (foreign, "lacks /joint_states")):
+    for last, why in ((tmp_path / "nothing", "no such bag"), (foreign, "lacks /joint_states")):
         process = start(*[bag] * 20, last, "--out", tmp_path / "set")
         begun = set[str]()
         while process.poll() is None:
@@ -142,12 +146,14 @@ def test_what_makes_no_sense_is_one_line(bag: Path, tmp_path: Path, words: list[
 def test_a_rounded_step_is_the_rate_that_was_meant(tmp_path: Path, step_s: float) -> None:
     from dataclasses import replace
 
-    from vla_ros.bags.episodes.assembly import Options
+    from vla_ros.bags.episodes.assembly import EpisodeOptions
     from vla_ros.datasets.export import export
 
     robot = replace(ROBOT, cameras=tuple(replace(camera, rate_hz=30.0) for camera in ROBOT.cameras))
     fast = write_bag(tmp_path / "bag", steady(robot, 4))
-    figures, _ = export([fast], robot, Options(step_s=step_s, bridge=0), "lerobot", tmp_path / "set", lossless=True)
+    figures, _ = export(
+        [fast], robot, EpisodeOptions(step_s=step_s, bridge=0), "lerobot", tmp_path / "set", lossless=True
+    )
     assert json.loads((tmp_path / "set/meta/info.json").read_text())["fps"] == 30
     assert figures["episodes"] == 1 and figures["frames"] >= 118
     times = pq.read_table(tmp_path / "set/data/chunk-000/file-000.parquet")["timestamp"].to_pylist()

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vla_ros.bags.episodes.assembly import Options
+from vla_ros.bags.episodes.assembly import EpisodeOptions
 from vla_ros.bags.info import missing_topics
 from vla_ros.bags.reading.reader import open_bag
 from vla_ros.core.errors import ConfigError
@@ -44,7 +44,7 @@ def bags(shown: Demonstrations, tmp_path_factory: pytest.TempPathFactory) -> lis
 def test_what_comes_out_of_the_bags_is_what_went_in(
     shown: Demonstrations, bags: list[Path], tmp_path: Path, actions: str
 ) -> None:
-    export(bags, ROBOT, Options(actions=actions), "lerobot", tmp_path / "set", lossless=True)  # type: ignore[arg-type]
+    export(bags, ROBOT, EpisodeOptions(actions=actions), "lerobot", tmp_path / "set", lossless=True)  # type: ignore[arg-type]
     data = load_lerobot(tmp_path / "set", 12, Columns())
     count = len(data.state)
     assert count == len(shown.state) - 1  # the very last frame has nothing after it that says its command was all

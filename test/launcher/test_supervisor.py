@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 
 from vla_ros.core.errors import ConfigError
-from vla_ros.launcher.evaluation import ProcessSpec
 from vla_ros.launcher.output import Screen
+from vla_ros.launcher.resolving import ProcessSpec
 from vla_ros.launcher.supervisor import Supervisor
 
 FOREVER = "import time; print('up', flush=True); time.sleep(60)"
@@ -109,7 +109,7 @@ def test_whatever_signal_ends_the_launch_its_processes_get_sigterm(number: int) 
 def launcher_of(code: str) -> subprocess.Popen[str]:
     """A launcher of one process, in a process of its own, with the process up."""
     script = (
-        "import os, sys\nfrom vla_ros.launcher.evaluation import ProcessSpec\n"
+        "import os, sys\nfrom vla_ros.launcher.resolving import ProcessSpec\n"
         "from vla_ros.launcher.output import Screen\nfrom vla_ros.launcher.supervisor import Supervisor\n"
         f"code = {code!r}\n"
         "Supervisor([ProcessSpec('a', (sys.executable, '-c', code), dict(os.environ), False, False)], Screen()).run()"
@@ -189,7 +189,7 @@ def test_a_command_that_is_not_there_is_one_clear_line_and_nothing_stays_behind(
 
 def test_children_end_when_the_launcher_is_killed(tmp_path: Path) -> None:
     script = (
-        "import os, sys\nfrom vla_ros.launcher.evaluation import ProcessSpec\n"
+        "import os, sys\nfrom vla_ros.launcher.resolving import ProcessSpec\n"
         "from vla_ros.launcher.output import Screen\nfrom vla_ros.launcher.supervisor import Supervisor\n"
         f"code = {FOREVER!r}\n"
         "Supervisor([ProcessSpec('a', (sys.executable, '-c', code), dict(os.environ), False, False)], Screen()).run()"

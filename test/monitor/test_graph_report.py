@@ -48,9 +48,13 @@ def test_the_bench_measures_a_live_graph(ros_domain: int) -> None:
     words = ["bench", "graph", "--size", "64", "--rate", "100", "--seconds", "2", "--json"]
     for _ in range(3):  # on a busy machine the commander may have found a plan stale
         done = subprocess.run(
-            [sys.executable, "-m", "vla_ros.cli.main", *words], timeout=90, capture_output=True, text=True, check=False,
+            [sys.executable, "-m", "vla_ros.cli.main", *words],
+            timeout=90,
+            capture_output=True,
+            text=True,
+            check=False,
             env={**os.environ, "ROS_DOMAIN_ID": str(ros_domain)},
-        )  # fmt: skip
+        )
         assert done.returncode == 0, done.stdout + done.stderr
         report = json.loads(done.stdout.splitlines()[-1])
         if not report["faults"]:

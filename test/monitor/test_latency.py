@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from vla_ros.monitor.latency import ChunkLatency, TimingLog, percentiles
-from vla_ros.monitor.top import StageLog, table
+from vla_ros.monitor.top import StageLog, stage_table
 
 
 def policy(stamp: int, inference: float = 100.0) -> dict[str, str]:
@@ -64,10 +64,17 @@ def test_the_stages_add_up_to_the_whole_way() -> None:
     log.add_policy(policy(1) | {"received_ms": "5", "decode_ms": "0.5"})
     log.add_commander(commander(1))
     (chunk,) = log.take()
-    assert chunk.stages_ms == pytest.approx({
-        "camera to policy": 4.5, "decode": 0.5, "wait": 1.5, "inference": 100.0, "publish": 3.5,
-        "policy to commander": -6.0, "first command": 4.0,
-    })  # fmt: skip
+    assert chunk.stages_ms == pytest.approx(
+        {
+            "camera to policy": 4.5,
+            "decode": 0.5,
+            "wait": 1.5,
+            "inference": 100.0,
+            "publish": 3.5,
+            "policy to commander": -6.0,
+            "first command": 4.0,
+        }
+    )
     assert sum(chunk.stages_ms.values()) == pytest.approx(chunk.first_command_ms)
 
 
@@ -85,9 +92,9 @@ def test_choosing_is_a_stage_of_its_own_where_it_is_on() -> None:
 def test_top_shows_stages_and_words() -> None:
     log = StageLog(limit=2)
     log.add(ChunkLatency(i, 1.0, 10.0 * i, 20.0 * i) for i in range(1, 4))
-    text = table(log.stages(), {"policy": "planning"})
+    text = stage_table(log.stages(), {"policy": "planning"})
     assert "last 2 chunks" in text and "planning" in text
     (line,) = [line for line in text.splitlines() if line.startswith("camera to command")]
     assert line.split()[-2:] == ["50.00", "59.80"]
     assert "-" in text  # a stage that nobody told
-    assert table(StageLog().stages(), {}).startswith("last 0 chunks")
+    assert stage_table(StageLog().stages(), {}).startswith("last 0 chunks")

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from vla_ros.core.config import parse, to_plain
 from vla_ros.core.errors import ConfigError
 from vla_ros.datasets.demonstrations import Demonstrations
-from vla_ros.datasets.expert import collect, joints_meta
+from vla_ros.datasets.expert import collect_demonstrations, joints_meta
 from vla_ros.networks.uwm.autoencoder import AutoencoderConfig, LatentAutoencoder
 from vla_ros.networks.uwm.config import UWMConfig
 from vla_ros.networks.uwm.encoders import KeypointEncoderConfig
@@ -220,7 +220,7 @@ sys.exit(main(["train", *sys.argv[1:]]))
 @pytest.fixture
 def prepared(tmp_path: Path) -> Path:
     """Demonstrations of four real episodes, an autoencoder, and a tiny training of both, in a folder."""
-    list(collect(tmp_path / "data", episodes=4, seed=0, processes=1))
+    list(collect_demonstrations(tmp_path / "data", episodes=4, seed=0, processes=1))
     torch.manual_seed(0)
     (tmp_path / "autoencoder").mkdir()
     (tmp_path / "autoencoder" / "config.yaml").write_text(yaml.safe_dump(to_plain(AUTOENCODER)))

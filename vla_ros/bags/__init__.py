@@ -1,1 +1,1 @@
-"""Rosbags in and out: reading, recording, repair, replay, and episodes for datasets."""
+"""Rosbags: recorded, read, repaired, replayed, cut into episodes for datasets, and planned from without a robot."""

@@ -1,4 +1,4 @@
-"""`vla-ros eval bag`: a policy on a bag's observations, compared with what was recorded."""
+"""`vla-ros eval bag`: a policy on a bag's observations, compared with the recording."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from vla_ros.bags.comparison import Comparison
-from vla_ros.bags.contract import by_contract
+from vla_ros.bags.contract_topics import by_contract
 from vla_ros.bags.episodes.commanded import CHUNK_TOPIC
 from vla_ros.bags.episodes.recorded_plans import read_plans
 from vla_ros.bags.inputs import check_inputs, check_kinds, output_kinds, timed
-from vla_ros.bags.open_loop import Answer, OpenLoop
+from vla_ros.bags.open_loop import OpenLoop, OpenLoopPlan
+from vla_ros.bags.plan_errors import PlanComparison
 from vla_ros.bags.reading.reader import open_bag
 from vla_ros.core.errors import ConfigError
 from vla_ros.core.robot import RobotSpec
@@ -26,8 +26,11 @@ TIMING_TOPIC = "/policy/timing"
 
 @dataclass(frozen=True, slots=True)
 class EvalOptions:
-    """delay_ms: from stamp to plan, of one's own choice; None takes the recorded one. pictures: where the frames of
-    the worst moments go. sim_time: the nodes lived by /clock."""
+    """How a policy is judged on a bag.
+
+    delay_ms: from stamp to plan; None takes the recorded delay. pictures: folder for the frames of the worst moments.
+    sim_time: nodes used the time on /clock.
+    """
 
     delay_ms: float | None = None
     execution: str = "receding_horizon"
@@ -39,7 +42,7 @@ class EvalOptions:
 
 
 def eval_bag(path: Path, robot: RobotSpec, policy: Any, options: EvalOptions) -> dict[str, Any]:
-    """Ask `policy` about the observations on the bag; figures as plain data. ConfigError where nothing came of it."""
+    """Ask `policy` about the bag's observations; return figures. ConfigError if none could be planned from."""
     cameras = tuple(camera.name for camera in policy.contract.cameras)
     sources = Ingest(robot, Synchroniser(robot, cameras=cameras), cameras).sources
     inputs = tuple(source.topic for source in sources)
@@ -51,24 +54,27 @@ def eval_bag(path: Path, robot: RobotSpec, policy: Any, options: EvalOptions) ->
         plans = read_plans(timed(bag, said, options.sim_time), robot, options.chunk_topic, TIMING_TOPIC)
         delay_ns = None if options.delay_ms is None else round(options.delay_ms * 1e6)
         loop = OpenLoop(robot, policy, plans, delay_ns, options.execution, options.execute_steps)
-        comparison = Comparison(robot, plans, options.worst)
+        comparison = PlanComparison(robot, plans, options.worst)
         for answer in loop.answers(timed(bag, inputs, options.sim_time)):
             comparison.add(answer)
         start_ns = bag.start_ns
     if not comparison.plans:
-        raise ConfigError(f"{path}: not one observation could be planned from; `vla-ros bag info` says what is there")
+        raise ConfigError(f"{path}: no observation could be planned from; `vla-ros bag info` shows what the bag holds")
     figures = comparison.figures(start_ns) | {
-        "bag": str(path), "recorded_chunks": len(plans.chunks), "chunks_without_observation": loop.missed,
-        "observations_refused": loop.refused, "delay": "recorded" if delay_ns is None and plans.chunks else "chosen",
-    }  # fmt: skip
+        "bag": str(path),
+        "recorded_chunks": len(plans.chunks),
+        "chunks_without_observation": loop.missed,
+        "observations_refused": loop.refused,
+        "delay": "recorded" if delay_ns is None and plans.chunks else "chosen",
+    }
     if options.pictures is not None:
         for entry, (error, answer) in zip(figures["worst"], comparison.worst, strict=True):
             entry["picture"] = str(draw(answer, error, options.pictures))
     return figures
 
 
-def draw(answer: Answer, error: float, folder: Path) -> Path:
-    """The newest frames of all cameras side by side, with what was said and how far the plan was off."""
+def draw(answer: OpenLoopPlan, error: float, folder: Path) -> Path:
+    """Write the newest frames of all cameras side by side, with the instruction and the plan's largest error."""
     folder.mkdir(parents=True, exist_ok=True)
     frames = [Image.fromarray(np.ascontiguousarray(images[-1])) for images in answer.observation.images.values()]
     frames = [frame.resize((max(1, round(frame.width * 256 / frame.height)), 256)) for frame in frames]

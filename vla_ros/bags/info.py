@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vla_ros.bags.contract import by_contract, contract_topics
+from vla_ros.bags.contract_topics import by_contract, contract_topics
 from vla_ros.bags.naming import absolute
 from vla_ros.bags.reading.reader import CDR, Bag, BagError, Recorded, Topic, decode, split_topics
 from vla_ros.core.printable import printable
@@ -18,7 +18,7 @@ from vla_ros.core.types import NS_PER_S
 
 @dataclass(frozen=True, slots=True)
 class TopicInfo:
-    """rate_hz, longest_gap_s: of receive times. late_ms: receive time less header stamp, p50 and p99; None without."""
+    """rate_hz, longest_gap_s: of receive times. late_ms: receive time less header stamp, p50 and p99, if known."""
 
     name: str
     type: str
@@ -30,7 +30,7 @@ class TopicInfo:
 
 
 def inspect(bag: Bag) -> tuple[TopicInfo, ...]:
-    """Every topic of an open bag, read once."""
+    """Return the figures of every topic of an open bag, which is read once."""
     seen = {(topic.name, topic.type): _Seen(_first_problem(bag, topic)) for topic in bag.topics}
     for recorded in bag.messages({topic.name for topic in bag.topics} - _unreadable(bag)):
         seen[recorded.topic, recorded.type].add(recorded)
@@ -46,7 +46,7 @@ class _Seen:
         self._stamped: bool | None = None
 
     def add(self, recorded: Recorded) -> None:
-        """One more message."""
+        """Take one more message."""
         self._received.append(recorded.receive_ns)
         if self._stamped is None:
             self._stamped = self._has_header(recorded)
@@ -64,13 +64,13 @@ class _Seen:
             return False
 
     def info(self, topic: Topic) -> TopicInfo:
-        """The figures."""
+        """Return the topic's figures."""
         gaps = np.diff(np.array(self._received)) / NS_PER_S if len(self._received) > 1 else np.zeros(1)
         rate = (len(self._received) - 1) / gaps.sum() if gaps.sum() > 0 else 0.0
-        late = tuple(float(np.quantile(self._late_ms, share)) for share in (0.5, 0.99)) if self._late_ms else None
-        return TopicInfo(
-            topic.name, topic.type, len(self._received), float(rate), float(gaps.max()), late, self._problem  # type: ignore[arg-type]
-        )  # fmt: skip
+        p50, p99 = (float(np.quantile(self._late_ms or [0.0], share)) for share in (0.5, 0.99))
+        late = (p50, p99) if self._late_ms else None
+        count, gap_s = len(self._received), float(gaps.max())
+        return TopicInfo(topic.name, topic.type, count, float(rate), gap_s, late, self._problem)
 
 
 def _unreadable(bag: Bag) -> set[str]:
@@ -85,12 +85,12 @@ def _first_problem(bag: Bag, topic: Topic) -> str:
 
 
 def missing_topics(bag: Bag, robot: RobotSpec) -> tuple[str, ...]:
-    """Topics of the contract that the bag lacks, or holds nothing of."""
+    """Return topics of the contract that the bag lacks, or that are empty."""
     filled = {topic.name for topic in by_contract(bag, robot).topics if topic.count}
     return tuple(absolute(topic) for topic in contract_topics(robot) if topic not in filled)
 
 
 def _stamp_ns(data: bytes) -> int:
-    """A header comes first, and its stamp first in it: no need to decode an image for it."""
+    """Return the stamp, the first field of a header, which comes first: no need to decode an image for it."""
     seconds, nanoseconds = struct.unpack_from("<iI" if data[1] & 1 else ">iI", data, 4)
     return int(seconds) * NS_PER_S + int(nanoseconds)

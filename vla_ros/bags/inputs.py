@@ -1,4 +1,4 @@
-"""What is read of a bag: messages in time, as the nodes received them, of topics that hold what they should."""
+"""What is read from a bag: messages in time, as the nodes received them, of topics that hold what they should."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from std_msgs.msg import String
 from trajectory_msgs.msg import JointTrajectory
 
-from vla_ros.bags.contract import CLOCK_TOPIC
+from vla_ros.bags.contract_topics import CLOCK_TOPIC
 from vla_ros.bags.episodes.marks import EPISODE_TOPIC, Span, parse_mark, spans_of
 from vla_ros.bags.naming import absolute
 from vla_ros.bags.reading.reader import Bag, BagError, decode
@@ -17,16 +17,16 @@ from vla_ros.core.robot import RobotSpec
 from vla_ros.ros.convert import COMMAND_TYPES, to_ns
 from vla_ros.ros.ingest import Source
 
-Skip = Callable[[str, VlaRosError], None]  # told of a message that is left out: its topic, and why
+Skip = Callable[[str, VlaRosError], None]  # called with the topic of a message that is left out, and why
 
 
 def timed(
     bag: Bag, topics: tuple[str, ...], sim_time: bool, skip: Skip | None = None
 ) -> Iterator[tuple[str, Any, int]]:
-    """(topic, message, time of reception [ns]) in order, of `topics` that are on the bag.
+    """Yield (topic, message, time of reception [ns]) in order, for `topics` that are on the bag.
 
-    sim_time: the nodes lived by `/clock`; then a message was received at the last time that was said.
-    skip: where given, messages that cannot be decoded are left out; else the first of them raises BagError.
+    sim_time: nodes used the time on `/clock`; then a message was received at the last time that was published.
+    skip: called with messages that cannot be decoded, which are left out; without it the first one raises BagError.
     """
     wanted = [topic for topic in topics if topic in names(bag)]
     now_ns: int | None = None
@@ -46,12 +46,12 @@ def timed(
 
 
 def names(bag: Bag) -> list[str]:
-    """The topics on a bag."""
+    """Return the topics on a bag."""
     return sorted({topic.name for topic in bag.topics})
 
 
 def check_inputs(bag: Bag, robot: RobotSpec, sources: Iterable[Source]) -> None:
-    """ConfigError where a bag lacks what a robot's policy must hear, or has something else under its name."""
+    """Raise ConfigError if a bag lacks a topic that the robot's policy needs, or holds another type under its name."""
     for source in sources:
         if source.topic not in names(bag):
             raise ConfigError(
@@ -62,8 +62,7 @@ def check_inputs(bag: Bag, robot: RobotSpec, sources: Iterable[Source]) -> None:
 
 
 def check_kinds(bag: Bag, kinds: Mapping[str, Any]) -> None:
-    """ConfigError where a topic of the bag does not hold the messages (classes) that are expected of it, or has two
-    types. What is not on the bag is not checked."""
+    """Raise ConfigError if a topic on the bag does not hold the expected messages (classes), or has two types."""
     for topic, kind in kinds.items():
         right = f"{kind.__module__.split('.')[0]}/msg/{kind.__name__}"
         found = sorted({one.type for one in bag.topics if one.name == topic})
@@ -74,12 +73,12 @@ def check_kinds(bag: Bag, kinds: Mapping[str, Any]) -> None:
 
 
 def output_kinds(robot: RobotSpec, chunk_topic: str) -> dict[str, Any]:
-    """The message class of each command output and of the chunks."""
+    """Return the message class of each command output and of the chunks."""
     return {spec.topic: COMMAND_TYPES[spec.type] for spec, _ in robot.outputs} | {chunk_topic: JointTrajectory}
 
 
 def marked_spans(bag: Bag, sim_time: bool, skip: Skip | None = None) -> list[Span]:
-    """The episodes that are marked on the bag. skip: as in `timed`, for marks that are none too."""
+    """Return the episodes marked on the bag. skip: as in `timed`, also for marks that cannot be parsed."""
     try:
         check_kinds(bag, {EPISODE_TOPIC: String})
     except ConfigError as error:
@@ -98,7 +97,7 @@ def _marks(bag: Bag, sim_time: bool, skip: Skip | None) -> Iterator[tuple[int, d
 
 
 def _hint(bag: Bag, source: Source) -> str:
-    """A way out, where there is one."""
+    """Return a way out, if there is one."""
     if source.name == "instruction":
         return "; --task 'SENTENCE' gives one"
     right = f"{source.kind.__module__.split('.')[0]}/msg/{source.kind.__name__}"

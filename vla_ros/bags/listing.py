@@ -1,4 +1,4 @@
-"""What a bag holds, as lines of plain text: a table where it fits, one block a topic elsewhere; names are never cut."""
+"""What a bag holds, as lines of text: a table if it fits, else one block per topic; names are never cut."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from vla_ros.bags.info import TopicInfo
 from vla_ros.core.printable import columns, printable
 
 _TITLES = ("topic", "type", "messages", "Hz", "longest gap s", "stamp to receipt ms, p50 / p99", "note")
-_NUMBERS = range(2, 6)  # columns that are set to the right
+_NUMBERS = range(2, 6)  # right-aligned columns
 _GAP = "  "
 
 
 def listing(found: dict[str, Any], topics: Sequence[TopicInfo], width: int) -> Iterator[str]:
-    """width: columns of the terminal; 0 where the text goes to a file or a pipe, which gets blocks."""
+    """Yield the lines. width: columns of the terminal; 0 for a file or a pipe, which gets blocks."""
     yield f"{printable(found['bag'])}: {found['storage']}, {found['seconds']:.1f} s, {found['messages']} messages"
     if found["metadata"]:
         yield f"{printable(found['metadata'], 300)}; `vla-ros bag repair {printable(found['bag'])}` writes it anew"

@@ -1,8 +1,8 @@
-"""A bag's topics by the names of a robot's contract, however they were called when it was recorded.
+"""A bag's topics by the names of a robot's contract, whatever they were called when it was recorded.
 
-In a namespace, or remapped, `/joint_states` is on the bag as `/left/joint_states`, say. The recorder writes into the
-bag which topic is which (as a message on `CONTRACT_TOPICS`, so that no repair and no conversion loses it); of other
-bags a person says it.
+In a namespace, or remapped, `/joint_states` may be on the bag as `/left/joint_states`. The recorder writes into the bag
+which topic is which (as a message on `CONTRACT_TOPICS`, so that it survives repair and conversion); for other bags the
+user says it.
 """
 
 from __future__ import annotations
@@ -20,24 +20,24 @@ STRING = "std_msgs/msg/String"
 
 
 def names_on(bag: Bag) -> dict[str, str]:
-    """Contract name -> name on the bag of the topics that the recorder found under another name; nonsense is none."""
+    """Return contract name -> name on the bag, as the recorder wrote it where they differ; ignore nonsense."""
     if not any(topic.name == CONTRACT_TOPICS and topic.type == STRING for topic in bag.topics):
         return {}
     try:
         told: Any = next((json.loads(decode(one).data) for one in bag.messages([CONTRACT_TOPICS])), {})
     except (BagError, ValueError, RecursionError):
-        return {}  # what is missing for it is named, and --remap says where it is
+        return {}  # what is then missing is named, and --remap helps
     pairs = told.items() if isinstance(told, dict) else ()
     return {name: other for name, other in pairs if isinstance(other, str)}
 
 
 def names_text(names: Mapping[str, str]) -> str:
-    """What `names_on` reads."""
+    """Return the text that `names_on` reads."""
     return json.dumps(dict(names))
 
 
 def parse_remaps(words: Sequence[str]) -> dict[str, str]:
-    """`CONTRACT:=BAG` words as contract name -> name on the bag."""
+    """Return `CONTRACT:=BAG` words as contract name -> name on the bag."""
     found: dict[str, str] = {}
     for word in words:
         name, separator, other = word.partition(":=")
@@ -48,12 +48,12 @@ def parse_remaps(words: Sequence[str]) -> dict[str, str]:
 
 
 def absolute(topic: str) -> str:
-    """A contract's topic as it is called outside of any namespace."""
+    """Return a contract's topic as it is called outside any namespace."""
     return topic if topic.startswith("/") else f"/{topic}"
 
 
 class ByOtherNames(Bag):
-    """Another bag under other names. own: the name here -> the name there; what bore a name of here is hidden."""
+    """Another bag under other names. own: name here -> name there; topics that had a name from here are hidden."""
 
     def __init__(self, bag: Bag, own: Mapping[str, str]) -> None:
         self._bag, self._own = bag, own
@@ -68,7 +68,7 @@ class ByOtherNames(Bag):
     def messages(
         self, topics: Any = None, start_ns: int | None = None, end_ns: int | None = None
     ) -> Iterator[Recorded]:
-        """See `Bag`."""
+        """Yield the messages of some topics, as `Bag.messages` does."""
         wanted = (topic.name for topic in self.topics) if topics is None else topics
         there = [self._own.get(topic, topic) for topic in wanted]
         for recorded in self._bag.messages(there, start_ns, end_ns):

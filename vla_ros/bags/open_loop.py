@@ -1,9 +1,8 @@
-"""A policy judged on a bag: it plans from the bag's observations, nothing moves, and its plans are compared with what
-was recorded.
+"""A policy judged on a bag: it plans from the bag's observations, nothing moves, and its plans meet the recording.
 
-Observations come through `ros.ingest` and the `Synchroniser`, like the live node's. Where the bag holds chunks, the
-policy is asked at their observations, as complete as they were (`~/timing` says when); with a delay of one's own
-choice, or on a bag without chunks, at the observations that the node's `Planner` would have taken.
+Observations come through `ros.ingest` and the `Synchroniser`, like the live node's. If the bag holds chunks, the policy
+is asked at their observations, as complete as they were then (`~/timing` says when); with a chosen delay, or on a bag
+without chunks, at the observations that the node's `Planner` would have taken.
 """
 
 from __future__ import annotations
@@ -24,10 +23,10 @@ from vla_ros.ros.ingest import INSTRUCTION, JOINT_STATES, Ingest
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """A plan and what it was made from. delay_ns: from the observation's stamp until the plan would have been there.
+class OpenLoopPlan:
+    """A plan and its observation. delay_ns: from the observation's stamp to the arrival of the plan.
 
-    recorded: the chunk on the bag that answers the same observation. inference_ns: as it took here.
+    recorded: the chunk on the bag that answers the same observation. inference_ns: as measured here.
     """
 
     observation: Observation
@@ -39,10 +38,10 @@ class Answer:
 
 @dataclass(slots=True)
 class OpenLoop:
-    """Asks a policy about a bag's observations. delay_ns: of one's own choice; None takes the recorded one.
+    """Asks a policy about a bag's observations. delay_ns: None takes the recorded delay.
 
-    execution: as the policy node's; with real_time_chunking a chunk continues the recorded one before it.
-    missed: recorded chunks whose observation the bag does not give. refused: observations that cannot be obeyed.
+    execution: as in the policy node; with real_time_chunking a chunk continues the recorded one before it.
+    missed: recorded chunks whose observation the bag does not give. refused: observations that the policy cannot obey.
     """
 
     robot: RobotSpec
@@ -55,13 +54,11 @@ class OpenLoop:
     refused: int = 0
     _planner: Planner = field(init=False)
 
-    def answers(self, messages: Iterable[tuple[str, Any, int]]) -> Iterator[Answer]:
-        """From (topic, message, time of reception) of the robot's inputs, in order."""
+    def answers(self, messages: Iterable[tuple[str, Any, int]]) -> Iterator[OpenLoopPlan]:
+        """Yield answers from (topic, message, time of reception) of the robot's inputs, in order."""
         contract, robot = self.policy.contract, self.robot
         cameras = tuple(camera.name for camera in contract.cameras)
-        synchroniser = Synchroniser(
-            robot, cameras=cameras, history=contract.history, history_step_s=contract.step_s
-        )  # fmt: skip
+        synchroniser = Synchroniser(robot, cameras=cameras, history=contract.history, history_step_s=contract.step_s)
         self._planner = Planner(self.policy, robot, self.execution, self.execute_steps)
         as_recorded = self.delay_ns is None and bool(self.recorded.chunks)
         chosen = self._as_recorded if as_recorded else self._as_chosen
@@ -69,34 +66,35 @@ class OpenLoop:
 
     def _as_recorded(
         self, messages: Iterable[tuple[str, Any, int]], synchroniser: Synchroniser, ingest: Ingest
-    ) -> Iterator[Answer]:
-        """At the observations that were answered then, with all that had been received when they were taken."""
+    ) -> Iterator[OpenLoopPlan]:
+        """Ask at the observations that were answered then, with all that had been received when they were taken."""
         sources = {source.topic: source for source in ingest.sources}
         wanted = dict.fromkeys(sorted(self.recorded.chunks))
-        found: Observation | None = None  # the newest that is wanted; it may still be completed
+        found: Observation | None = None  # the newest wanted one; later messages may complete it
         for topic, message, now_ns in messages:
             if found is not None and now_ns > self._complete_ns(found.stamp_ns, now_ns):
-                yield from self._answer(found, self.recorded.delay_ns(found.stamp_ns))
+                yield from self._answer_then(found)
                 found = None
             source = sources[topic]
-            if not ingest.take(source, message, now_ns) or source.name == INSTRUCTION:
-                continue
-            if source.name == JOINT_STATES and found is None:
+            idle = (INSTRUCTION, JOINT_STATES) if found is None else (INSTRUCTION,)
+            if not ingest.take(source, message, now_ns) or source.name in idle:
                 continue
             observation = synchroniser.observe(now_ns, repeat=True)
             if observation is None or not observation.instruction:
                 continue
             if found is not None and observation.stamp_ns != found.stamp_ns:
-                yield from self._answer(found, self.recorded.delay_ns(found.stamp_ns))
+                yield from self._answer_then(found)
                 found = None
-            if observation.stamp_ns in wanted:
-                wanted.pop(observation.stamp_ns)
-                found = observation
-            elif found is not None and observation.stamp_ns == found.stamp_ns:
+            if found is not None or observation.stamp_ns in wanted:
+                wanted.pop(observation.stamp_ns, None)
                 found = observation
         if found is not None:
-            yield from self._answer(found, self.recorded.delay_ns(found.stamp_ns))
+            yield from self._answer_then(found)
         self.missed = len(wanted)
+
+    def _answer_then(self, found: Observation) -> Iterator[OpenLoopPlan]:
+        """Plan with the delay that the recorded policy had."""
+        yield from self._answer(found, self.recorded.delay_ns(found.stamp_ns))
 
     def _complete_ns(self, stamp_ns: int, otherwise_ns: int) -> int:
         timing = self.recorded.timings.get(stamp_ns)
@@ -104,8 +102,8 @@ class OpenLoop:
 
     def _as_chosen(
         self, messages: Iterable[tuple[str, Any, int]], synchroniser: Synchroniser, ingest: Ingest
-    ) -> Iterator[Answer]:
-        """As the node would, were every plan there `delay_ns` after its observation's stamp."""
+    ) -> Iterator[OpenLoopPlan]:
+        """Ask as the node would if every plan arrived `delay_ns` after its observation's stamp."""
         sources = {source.topic: source for source in ingest.sources}
         delay_ns, busy_until_ns = self.delay_ns or 0, 0
         for topic, message, now_ns in messages:
@@ -122,8 +120,8 @@ class OpenLoop:
                 busy_until_ns = observation.stamp_ns + delay_ns
                 yield from self._answer(observation, delay_ns)
 
-    def _answer(self, observation: Observation, delay_ns: int) -> Iterator[Answer]:
-        """As the node's inference thread does."""
+    def _answer(self, observation: Observation, delay_ns: int) -> Iterator[OpenLoopPlan]:
+        """Plan as the node's inference thread does."""
         started_ns = time.perf_counter_ns()
         try:
             chunk = self._planner.plan(observation)
@@ -133,4 +131,4 @@ class OpenLoop:
         took_ns = time.perf_counter_ns() - started_ns
         recorded = self.recorded.chunks.get(observation.stamp_ns)
         self._planner.sent(recorded or chunk, observation, observation.stamp_ns + delay_ns)
-        yield Answer(observation, chunk, recorded, delay_ns, took_ns)
+        yield OpenLoopPlan(observation, chunk, recorded, delay_ns, took_ns)

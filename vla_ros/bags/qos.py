@@ -1,4 +1,4 @@
-"""A live publisher's quality of service as a bag keeps it. rclpy and rosbags number the policies alike."""
+"""A live publisher's quality of service as a bag stores it. rclpy and rosbags number the policies alike."""
 
 from __future__ import annotations
 
@@ -10,13 +10,18 @@ from vla_ros.core.types import NS_PER_S
 
 
 def qos_of(profile: Any) -> Qos:
-    """profile: an rclpy QoSProfile, as the graph reports it."""
+    """Convert an rclpy QoSProfile, as the graph reports it."""
     return Qos(
-        QosHistory(int(profile.history)), int(profile.depth), QosReliability(int(profile.reliability)),
-        QosDurability(int(profile.durability)), _time(profile.deadline), _time(profile.lifespan),
-        QosLiveliness(int(profile.liveliness)), _time(profile.liveliness_lease_duration),
+        QosHistory(int(profile.history)),
+        int(profile.depth),
+        QosReliability(int(profile.reliability)),
+        QosDurability(int(profile.durability)),
+        _time(profile.deadline),
+        _time(profile.lifespan),
+        QosLiveliness(int(profile.liveliness)),
+        _time(profile.liveliness_lease_duration),
         bool(profile.avoid_ros_namespace_conventions),
-    )  # fmt: skip
+    )
 
 
 def _time(duration: Any) -> QosTime:

@@ -1,4 +1,4 @@
-"""A bag that is being recorded: messages from any thread, written in one of its own, never in the way of the sender."""
+"""A bag being recorded: messages from any thread, written in one of its own, never in the way of the sender."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from pathlib import Path
 from vla_ros.bags.reading.reader import BagError
 from vla_ros.bags.writer import BagWriter, Channel, Format
 
-FLUSH_S = 0.3  # what a killed process can lose at the most, beside what waits
-WAITING_MB = 256.0  # of messages that the disk is too slow for; more are dropped, and counted
+FLUSH_S = 0.3  # the most that a killed process can lose, besides what is queued
+WAITING_MB = 256.0  # of messages that the disk is too slow for; more are dropped and counted
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What a recording did so far. problem: why it ended by itself; empty while all is well."""
+    """What a recording has done so far. problem: why it ended by itself; empty while all is well."""
 
     path: Path
     seconds: float
@@ -31,11 +31,11 @@ class Figures:
 
 
 class Recording:
-    """Opens the bag at once; `close` completes it. Every method may be called from any thread.
+    """Opens the bag at once; `close` completes it. Thread-safe.
 
-    min_free_mb: recording ends, and nothing else, where the disk has less left [MB].
-    ended: called in the recording's thread, with the reason, where it ends by itself.
-    Raises BagError or OSError where the bag cannot be opened.
+    min_free_mb: end the recording, and nothing else, if the disk has less left [MB].
+    ended: called in the recording's thread, with the reason, if it ends by itself.
+    Raises BagError or OSError if the bag cannot be opened.
     """
 
     def __init__(self, path: Path, form: Format, min_free_mb: float, ended: Callable[[str], None]) -> None:
@@ -55,13 +55,13 @@ class Recording:
             raise self._refusal
 
     def add(self, channel: Channel) -> None:
-        """A topic from whose first message on is recorded."""
+        """Record a topic from its first message on."""
         with self._changed:
             self._waiting.append(channel)
             self._changed.notify()
 
     def write(self, topic: str, receive_ns: int, data: bytes) -> None:
-        """A serialized message of an added topic."""
+        """Queue a serialized message of an added topic."""
         with self._changed:
             if self._problem or self._closing:
                 return
@@ -73,14 +73,15 @@ class Recording:
             self._changed.notify()
 
     def figures(self) -> Figures:
-        """For people and diagnostics."""
+        """Return what was recorded so far."""
         with self._changed:
             seconds = time.monotonic() - self._started_s
-            return Figures(self._path, seconds, self._messages, self._dropped, self._bytes / 1e6, self._problem,
-                           dict(self._counts))  # fmt: skip
+            return Figures(
+                self._path, seconds, self._messages, self._dropped, self._bytes / 1e6, self._problem, dict(self._counts)
+            )
 
     def close(self) -> Figures:
-        """Write what waits, and complete the bag."""
+        """Write what is queued, and complete the bag."""
         with self._changed:
             self._closing = True
             self._changed.notify()
@@ -89,7 +90,7 @@ class Recording:
 
     def _run(self) -> None:
         try:
-            writer = BagWriter(self._path, self._form)  # here, since sqlite3 wants to stay in one thread
+            writer = BagWriter(self._path, self._form)  # here, since sqlite3 must stay in one thread
         except (BagError, OSError) as error:
             self._refusal = error
             return
@@ -97,7 +98,7 @@ class Recording:
             self._opened.set()
         try:
             self._record(writer)
-        except Exception as error:  # whatever it is: nobody else must notice, but somebody must be told
+        except Exception as error:  # whatever it is, it must stop nothing else, but be reported
             self._fail(str(error) or repr(error))
         try:
             writer.close()

@@ -1,4 +1,4 @@
-"""When each message of a bag is due again: an absolute schedule, so that no delay adds up."""
+"""When each message of a bag is due again: an absolute schedule, so that delays do not add up."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vla_ros.bags.reading.reader import Bag, Recorded
 from vla_ros.core.types import NS_PER_S
 
 AHEAD = 400  # messages read in advance, so that no disk delays one that is due
-SPIN_S = 0.0005  # the operating system wakes a sleeper that much too late
+SPIN_S = 0.0005  # how much too late the operating system wakes a sleeper
 
 
 @dataclass
@@ -25,21 +25,20 @@ class Lateness:
     late_ms: deque[float] = field(default_factory=lambda: deque(maxlen=1_000_000))
 
     def quantile_ms(self, share: float) -> float | None:
-        """None before the first message."""
+        """Return a quantile; None before the first message."""
         return float(np.quantile(self.late_ms, share)) if self.late_ms else None
 
 
 class Player:
     """Sends a bag's messages when they are due; `stop` from any thread ends it.
 
-    rate: of the time of the bag to that of the world. start_s: where in the bag to begin [s].
-    lateness: where to go on counting, when the bag is played again.
+    rate: bag time per real time. start_s: where in the bag to begin [s].
+    lateness: counts on in this one if the bag is played again.
     """
 
     def __init__(
-        self, bag: Bag, topics: Iterable[str], rate: float = 1.0, start_s: float = 0.0,
-        lateness: Lateness | None = None,
-    ) -> None:  # fmt: skip
+        self, bag: Bag, topics: Iterable[str], rate: float = 1.0, start_s: float = 0.0, lateness: Lateness | None = None
+    ) -> None:
         self._bag, self._topics, self._rate = bag, tuple(topics), rate
         self._from_ns = bag.start_ns + round(start_s * NS_PER_S)
         self._began_s: float | None = None
@@ -47,7 +46,7 @@ class Player:
         self.lateness = lateness or Lateness()
 
     def now_ns(self) -> int:
-        """The bag's time; before it plays, that of its beginning."""
+        """The bag's time; its beginning before it plays."""
         if self._began_s is None:
             return self._from_ns
         return self._from_ns + round((time.monotonic() - self._began_s) * self._rate * NS_PER_S)
@@ -62,7 +61,7 @@ class Player:
         self._stopped.set()
 
     def play(self, send: Callable[[Recorded], None]) -> bool:
-        """Once through the bag. False where it was stopped."""
+        """Play the bag once. Return False if stopped."""
         messages = self._ahead()
         first = next(messages, None)
         self._began_s = time.monotonic()
@@ -83,7 +82,7 @@ class Player:
         return not self._stopped.is_set()
 
     def _ahead(self) -> Iterator[Recorded]:
-        """The messages, read in a thread of their own."""
+        """Yield the messages, read in a thread of their own."""
         waiting: queue.Queue[Recorded | Exception | None] = queue.Queue(AHEAD)
 
         def read() -> None:

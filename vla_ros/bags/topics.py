@@ -15,7 +15,7 @@ PREDICTIONS = "/world_model/"
 
 
 def recorded_topics(robot: RobotSpec) -> tuple[str, ...]:
-    """Every topic of the contract, the chunks, commands, diagnostics and episode marks."""
+    """Return every topic of the contract, the chunks, commands, diagnostics and episode marks."""
     cameras = [f"{camera.topic}/compressed" if camera.compressed else camera.topic for camera in robot.cameras]
     outputs = [spec.topic for spec, _ in robot.outputs]
     found = [*cameras, robot.joint_states_topic, robot.instruction_topic, *outputs, *NODES]
@@ -23,16 +23,16 @@ def recorded_topics(robot: RobotSpec) -> tuple[str, ...]:
 
 
 def command_topics(robot: RobotSpec) -> tuple[str, ...]:
-    """What the topics of `robot.outputs` are called on a bag."""
+    """Return the names on a bag of the topics of `robot.outputs`."""
     return tuple(f"/{spec.topic.lstrip('/')}" for spec, _ in robot.outputs)
 
 
 def replayed_topics(bag: Bag, robot: RobotSpec, asked: Sequence[str], commands: bool) -> frozenset[str]:
-    """Of the bag's topics those to publish again. asked: names; none: the robot's inputs; all: everything.
+    """Return the bag's topics to publish again. asked: names; none: the robot's inputs; all: everything.
 
-    Commands are left out unless they are wanted in so many words; of 'all' also what looks like those of another robot,
-    which this contract does not know and nobody limits. With them the robot's own joint states are heard, and
-    recorded ones would contradict them.
+    Commands are left out unless `commands`; with 'all', so is what looks like another robot's commands, which this
+    contract does not know and nobody limits. With commands the robot's own joint states are heard, and recorded ones
+    would contradict them.
     """
     states = f"/{robot.joint_states_topic.lstrip('/')}"
     if commands and states in asked:

@@ -1,7 +1,7 @@
-"""Writes rosbag2 bags, so that a process killed at any moment loses little, and splits them into files.
+"""Writes rosbag2 bags so that a process killed at any moment loses little, and splits them into files.
 
-Each file is written in a folder of its own inside the bag and moves up when it is complete; what a killed process left
-there is what `repair.py` works on.
+Each file is written in a folder of its own inside the bag and moves up once it is complete; `repair.py` works on what a
+killed process left there.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ class Format:
 class Channel:
     """A topic to write.
 
-    qos: what its publishers offer. type_hash: RIHS01; empty: as it is known here. definition: the text of a type that
-    is not installed here.
+    qos: what its publishers offer. type_hash: RIHS01; empty: as known here. definition: the text of a type that is not
+    installed here.
     """
 
     topic: str
@@ -60,7 +60,7 @@ class Channel:
     definition: str = ""
 
     def described(self) -> tuple[str, str]:
-        """(definition, hash) of its type. BagError where nobody knows it."""
+        """Return (definition, hash) of its type. BagError if it is unknown."""
         try:
             return definition_of(self.type)
         except BagError:
@@ -70,7 +70,7 @@ class Channel:
 
 
 class BagWriter:
-    """One bag, new. Not thread-safe: one owner. Close it, or `vla-ros bag repair` has to."""
+    """One new bag. Not thread-safe. Close it, or `vla-ros bag repair` has to."""
 
     def __init__(self, path: Path | str, form: Format | None = None) -> None:
         self.path, self._form = Path(path), form or Format()
@@ -83,14 +83,14 @@ class BagWriter:
         self._open_part()
 
     def add(self, channel: Channel) -> None:
-        """Make a topic known before its first message; again is no harm."""
+        """Make a topic known before its first message; adding it again does no harm."""
         key = channel.topic, channel.type
         if key not in self._channels:
             self._connect(channel)
             self._channels[key] = channel
 
     def write(self, topic: str, receive_ns: int, data: bytes, kind: str = "") -> None:
-        """A serialized message of an added topic, as it is. kind: its type, where the topic has several."""
+        """Write a serialized message of an added topic unchanged. kind: its type, if the topic has several."""
         if self._full(receive_ns):
             self._close_part()
             self._open_part()
@@ -100,7 +100,7 @@ class BagWriter:
         self._bytes += len(data)
 
     def flush(self) -> None:
-        """What was written so far survives the end of this process."""
+        """Make sure that what was written so far survives the end of this process."""
         storage: Any = self._writer.storage
         if self._form.storage == "sqlite3":
             storage.conn.commit()
@@ -114,8 +114,8 @@ class BagWriter:
         self._close_part()
 
     def abort(self) -> None:
-        """Give up what is open; the bag stays as incomplete as it is."""
-        with suppress(Exception):  # its disk may be full, or gone
+        """Give up what is open; the bag stays incomplete."""
+        with suppress(Exception):  # its disk may be full or gone
             self._writer.abort()
 
     def _full(self, now_ns: int) -> bool:
@@ -138,9 +138,12 @@ class BagWriter:
     def _connect(self, channel: Channel) -> None:
         definition, known_hash = channel.described()
         connection = self._writer.add_connection(
-            channel.topic, channel.type, msgdef=definition, rihs01=channel.type_hash or known_hash,
+            channel.topic,
+            channel.type,
+            msgdef=definition,
+            rihs01=channel.type_hash or known_hash,
             offered_qos_profiles=channel.qos,
-        )  # fmt: skip
+        )
         self._connections[channel.topic, channel.type] = connection
         self._connections.setdefault((channel.topic, ""), connection)
 
@@ -156,7 +159,7 @@ class BagWriter:
 
 
 def write_metadata(path: Path, parts: Sequence[dict[str, Any]]) -> None:
-    """metadata.yaml of a bag from those of its files."""
+    """Write metadata.yaml of a bag from those of its files."""
     merged = dict(parts[-1])
     filled = [part for part in parts if part["message_count"]] or list(parts[-1:])
     starts = [part["starting_time"]["nanoseconds_since_epoch"] for part in filled]
@@ -187,5 +190,5 @@ def _key(topic: dict[str, Any]) -> tuple[str, str]:
 
 
 def fresh_path(parent: Path | str) -> Path:
-    """A new bag's path in a folder, named after the time as `ros2 bag record` does."""
+    """Return a new bag's path in a folder, named after the time as `ros2 bag record` does."""
     return Path(parent) / time.strftime("rosbag2_%Y_%m_%d-%H_%M_%S")

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from vla_ros.bags.demonstrations import Demonstration, write_demonstrations
-from vla_ros.bags.episodes.assembly import Options
+from vla_ros.bags.demonstration_bag import Demonstration, write_demonstrations
+from vla_ros.bags.episodes.assembly import EpisodeOptions
 from vla_ros.core.robot import load_robot
 from vla_ros.datasets.expert import CAMERAS, STEP_NS, run_step
 from vla_ros.datasets.export import export
@@ -30,7 +30,7 @@ def bench_export(size: int, seconds: float) -> dict[str, object]:
     with tempfile.TemporaryDirectory() as name:
         bag = Path(name) / "bag"
         write_demonstrations(bag, robot, (episodes[k % len(episodes)] for k in range(count)), STEP_NS)
-        figures, report = export([bag], robot, Options(), "lerobot", Path(name) / "set")
+        figures, report = export([bag], robot, EpisodeOptions(), "lerobot", Path(name) / "set")
     return {
         "cameras": f"{len(CAMERAS)} of {size}x{size} at {1e9 / STEP_NS:g} Hz", **figures,
         "bag_s": round(report.bag_s, 1), "work_s": round(report.work_s, 2),

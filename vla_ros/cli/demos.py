@@ -28,13 +28,13 @@ def run(args: argparse.Namespace) -> int:
     """Write demonstrations, and say how many."""
     if args.bags is not None:
         return _bags(args)
-    from vla_ros.datasets.expert import collect
+    from vla_ros.datasets.expert import collect_demonstrations
     from vla_ros.datasets.marked import collect_marked
 
     if args.marked:
         _watch(collect_marked(args.out, args.episodes, args.seed), args.episodes)
     else:
-        _watch(collect(args.out, args.episodes, args.seed, args.processes), args.episodes)
+        _watch(collect_demonstrations(args.out, args.episodes, args.seed, args.processes), args.episodes)
     meta = json.loads((args.out / "meta.json").read_text())
     print(json.dumps(meta) if args.json else f"{meta['episodes']} episodes, {meta['frames']} frames in {args.out}")
     return 0

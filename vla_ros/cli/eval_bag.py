@@ -32,8 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Plan on the bag, and say how close it came."""
-    from vla_ros.bags.comparison import exceeded, parse_threshold
     from vla_ros.bags.eval import EvalOptions, eval_bag
+    from vla_ros.bags.plan_errors import exceeded, parse_threshold
     from vla_ros.core.errors import ConfigError
     from vla_ros.core.robot import load_robot
     from vla_ros.policies.loading import check_contract, load_policy

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from vla_ros.bags.episodes.assembly import Options
+    from vla_ros.bags.episodes.assembly import EpisodeOptions
     from vla_ros.bags.episodes.frames import Reading
-    from vla_ros.datasets.export import Report
+    from vla_ros.datasets.export import ExportReport
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -77,11 +77,11 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _options(args: argparse.Namespace) -> Options:
-    from vla_ros.bags.episodes.assembly import BRIDGE, Options
+def _options(args: argparse.Namespace) -> EpisodeOptions:
+    from vla_ros.bags.episodes.assembly import BRIDGE, EpisodeOptions
     from vla_ros.bags.episodes.rate import fps_of
 
-    return Options(
+    return EpisodeOptions(
         step_s=args.step if args.fps is None else 1 / fps_of(args.fps), actions=args.actions,
         chunk_topic=args.chunk_topic, split=args.split, only_successes=args.only_successes,
         cameras=tuple(args.cameras) if args.cameras else None, bridge=BRIDGE if args.bridge is None else args.bridge,
@@ -96,7 +96,7 @@ def _reading(args: argparse.Namespace) -> Reading:
     return Reading(args.sim_time, args.strict, parse_remaps(args.remap), args.task_from_name)
 
 
-def _plain(report: Report) -> dict[str, object]:
+def _plain(report: ExportReport) -> dict[str, object]:
     """For --json."""
     bags = [
         {"bag": str(bag.path), "episodes": bag.episodes, "frames": bag.frames, "bridged": bag.bridged,
@@ -110,7 +110,7 @@ def _plain(report: Report) -> dict[str, object]:
     }  # fmt: skip
 
 
-def _print(out: Path, figures: dict[str, object], report: Report) -> None:
+def _print(out: Path, figures: dict[str, object], report: ExportReport) -> None:
     """For people: first what did not come."""
     for bag in report.bags:
         if bag.reason:

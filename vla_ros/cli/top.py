@@ -18,12 +18,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print until interrupted; 1 where --once saw no node."""
-    from vla_ros.monitor.top import as_data, table
+    from vla_ros.monitor.top import as_data, stage_table
     from vla_ros.nodes.top import watch
 
     for stages, says in watch(args.every):
         clear = CLEAR if sys.stdout.isatty() and not args.once else ""
-        print(json.dumps(as_data(stages, says)) if args.json else clear + table(stages, says), flush=True)
+        print(json.dumps(as_data(stages, says)) if args.json else clear + stage_table(stages, says), flush=True)
         if args.once:
             return 0 if says else 1
     return 0

@@ -1,6 +1,6 @@
 """Questions about what has changed between two moments: how a model judges whether a task is done.
 
-What lies between done and clearly not done is not asked in training; the simulator's word decides where it is measured.
+Training skips what lies between done and clearly not done; evaluation asks the simulator.
 """
 
 from __future__ import annotations
@@ -18,33 +18,35 @@ from vla_ros.sim.tabletop.tasks import (
     REACH_HEIGHT_M,
     REACH_TOLERANCE_M,
     Task,
-)  # fmt: skip
+)
 
-SHORT_M = 0.015  # a block or drawer that lacks more than this of its goal has clearly not come there
-MOVED_M, STAYED_M = 0.03, 0.01  # what is further from where it was has moved; what is nearer has not
+SHORT_M = 0.015  # a block or drawer further than this from its goal has clearly not reached it
+MOVED_M, STAYED_M = 0.03, 0.01  # further from its old place it has moved; nearer it has not
 SIDES = {"left": 1.0, "right": -1.0}
 
-# What tells that a task is done, by its verb.
+# The question that tells whether a task is done, by its verb.
 CHECKS = {
-    "reach": "is the gripper above the {c} block", "lift": "was the {c} block lifted",
-    "push_left": "was the {c} block pushed to the left", "push_right": "was the {c} block pushed to the right",
+    "reach": "is the gripper above the {c} block",
+    "lift": "was the {c} block lifted",
+    "push_left": "was the {c} block pushed to the left",
+    "push_right": "was the {c} block pushed to the right",
     "open_drawer": "was the drawer opened",
-}  # fmt: skip
+}
 
 
 def check_of(task: Task) -> str:
-    """The question whose answer is yes when the task is done."""
+    """Return the question whose answer is yes if the task is done."""
     return CHECKS[task.verb].format(c=task.colour)
 
 
 def judged(text: str, value: float, goal: float, about: str, short: float = SHORT_M) -> Iterator[Question]:
-    """Whether `value` has come to `goal`; nothing where that is close."""
+    """Yield the question whether `value` has reached `goal`; nothing if that is too close to call."""
     if value >= goal or value <= goal - short:
         yield Question(text, "yes" if value >= goal else "no", about)
 
 
 def about_changes(then: Scene, now: Scene) -> Iterator[Question]:
-    """What was done since, and where things are against where they were."""
+    """Yield questions on what was done since, and where things are compared with where they were."""
     yield from judged(CHECKS["open_drawer"], now.drawer, DRAWER_OPENING_M, "opened")
     for colour in COLOURS:
         moved = now.blocks[colour] - then.blocks[colour]
@@ -60,7 +62,7 @@ def about_changes(then: Scene, now: Scene) -> Iterator[Question]:
 
 
 def every_change() -> Iterator[str]:
-    """All that may be asked of two moments, for its words."""
+    """Yield every sentence that may be asked about two moments, for the vocabulary."""
     for colour in COLOURS:
         yield from (text.format(c=colour) for text in CHECKS.values())
         yield from (f"is the {colour} block {side} of where it was" for side in SIDES)

@@ -1,7 +1,7 @@
 """Demonstrations from the scripted expert, with recovery noise, and every frame labelled with clean plans.
 
-A quarter of the episodes is clean; in the others, bursts of displaced targets and a little jitter carry the arm off its
-way, while the labels stay what the expert would do from there: the policy learns to come back (Laskey et al., "DART",
+A quarter of the episodes is clean; in the others, bursts of displaced targets and a little jitter push the arm off its
+path, while the labels stay what the expert would do from there: the policy learns to recover (Laskey et al., "DART",
 arXiv 1703.09327). The expert is stateless, so each frame also gets its plans for three other tasks.
 """
 
@@ -31,7 +31,7 @@ CAMERAS = ("front", "wrist")
 SIZE = 64
 STEP_NS = 100_000_000
 HORIZON = 12
-SUBSTEPS = 10  # commands a step, interpolated as the commander does at 100 Hz
+SUBSTEPS = 10  # commands per step, interpolated as the commander does at 100 Hz
 FAMILY_WEIGHTS = {"reach": 3.0, "push": 5.0, "lift": 5.0, "drawer": 2.0}
 LAST_SEED = 9999  # evaluation starts at 10000
 LIMIT_STEPS = 70
@@ -41,7 +41,7 @@ OTHER_TASKS = 3
 
 @dataclass(frozen=True, slots=True)
 class Noise:
-    """How far an episode's commands stray: jitter [rad], chance of a burst a step, its displacement [rad]."""
+    """How far an episode's commands stray: jitter [rad], chance of a burst per step, its displacement [rad]."""
 
     jitter: float = 0.004
     burst_chance: float = 0.06
@@ -53,7 +53,7 @@ CLEAN = Noise(0.0, 0.0, 0.0, 0.0)
 
 
 class Disturber:
-    """Adds an episode's noise to commands; `displaced` says whether the last one stood in a burst."""
+    """Adds an episode's noise to commands; `displaced` says whether the last one was in a burst."""
 
     def __init__(self, noise: Noise, rng: np.random.Generator) -> None:
         self.noise, self.rng = noise, rng
@@ -63,7 +63,7 @@ class Disturber:
         self._flip = False
 
     def __call__(self, target: NDArray[np.float64]) -> NDArray[np.float64]:
-        """(7,) clean target -> (7,) target to execute."""
+        """Turn a clean target (7,) into the target to execute (7,)."""
         rng, noise = self.rng, self.noise
         if self._left == 0 and rng.random() < noise.burst_chance:
             self._left = int(rng.integers(2, 5))
@@ -79,18 +79,18 @@ class Disturber:
 
 
 def joints_meta() -> dict[str, Any]:
-    """The tabletop's columns, as the meta of demonstrations tells them: the last joint is the gripper, 0 open."""
+    """Return the tabletop's columns as meta of demonstrations: the last joint is the gripper, 0 open."""
     columns = [Column(name, "revolute") for name in JOINTS[:-1]] + [Column(JOINTS[-1], "gripper", (0.0, 1.0))]
     return {"joints": list(JOINTS), "columns": to_plain(columns)}
 
 
 def auxiliary(state: TrueState) -> NDArray[np.float32]:
-    """(15,) privileged positions: three blocks, drawer handle, fingertips [m]."""
+    """Return (15,) privileged positions: three blocks, drawer handle, fingertips [m]."""
     return np.concatenate([*(state.blocks[c] for c in COLOURS), state.handle, state.tip]).astype(np.float32)
 
 
 def seen(tabletop: Tabletop, state: TrueState) -> dict[str, NDArray[Any]]:
-    """What cameras and joints show now, and the positions that only the simulator knows."""
+    """Return what cameras and joints show now, and the positions that only the simulator knows."""
     images = {camera: tabletop.render(camera, SIZE, SIZE) for camera in CAMERAS}
     return images | {"state": tabletop.joint_positions().astype(np.float32), "aux": auxiliary(state)}
 
@@ -109,7 +109,7 @@ class Recorder:
         self.columns: dict[str, list[Any]] = {}
 
     def add(self, **values: Any) -> None:
-        """One frame."""
+        """Add one frame."""
         for name, value in values.items():
             self.columns.setdefault(name, []).append(value)
 
@@ -119,7 +119,7 @@ class Recorder:
             del column[len(column) - count :]
 
     def save(self, folder: Path) -> int:
-        """Write one array a column; returns the number of frames."""
+        """Write one array per column; return the number of frames."""
         folder.mkdir(parents=True, exist_ok=True)
         for name, column in self.columns.items():
             np.save(folder / f"{name}.npy", np.stack(column))
@@ -129,7 +129,7 @@ class Recorder:
 def record(
     tabletop: Tabletop, recorder: Recorder, episode: int, task: str, limit: int, rng: np.random.Generator, noise: Noise
 ) -> bool:
-    """Let the expert do `task` from the present state and record each step; returns whether it succeeded."""
+    """Let the expert do `task` from the present state and record each step; return whether it succeeded."""
     names, disturb = list(TASKS), Disturber(noise, rng)
     command, after = tabletop.joint_positions(), -1
     for frame in range(limit):
@@ -139,10 +139,15 @@ def record(
         plans = plan_many(state, [TASKS[name] for name in tasks], HORIZON)
         executed = disturb(plans[0, 0].astype(np.float64))
         recorder.add(
-            **seen(tabletop, state), executed=executed.astype(np.float32), displaced=disturb.displaced,
-            plans=plans, plan_task=np.array([names.index(n) for n in tasks], dtype=np.int8),
-            episode=np.int32(episode), frame=np.int16(frame), task=np.int8(names.index(task)),
-        )  # fmt: skip
+            **seen(tabletop, state),
+            executed=executed.astype(np.float32),
+            displaced=disturb.displaced,
+            plans=plans,
+            plan_task=np.array([names.index(n) for n in tasks], dtype=np.int8),
+            episode=np.int32(episode),
+            frame=np.int16(frame),
+            task=np.int8(names.index(task)),
+        )
         run_step(tabletop, command, executed)
         command = executed
         if after < 0 and tabletop.success():
@@ -154,9 +159,9 @@ def record(
 
 
 def record_episodes(seeds: Iterable[int]) -> tuple[Recorder, dict[str, list[int]]]:
-    """The frames of an episode for each seed, number 2 * seed + 1 (2 * seed is what it began in the middle of).
+    """Return the frames of an episode per seed, number 2 * seed + 1 (2 * seed is the one it interrupted).
 
-    Also task -> [successes, attempts]; an episode that failed is left out.
+    Also return task -> [successes, attempts]; failed episodes are left out.
     """
     tabletop, recorder, counts = Tabletop(), Recorder(), {name: [0, 0] for name in TASKS}
     names = list(TASKS)
@@ -180,19 +185,27 @@ def record_episodes(seeds: Iterable[int]) -> tuple[Recorder, dict[str, list[int]
     return recorder, counts
 
 
+def check_seeds(seed: int, episodes: int) -> None:
+    """Raise ConfigError unless `episodes` seeds from `seed` on are training's."""
+    if episodes < 1:
+        raise ConfigError(f"episodes must be > 0, got {episodes}")
+    last = seed + episodes - 1
+    if not 0 <= seed <= last <= LAST_SEED:
+        raise ConfigError(f"seeds must be 0 to {LAST_SEED}, got {seed} to {last}; evaluation uses the others")
+
+
 def collect_shard(folder: Path, seeds: list[int]) -> dict[str, list[int]]:
-    """Record an episode for each seed into one shard; returns task -> [successes, attempts]."""
+    """Record an episode for each seed into one shard; return task -> [successes, attempts]."""
     recorder, counts = record_episodes(seeds)
     recorder.save(folder)
     return counts
 
 
-def collect(out: Path, episodes: int, seed: int, processes: int, shard_size: int = 100) -> Iterator[int]:
-    """Write `episodes` demonstrations under `out`; yields the number of episodes done as shards are finished."""
-    if not (episodes > 0 and processes > 0 and seed >= 0 and seed + episodes - 1 <= LAST_SEED):
-        raise ConfigError(
-            f"seeds {seed} to {seed + episodes - 1}: right would be within 0 to {LAST_SEED}; evaluation uses the others"
-        )
+def collect_demonstrations(out: Path, episodes: int, seed: int, processes: int, shard_size: int = 100) -> Iterator[int]:
+    """Write `episodes` demonstrations under `out`; yield the number of episodes done as shards are finished."""
+    check_seeds(seed, episodes)
+    if processes < 1:
+        raise ConfigError(f"processes must be > 0, got {processes}")
     if any(out.glob("shard_*")) or (out / "meta.json").exists():
         raise ConfigError(f"{out}: holds demonstrations already, whole or in part; remove them or choose another --out")
     shards = [list(range(s, min(s + shard_size, seed + episodes))) for s in range(seed, seed + episodes, shard_size)]
@@ -204,10 +217,21 @@ def collect(out: Path, episodes: int, seed: int, processes: int, shard_size: int
                 counts[name] = [counts[name][0] + successes, counts[name][1] + attempts]
             done += jobs[job]
             yield done
+    _write_meta(out, episodes, seed, counts)
+
+
+def _write_meta(out: Path, episodes: int, seed: int, counts: dict[str, list[int]]) -> None:
     frames = sum(len(np.load(shard / "task.npy", mmap_mode="r")) for shard in out.glob("shard_*"))
     meta = {
-        "tasks": list(TASKS), **joints_meta(), "cameras": list(CAMERAS), "step_ns": STEP_NS,
-        "horizon": HORIZON, "seed": seed, "episodes": episodes, "frames": frames, "noise": asdict(Noise()),
+        "tasks": list(TASKS),
+        **joints_meta(),
+        "cameras": list(CAMERAS),
+        "step_ns": STEP_NS,
+        "horizon": HORIZON,
+        "seed": seed,
+        "episodes": episodes,
+        "frames": frames,
+        "noise": asdict(Noise()),
         "expert_success": {name: f"{s}/{n}" for name, (s, n) in counts.items()},
-    }  # fmt: skip
+    }
     (out / "meta.json").write_text(json.dumps(meta, indent=1) + "\n")

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from vla_ros.bags.episodes.assembly import Options
-from vla_ros.bags.episodes.frames import BagReport, Reading, check_bag, frames_of
+from vla_ros.bags.episodes.assembly import EpisodeOptions
+from vla_ros.bags.episodes.frames import BagReport, Reading, check_bag, read_frames
 from vla_ros.bags.episodes.rate import fps_of_step
 from vla_ros.bags.reading.reader import open_bag
 from vla_ros.core.columns import columns_of
@@ -23,7 +23,7 @@ from vla_ros.datasets.formats import Layout, Writer, open_writer
 
 
 class Ended(VlaRosError):
-    """A signal asked for the end of an export; nothing is left of it."""
+    """A signal ended an export; nothing is left of it."""
 
     def __init__(self, number: int) -> None:
         super().__init__(f"ended by {signal.Signals(number).name}; nothing was written")
@@ -31,7 +31,7 @@ class Ended(VlaRosError):
 
 
 @dataclass(slots=True)
-class Report:
+class ExportReport:
     """What an export took, and what it left out. seconds: of recording, and of work."""
 
     bag_s: float = 0.0
@@ -40,29 +40,36 @@ class Report:
 
     @property
     def left_out(self) -> Counter[str]:
-        """Of all bags."""
+        """The sum over all bags."""
         return sum((bag.left_out for bag in self.bags), Counter())
 
     @property
     def cuts(self) -> Counter[str]:
-        """Of all bags."""
+        """The sum over all bags."""
         return sum((bag.cuts for bag in self.bags), Counter())
 
 
 def export(
-    bags: Sequence[Path], robot: RobotSpec, options: Options, form: str, out: Path, *, lossless: bool = False,
-    reading: Reading | None = None, asked: Sequence[int] = (),
-) -> tuple[dict[str, Any], Report]:  # fmt: skip
-    """Write one dataset of all bags; the figures of its writer, and what was left out.
+    bags: Sequence[Path],
+    robot: RobotSpec,
+    options: EpisodeOptions,
+    form: str,
+    out: Path,
+    *,
+    lossless: bool = False,
+    reading: Reading | None = None,
+    asked: Sequence[int] = (),
+) -> tuple[dict[str, Any], ExportReport]:
+    """Write one dataset of all bags; return its writer's figures, and what was left out.
 
-    asked: the numbers of signals that have asked for the end; looked at before each frame.
-    ConfigError where not one episode came of it, or `out` cannot be written; Ended; after either nothing is left.
+    asked: signals that have asked for the end; checked before each frame.
+    ConfigError if there is no episode, or `out` cannot be written; Ended after a signal. Either leaves nothing behind.
     """
-    report, started_s, reading = Report(), time.monotonic(), reading or Reading()
+    report, started_s, reading = ExportReport(), time.monotonic(), reading or Reading()
     check_instruction(options.task)
-    layout = layout_of(robot, options, lossless)
-    options = replace(options, step_s=1 / layout.fps)  # as the dataset will say: a rounded step would drift from it
-    for path in bags:  # all of them first: one that is misspelt must not cost an hour's work
+    layout = dataset_layout(robot, options, lossless)
+    options = replace(options, step_s=1 / layout.fps)  # as the dataset says: a rounded step would drift from it
+    for path in bags:  # all of them first: a misspelt one must not cost an hour's work
         with open_bag(path) as bag:
             check_bag(bag, robot, options, reading)
     try:
@@ -79,22 +86,27 @@ def export(
     return figures, report
 
 
-def layout_of(robot: RobotSpec, options: Options, lossless: bool) -> Layout:
-    """The dataset's columns and rate, by the robot's contract."""
+def dataset_layout(robot: RobotSpec, options: EpisodeOptions, lossless: bool) -> Layout:
+    """Return the dataset's columns and rate according to the robot's contract."""
     fps = fps_of_step(robot.sync.history_step_s if options.step_s is None else options.step_s)
     specs = [robot.camera(name) for name in options.cameras or robot.camera_names]
     return Layout(robot.name, fps, {c.name: (c.height, c.width) for c in specs}, columns_of(robot), lossless)
 
 
 def _write(
-    bags: Sequence[Path], robot: RobotSpec, options: Options, reading: Reading, writer: Writer, report: Report,
+    bags: Sequence[Path],
+    robot: RobotSpec,
+    options: EpisodeOptions,
+    reading: Reading,
+    writer: Writer,
+    report: ExportReport,
     asked: Sequence[int],
-) -> None:  # fmt: skip
+) -> None:
     first = 0  # episode numbers go on from bag to bag
     for path in bags:
         last, said = first - 1, BagReport(path)
         with open_bag(path) as bag:
-            for frame in frames_of(bag, robot, options, reading, said, asked):
+            for frame in read_frames(bag, robot, options, reading, said, asked):
                 last = first + frame.episode
                 writer.add(replace(frame, episode=last))
             report.bag_s += (bag.end_ns - bag.start_ns) / NS_PER_S
@@ -104,4 +116,4 @@ def _write(
         raise Ended(asked[0])
     if not first:
         reasons = [f"{said.path}: no episode: {said.reason}" for said in report.bags]
-        raise ConfigError("\n".join([*reasons, "not one episode came of it; nothing was written"]))
+        raise ConfigError("\n".join([*reasons, "no episode in any bag; nothing was written"]))

@@ -1,8 +1,11 @@
-"""Dataset formats that bags are exported to. A format is one module with `open_writer(out, layout)`, named here."""
+"""Dataset formats that bags are exported to, ours and those of installed packages.
+
+A format is one module with `open_writer(out, layout)`. Another package adds one with an entry point in the group
+`vla_ros.dataset_formats` that names such a module.
+"""
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,8 +13,10 @@ from typing import Any, Protocol
 
 from vla_ros.bags.episodes.assembly import Frame
 from vla_ros.core.columns import Column
-from vla_ros.core.errors import ConfigError, did_you_mean
+from vla_ros.core.errors import ConfigError
+from vla_ros.core.plugins import known_plugins, load_plugin
 
+GROUP = "vla_ros.dataset_formats"
 FORMATS = {"lerobot": "vla_ros.datasets.lerobot.writer"}
 
 
@@ -38,20 +43,27 @@ class Writer(Protocol):
     """Takes frames in order; frames of one episode follow each other."""
 
     def add(self, frame: Frame) -> None:
-        """One frame."""
+        """Take one frame."""
 
     def close(self) -> dict[str, Any]:
-        """Complete the dataset; what it holds, as figures."""
+        """Complete the dataset; return figures about it."""
 
     def abandon(self) -> None:
         """Leave nothing behind."""
 
 
 def open_writer(name: str, out: Path, layout: Layout) -> Writer:
-    """A writer of the format `name` into the folder `out`, which must not be there yet."""
-    if name not in FORMATS:
-        raise ConfigError(f"--format '{name}'{did_you_mean(name, FORMATS)}")
+    """Return a writer of the format `name` into the folder `out`, which must not exist yet."""
+    try:
+        module = load_plugin(GROUP, name, FORMATS)
+    except ConfigError as error:
+        raise ConfigError(f"--format {error}") from error
     if out.exists():
-        raise ConfigError(f"{out}: is there already; right would be the name of a folder to make")
-    make: Callable[[Path, Layout], Writer] = importlib.import_module(FORMATS[name]).open_writer
+        raise ConfigError(f"{out}: exists already; name a new folder")
+    make: Callable[[Path, Layout], Writer] = module.open_writer
     return make(out, layout)
+
+
+def known_formats() -> tuple[str, ...]:
+    """Return the names of all formats, ours first."""
+    return known_plugins(GROUP, FORMATS)

@@ -14,12 +14,12 @@ from vla_ros.datasets.expert import (
     CAMERAS,
     CLEAN,
     HORIZON,
-    LAST_SEED,
     LIMIT_STEPS,
     STEP_NS,
     Disturber,
     Noise,
     Recorder,
+    check_seeds,
     joints_meta,
     run_step,
     seen,
@@ -33,7 +33,7 @@ SHOWN_STEPS = round(SHOWN_S * 1e9 / STEP_NS)
 
 
 def record_marked(tabletop: Tabletop, recorder: Recorder, seed: int) -> bool:
-    """One episode; returns whether the block was reached. The arm starts near home, which tells nothing."""
+    """Record one episode; return whether the block was reached. The arm starts near home, which reveals nothing."""
     rng = np.random.default_rng([seed, 2])
     task = TASKS[MARKED[seed % len(MARKED)]]
     disturb = Disturber(CLEAN if rng.random() < 0.25 else Noise(), rng)
@@ -49,10 +49,15 @@ def record_marked(tabletop: Tabletop, recorder: Recorder, seed: int) -> bool:
         plans = waits if frame < SHOWN_STEPS else plan_many(state, [task], HORIZON)
         executed = disturb(plans[0, 0].astype(np.float64))
         recorder.add(
-            **seen(tabletop, state), executed=executed.astype(np.float32), displaced=disturb.displaced,
-            plans=plans, plan_task=np.zeros(1, dtype=np.int8),
-            episode=np.int32(seed), frame=np.int16(frame), task=np.int8(0),
-        )  # fmt: skip
+            **seen(tabletop, state),
+            executed=executed.astype(np.float32),
+            displaced=disturb.displaced,
+            plans=plans,
+            plan_task=np.zeros(1, dtype=np.int8),
+            episode=np.int32(seed),
+            frame=np.int16(frame),
+            task=np.int8(0),
+        )
         run_step(tabletop, command, executed)
         command = executed
         if left < 0 and tabletop.success():
@@ -65,9 +70,8 @@ def record_marked(tabletop: Tabletop, recorder: Recorder, seed: int) -> bool:
 
 
 def collect_marked(out: Path, episodes: int, seed: int) -> Iterator[int]:
-    """Write `episodes` demonstrations under `out`, as `demonstrations.collect` does; yields the number done."""
-    if not (episodes > 0 and seed >= 0 and seed + episodes - 1 <= LAST_SEED):
-        raise ConfigError(f"seeds {seed} to {seed + episodes - 1}: right would be within 0 to {LAST_SEED}")
+    """Write `episodes` demonstrations under `out`, as `collect_demonstrations` does; yield the number done."""
+    check_seeds(seed, episodes)
     if (out / "meta.json").exists():
         raise ConfigError(f"{out}: holds demonstrations already; remove them or choose another --out")
     tabletop, recorder, reached = Tabletop(), Recorder(), 0
@@ -79,7 +83,14 @@ def collect_marked(out: Path, episodes: int, seed: int) -> Iterator[int]:
         tabletop.close()
     frames = recorder.save(out / "shard_000")
     meta = {
-        "tasks": [SENTENCE], **joints_meta(), "cameras": list(CAMERAS), "step_ns": STEP_NS, "horizon": HORIZON,
-        "seed": seed, "episodes": episodes, "frames": frames, "expert_success": {SENTENCE: f"{reached}/{episodes}"},
-    }  # fmt: skip
+        "tasks": [SENTENCE],
+        **joints_meta(),
+        "cameras": list(CAMERAS),
+        "step_ns": STEP_NS,
+        "horizon": HORIZON,
+        "seed": seed,
+        "episodes": episodes,
+        "frames": frames,
+        "expert_success": {SENTENCE: f"{reached}/{episodes}"},
+    }
     (out / "meta.json").write_text(json.dumps(meta, indent=1) + "\n")

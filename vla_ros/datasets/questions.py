@@ -1,7 +1,7 @@
 """Questions about scenes of the tabletop, with the answers that the simulator knows, and captions.
 
-Everything follows from the privileged positions of a frame (`datasets.expert.auxiliary`), so that any frame of
-the demonstrations can be asked about. What is too close to call is not asked.
+Everything follows from the privileged positions of a frame (`datasets.expert.auxiliary`), so any frame of the
+demonstrations can be asked about. What is too close to call is not asked.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ class Scene:
 
     @classmethod
     def of(cls, aux: Positions) -> Scene:
-        """From (15,) privileged positions."""
+        """Make a scene from (15,) privileged positions."""
         places = aux.reshape(5, 3)
         return cls(dict(zip(COLOURS, places[:3], strict=True)), places[4], HANDLE[0] - float(places[3, 0]))
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """A question, its answer, and what it is about: 'colour', 'order', 'place', 'drawer', 'air' or a change."""
+    """A question, its answer, and its subject: 'colour', 'order', 'place', 'drawer', 'air' or a change."""
 
     text: str
     answer: str
@@ -48,39 +48,40 @@ class Question:
 
 
 def clear_most(values: dict[str, float]) -> str | None:
-    """The key of the largest value; None where it is too close to call."""
+    """Return the key of the largest value; None if it is too close to call."""
     first, second = sorted(values, key=values.__getitem__, reverse=True)[:2]
     return first if values[first] - values[second] >= CLEAR_M else None
 
 
 def which(asked: dict[str, dict[str, float]]) -> Iterator[Question]:
-    """Of each text, the colour whose value is clearly the largest."""
+    """Yield for each text the colour whose value is clearly the largest."""
     for text, values in asked.items():
         if (colour := clear_most(values)) is not None:
             yield Question(text, colour, "colour")
 
 
 def about_ends(scene: Scene) -> Iterator[Question]:
-    """Which block is at the left or right end of their row."""
+    """Ask which block is at the left or right end of their row."""
     left = {colour: float(place[1]) for colour, place in scene.blocks.items()}
     right = {colour: -y for colour, y in left.items()}
     yield from which({"which block is leftmost": left, "which block is rightmost": right})
 
 
 def about_colours(scene: Scene) -> Iterator[Question]:
-    """Which block is where."""
+    """Ask which block is where."""
     near = {colour: -float(np.linalg.norm(place - scene.tip)) for colour, place in scene.blocks.items()}
     far = {colour: float(place[0]) for colour, place in scene.blocks.items()}
     yield from about_ends(scene)
-    yield from which({
+    asked = {
         "which block is closest to the gripper": near,
         "which block is farthest from the robot": far,
         "which block is nearest to the robot": {colour: -x for colour, x in far.items()},
-    })  # fmt: skip
+    }
+    yield from which(asked)
 
 
 def about_order(scene: Scene) -> Iterator[Question]:
-    """Which of two blocks is further left."""
+    """Ask which of two blocks is further left."""
     for one, other in permutations(scene.blocks, 2):
         ahead = float(scene.blocks[one][1] - scene.blocks[other][1])
         if abs(ahead) >= CLEAR_M:
@@ -88,7 +89,7 @@ def about_order(scene: Scene) -> Iterator[Question]:
 
 
 def about_places(scene: Scene) -> Iterator[Question]:
-    """On which side a block is."""
+    """Ask on which side a block is."""
     for colour, place in scene.blocks.items():
         y = float(place[1])
         if abs(abs(y) - SIDE_M) >= SIDE_CLEAR_M:
@@ -97,13 +98,13 @@ def about_places(scene: Scene) -> Iterator[Question]:
 
 
 def about_drawer(scene: Scene) -> Iterator[Question]:
-    """Whether it is open."""
+    """Ask whether the drawer is open."""
     if scene.drawer >= OPEN_M or scene.drawer <= CLOSED_M:
         yield Question("is the drawer open", "yes" if scene.drawer >= OPEN_M else "no", "drawer")
 
 
 def about_air(scene: Scene) -> Iterator[Question]:
-    """Whether a block is lifted."""
+    """Ask whether a block is lifted."""
     for colour, place in scene.blocks.items():
         if float(place[2]) >= LIFTED_M or float(place[2]) <= LIFTED_M / 2:
             yield Question(f"is the {colour} block in the air", "yes" if place[2] >= LIFTED_M else "no", "air")
@@ -111,19 +112,23 @@ def about_air(scene: Scene) -> Iterator[Question]:
 
 About = Callable[[Scene], Iterator[Question]]
 KINDS: dict[str, About] = {
-    "colour": about_colours, "order": about_order, "place": about_places, "drawer": about_drawer, "air": about_air,
-}  # fmt: skip
+    "colour": about_colours,
+    "order": about_order,
+    "place": about_places,
+    "drawer": about_drawer,
+    "air": about_air,
+}
 
 
 def caption(scene: Scene) -> Question:
-    """What is to be seen, as a caption would say it."""
+    """Return the question for a description, and its answer."""
     order = sorted(scene.blocks, key=lambda colour: -float(scene.blocks[colour][1]))
     drawer = "open" if scene.drawer >= (OPEN_M + CLOSED_M) / 2 else "closed"
     return Question("describe the scene", CAPTION.format(*order, drawer), "caption")
 
 
 def every_sentence() -> Iterator[str]:
-    """All that may be asked or answered about one moment, for its words."""
+    """Yield every sentence that may be asked or answered about one moment, for the vocabulary."""
     yield from ("yes no left right middle red green blue", "describe the scene")
     yield from (CAPTION.format(*COLOURS, state) for state in ("open", "closed"))
     yield from (f"which block is {place}" for place in ("leftmost", "rightmost", "closest to the gripper"))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vla_ros.bags.demonstrations import Demonstration, write_demonstrations
+from vla_ros.bags.demonstration_bag import Demonstration, write_demonstrations
 from vla_ros.core.errors import ConfigError
 from vla_ros.core.robot import RobotSpec
 from vla_ros.datasets.demonstrations import Demonstrations
@@ -17,9 +17,9 @@ BAG_EPISODES = 100
 
 
 def write_bags(data: Demonstrations, robot: RobotSpec, out: Path) -> Iterator[int]:
-    """Write every episode, a hundred a bag, under `out`; yields the number of episodes written so far.
+    """Write every episode, a hundred per bag, under `out`; yield the number of episodes written so far.
 
-    Each gets one of its task's wordings. ConfigError where the robot is another, or `out` holds something already.
+    Each gets one of its task's wordings. ConfigError if the robot is another one, or `out` is not empty.
     """
     if tuple(data.meta["joints"]) != robot.joint_names or set(data.images) != set(robot.camera_names):
         raise ConfigError(
@@ -27,7 +27,7 @@ def write_bags(data: Demonstrations, robot: RobotSpec, out: Path) -> Iterator[in
             f"which are not those of robot '{robot.name}'"
         )
     if out.exists() and any(out.iterdir()):
-        raise ConfigError(f"{out}: is not empty; right would be a new folder")
+        raise ConfigError(f"{out}: is not empty; name a new folder")
     episodes = np.unique(data.episode).tolist()
     for first in range(0, len(episodes), BAG_EPISODES):
         shown = [_demonstration(data, episode) for episode in episodes[first : first + BAG_EPISODES]]

@@ -1,4 +1,4 @@
-"""Every word of the tabletop: of its instructions, and of what is asked and said about its scenes."""
+"""Every word of the tabletop: of its instructions, and of questions and answers about its scenes."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from vla_ros.sim.tabletop.tasks import TASKS, wordings
 
 
 def tabletop_words() -> Words:
-    """The words of the training; those of the held-out sentences alone are not among them.
+    """Return the words of the training; words of the held-out sentences alone are not among them.
 
-    Words of questions come behind those of instructions, so that a model trained on these alone keeps its ids.
+    Words of questions follow those of instructions, so that a model trained on instructions alone keeps its ids.
     """
     told = collect(sentence for task in TASKS.values() for sentence in wordings(task)).known
     asked = collect((*every_sentence(), *every_change())).known
@@ -23,7 +23,7 @@ def tabletop_words() -> Words:
 
 
 def words_of_data(data: Demonstrations) -> Words:
-    """The tabletop's words, and behind them those of the data's own sentences."""
+    """Return the tabletop's words, followed by those of the data's own sentences."""
     known = tabletop_words().known
     told = collect(sentence for task in data.meta["tasks"] for sentence in sentences_of(task)).known
     return Words((*known, *(word for word in told if word not in known)))

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from vla_ros.bags.contract import by_contract
+from vla_ros.bags.contract_topics import by_contract
 from vla_ros.bags.episodes.commanded import CHUNK_TOPIC
 from vla_ros.bags.inputs import check_inputs, check_kinds, marked_spans, names, output_kinds, timed
 from vla_ros.bags.reading.reader import Bag, open_bag

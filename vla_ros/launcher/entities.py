@@ -1,7 +1,7 @@
 """What a launch file may say: each entity of the subset as a frozen dataclass, read strictly from YAML.
 
-The format is ROS 2's (launch_yaml, launch_ros); what is not listed here is refused, so that a file never means less
-here than it means to `ros2 launch`.
+The format is ROS 2's (launch_yaml, launch_ros). Anything not listed here is refused, so that a file never means less
+here than with `ros2 launch`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class Arg:
-    """A declared launch argument; required where `default` is None."""
+    """A declared launch argument; required if `default` is None."""
 
     name: str
     default: str | None
@@ -86,7 +86,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Entity:
-    """One line of the file: what it says, when it holds, and where it stands (for messages)."""
+    """One item of the file: what it says, its condition, and where it is (for messages)."""
 
     action: Arg | Let | SetEnv | Include | Node
     condition: Condition | None
@@ -94,10 +94,10 @@ class Entity:
 
 
 def read_entities(path: Path) -> tuple[Entity, ...]:
-    """The entities of a launch file, in order."""
+    """Return the entities of a launch file, in order."""
     data = load_yaml(path)
     if not isinstance(data, dict) or list(data) != ["launch"] or not isinstance(data["launch"], list):
-        raise ConfigError(f"{path}: right would be one key 'launch' with a list below it")
+        raise ConfigError(f"{path}: must be one key 'launch' with a list below it")
     return tuple(_entity(item, f"{path}: launch[{index}]") for index, item in enumerate(data["launch"]))
 
 
@@ -106,7 +106,7 @@ class _Keys:
 
     def __init__(self, data: Any, where: str) -> None:
         if not isinstance(data, dict):
-            raise ConfigError(f"{where}: found {data!r}; right would be keys with values")
+            raise ConfigError(f"{where}: must be keys with values, got {data!r}")
         self.data: Mapping[Any, Any] = data
         self.where = where
         self.known: set[str] = set()
@@ -117,7 +117,7 @@ class _Keys:
         if value is None and required:
             raise ConfigError(f"{self.where}: key '{key}' is missing")
         if value is not None and not isinstance(value, str):
-            raise ConfigError(f"{self.where}: {key}: found {value!r}; right would be text in quotes: '{value}'")
+            raise ConfigError(f"{self.where}: {key} must be text in quotes, '{value}', got {value!r}")
         return value
 
     def need(self, key: str) -> str:
@@ -127,7 +127,7 @@ class _Keys:
         self.known.add(key)
         value = self.data.get(key, False)
         if not isinstance(value, bool):
-            raise ConfigError(f"{self.where}: {key}: found {value!r}; right would be true or false")
+            raise ConfigError(f"{self.where}: {key} must be true or false, got {value!r}")
         return value
 
     def word(self, key: str, allowed: tuple[str, ...]) -> str | None:
@@ -144,7 +144,7 @@ class _Keys:
         self.known.add(key)
         items = self.data.get(key, [])
         if not isinstance(items, list) or (key in self.data and not items):
-            raise ConfigError(f"{self.where}: {key}: right would be a list of one item or more, each with its own keys")
+            raise ConfigError(f"{self.where}: {key} must be a list of one item or more, each with its own keys")
         return tuple(_Keys(item, f"{self.where}: {key}[{index}]") for index, item in enumerate(items))
 
     def pairs(self, key: str, first: str, second: str) -> tuple[tuple[str, str], ...]:
@@ -162,7 +162,7 @@ class _Keys:
 
 def _entity(item: Any, where: str) -> Entity:
     if not isinstance(item, dict) or len(item) != 1:
-        raise ConfigError(f"{where}: right would be one entity a list item: {', '.join(_READERS)}")
+        raise ConfigError(f"{where}: each list item must be one entity: {', '.join(_READERS)}")
     kind, data = next(iter(item.items()))
     if kind not in _READERS:
         raise ConfigError(f"{where}: unknown entity '{kind}'{did_you_mean(str(kind), _READERS)}")
@@ -222,9 +222,9 @@ def _param(keys: _Keys) -> Param:
     kind = keys.word("type", PARAMETER_TYPES)
     keys.done()
     if (file is None) == (name is None) or (name is not None and value is None):
-        raise ConfigError(f"{keys.where}: right would be 'name' and 'value', or 'from' alone")
+        raise ConfigError(f"{keys.where}: must be 'name' and 'value', or 'from' alone")
     if isinstance(value, dict):
-        raise ConfigError(f"{keys.where}: value: nested parameters are written with dots in the name")
+        raise ConfigError(f"{keys.where}: value: write nested parameters with dots in the name")
     return Param(name or "", value, kind, file)
 
 

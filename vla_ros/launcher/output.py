@@ -1,4 +1,4 @@
-"""What the processes print, on one screen: each line under the name of its process, progress lines kept in place."""
+"""The processes' output on one screen: each line under the name of its process, progress lines kept in place."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _ERASE = "\r\x1b[K"
 
 
 class Screen:
-    """A stream that several threads write whole lines to; progress (text that ends in \\r) is shown only on a tty."""
+    r"""A stream that several threads write whole lines to; progress (text that ends in \r) is shown only on a tty."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stdout
@@ -24,14 +24,14 @@ class Screen:
         self.is_tty = self._stream.isatty()
 
     def prefix(self, label: str) -> str:
-        """`[label] `, in a colour of its own on a tty."""
+        """Return `[label] `, in a colour of its own on a tty."""
         if not self.is_tty:
             return f"[{label}] "
         colour = self._colours.setdefault(label, COLOURS[len(self._colours) % len(COLOURS)])
         return f"\x1b[{colour}m[{label}]\x1b[0m "
 
     def line(self, label: str, text: str) -> None:
-        """Write one line; it ends the progress of its own process, that of another stays below it."""
+        """Write one line; it ends the progress of its own process, another's stays below it."""
         with self._lock:
             erase = _ERASE if self._progress else ""
             if label == self._owner:
@@ -39,7 +39,7 @@ class Screen:
             self._write(f"{erase}{self.prefix(label)}{text}\n{self._progress}")
 
     def progress(self, label: str, text: str) -> None:
-        """Show `text` on the last line of the screen, in place of the progress before it."""
+        """Show `text` on the last line of the screen, replacing the previous progress."""
         if not self.is_tty:
             return
         with self._lock:
@@ -50,12 +50,12 @@ class Screen:
         try:
             self._stream.write(text)
             self._stream.flush()
-        except (OSError, ValueError):  # a pipe or a terminal that is gone; the processes still have to end in order
+        except (OSError, ValueError):  # the pipe or terminal is gone; the processes must still end in order
             self._stream = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
 
 
 class LineSplitter:
-    """Bytes of one process in, whole lines and progress lines out to the screen."""
+    """Turns the bytes of one process into whole lines and progress lines on the screen."""
 
     def __init__(self, screen: Screen, label: str) -> None:
         self._screen = screen
@@ -63,7 +63,7 @@ class LineSplitter:
         self._rest = b""
 
     def feed(self, data: bytes) -> None:
-        """Take what was read; whole lines are shown at once."""
+        """Take what was read; show whole lines at once."""
         *lines, self._rest = (self._rest + data).replace(b"\r\n", b"\n").split(b"\n")
         for line in lines:
             self._show(line)
@@ -72,7 +72,7 @@ class LineSplitter:
             self._screen.progress(self._label, _text(earlier[-1]))
 
     def close(self) -> None:
-        """Show what was left without an end of line."""
+        """Show what is left without an end of line."""
         if self._rest:
             self._show(self._rest)
             self._rest = b""
@@ -82,5 +82,5 @@ class LineSplitter:
 
 
 def _text(data: bytes) -> str:
-    """What a terminal obeys is spelled out, but for colours: a node logs names that came from others."""
+    """Spell out what a terminal obeys, except colours: a node may log names from strangers."""
     return printable_line(data.decode("utf-8", errors="replace").replace("\x1b[K", ""))

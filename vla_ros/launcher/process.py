@@ -1,4 +1,4 @@
-"""One child process: its own group, its output to the screen, an end when ours comes."""
+"""One child process: in its own group, with its output on the screen, and ending when the launcher does."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from contextlib import suppress
 from pathlib import Path
 
 from vla_ros.core.errors import ConfigError
-from vla_ros.launcher.evaluation import ProcessSpec
 from vla_ros.launcher.output import LineSplitter, Screen
+from vla_ros.launcher.resolving import ProcessSpec
 
 _LIBC = ctypes.CDLL(None)
 _PR_SET_PDEATHSIG = 1
 
 
 class ChildProcess:
-    """A started process of a launch; it gets SIGTERM should the launcher itself be killed."""
+    """A started process of a launch; it gets SIGTERM if the launcher itself is killed."""
 
     def __init__(self, spec: ProcessSpec, screen: Screen) -> None:
         self.spec = spec
@@ -55,7 +55,7 @@ class ChildProcess:
         return self._process.pid
 
     def poll(self) -> int | None:
-        """Exit code as a shell would give it (128 + signal for a killed process), None while it runs."""
+        """Return the exit code as a shell would (128 + signal for a killed process); None while it runs."""
         code = self._process.poll()
         return 128 - code if code is not None and code < 0 else code
 
@@ -66,7 +66,7 @@ class ChildProcess:
 
     @property
     def is_suspended(self) -> bool:
-        """Whether it has stopped for SIGTSTP or SIGSTOP, or has ended."""
+        """Whether it has stopped on SIGTSTP or SIGSTOP, or has ended."""
         try:
             return Path(f"/proc/{self.pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] in "TZX"
         except OSError:
@@ -92,7 +92,7 @@ def _end_with_parent() -> None:
 
 
 def _terminal(prefix_width: int) -> tuple[int, int]:
-    """A pseudo terminal as wide as ours less the prefix: (our end, the child's end)."""
+    """Return a pseudo terminal as wide as ours less the prefix: (our end, the child's end)."""
     ours, theirs = pty.openpty()
     columns, rows = shutil.get_terminal_size((110, 24))
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, max(columns - prefix_width, 20), 0, 0))

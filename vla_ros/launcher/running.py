@@ -10,19 +10,19 @@ from pathlib import Path
 
 from vla_ros.core.errors import ConfigError, did_you_mean
 from vla_ros.core.paths import share_folder
-from vla_ros.launcher.evaluation import declared_arguments, evaluate
 from vla_ros.launcher.output import Screen
+from vla_ros.launcher.resolving import declared_arguments, resolve
 from vla_ros.launcher.supervisor import Supervisor
 
 SUFFIX = ".launch.yaml"
 
 
 def launch(file: str, words: Sequence[str], *, own: bool = False, to_return: bool = False) -> int:
-    """Run a launch file to its end. Where `ros2 launch` takes over, it replaces this process unless `to_return`."""
+    """Run a launch file to its end. If `ros2 launch` takes over, it replaces this process unless `to_return`."""
     path = find_launch_file(file)
     arguments = parse_arguments(words)
     if own or not ros2_knows_us():
-        return Supervisor(evaluate(path, arguments, os.environ), Screen()).run()
+        return Supervisor(resolve(path, arguments, os.environ), Screen()).run()
     command = ["ros2", "launch", str(path), *words]
     if to_return:
         return subprocess.run(command, check=False).returncode
@@ -30,7 +30,7 @@ def launch(file: str, words: Sequence[str], *, own: bool = False, to_return: boo
 
 
 def describe_arguments(file: str) -> str:
-    """The arguments of a launch file, one a line, with default and description."""
+    """Return the arguments of a launch file, one per line, with default and description."""
     lines = []
     for arg in declared_arguments(find_launch_file(file)):
         default = "required" if arg.default is None else f"default '{arg.default}'"
@@ -39,7 +39,7 @@ def describe_arguments(file: str) -> str:
 
 
 def find_launch_file(file: str) -> Path:
-    """A path as it is; a bare name, with or without `.launch.yaml`, in the package's launch folder."""
+    """Return a path as it is; look up a bare name, with or without `.launch.yaml`, in the package's launch folder."""
     path = Path(file)
     if path.is_file():
         return path.resolve()
@@ -52,18 +52,18 @@ def find_launch_file(file: str) -> Path:
 
 
 def parse_arguments(words: Sequence[str]) -> dict[str, str]:
-    """`key:=value` words as a mapping; of two with one key the last counts, as in `ros2 launch`."""
+    """Return `key:=value` words as a mapping; a repeated key takes its last value, as in `ros2 launch`."""
     arguments = {}
     for word in words:
         name, separator, value = word.partition(":=")
         if not (name and separator and value):
-            raise ConfigError(f"launch argument '{word}'; right would be key:=value")
+            raise ConfigError(f"launch argument must be key:=value, got '{word}'")
         arguments[name] = value
     return arguments
 
 
 def ros2_knows_us() -> bool:
-    """Whether `ros2 launch` is here and this package is built in a sourced workspace."""
+    """Return whether `ros2 launch` is here and this package is built in a sourced workspace."""
     prefixes = os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep)
     marker = Path("share/ament_index/resource_index/packages/vla_ros")
     return shutil.which("ros2") is not None and any((Path(prefix) / marker).exists() for prefix in prefixes if prefix)

@@ -17,14 +17,14 @@ _USAGE = {"var": "$(var NAME)", "env": "$(env NAME [DEFAULT])", "find-pkg-share"
 
 @dataclass(slots=True)
 class Scope:
-    """What substitutions can see: launch arguments and the environment of the processes to come."""
+    """What substitutions can see: launch arguments and the environment of the processes to start."""
 
     variables: dict[str, str] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
 
 
 def expand(text: str, scope: Scope) -> str:
-    """`text` with every `$(...)` replaced, inner ones first."""
+    """Return `text` with every `$(...)` replaced, inner ones first."""
     parts: list[str] = []
     position = 0
     while (start := text.find("$(", position)) >= 0:
@@ -37,7 +37,7 @@ def expand(text: str, scope: Scope) -> str:
 
 
 def find_package_share(package: str, environment: Mapping[str, str]) -> str:
-    """The share folder of a package: of our own wherever we run from, of others through AMENT_PREFIX_PATH."""
+    """Return the share folder of a package: ours wherever we run from, others through AMENT_PREFIX_PATH."""
     if package == "vla_ros":
         return str(share_folder())
     prefixes = environment.get("AMENT_PREFIX_PATH", "").split(os.pathsep)
@@ -56,7 +56,7 @@ def _closing(text: str, start: int) -> int:
                 return index
         elif text.startswith("$(", index):
             depth += 1
-    raise ConfigError(f"'{text}': '$(' is never closed; right would be for example $(var name)")
+    raise ConfigError(f"'{text}': '$(' is never closed; write for example $(var name)")
 
 
 def _substitute(text: str, scope: Scope) -> str:
@@ -67,12 +67,12 @@ def _substitute(text: str, scope: Scope) -> str:
     words = [expand(word, scope) for word in _words(text[match.end() : -1])]
     fewest, most, run = _KINDS[name]
     if not fewest <= len(words) <= most:
-        raise ConfigError(f"'{text}' has {len(words)} words; right would be {_USAGE[name]}")
+        raise ConfigError(f"'{text}' must be like {_USAGE[name]}, got {len(words)} words")
     return run(words, scope)
 
 
 def _words(text: str) -> list[str]:
-    """Split at spaces outside of quotes and inner substitutions; quotes fall away."""
+    """Split at spaces outside quotes and inner substitutions; drop the quotes."""
     words: list[str] = []
     word, depth, quote = "", 0, ""
     for index, letter in enumerate(text):

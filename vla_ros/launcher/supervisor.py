@@ -1,4 +1,4 @@
-"""Starts the processes of a launch, watches them, and brings all of them to an end."""
+"""Starts the processes of a launch, watches them, and ends all of them."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
 
-from vla_ros.launcher.evaluation import ProcessSpec
 from vla_ros.launcher.output import Screen
 from vla_ros.launcher.process import ChildProcess
+from vla_ros.launcher.resolving import ProcessSpec
 
 GRACE_S = 5.0
-SUSPEND_S = 1.5  # for a node to bring its robot to rest before it is suspended
+SUSPEND_S = 1.5  # for a node to stop its robot before it is suspended
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
-AGAIN_S = 0.5  # a terminal and a wrapper may both pass on one Ctrl-C; a second that is meant comes later
+AGAIN_S = 0.5  # a terminal and a wrapper may both pass on one Ctrl-C; an intended second one comes later
 POLL_S = 0.02
 LABEL = "launch"
 
@@ -24,8 +24,8 @@ LABEL = "launch"
 class Supervisor:
     """Runs processes until all have ended, one with `on_exit: shutdown` has, or a signal says so.
 
-    Whatever signal ends the launch, the processes get SIGTERM: of a closed terminal's SIGHUP most programs die without
-    a last word. Ctrl-Z (SIGTSTP) suspends them first, each when it is ready, and then the launcher; `fg` wakes all.
+    Whatever signal ends the launch, the processes get SIGTERM: a closed terminal's SIGHUP kills most programs without a
+    last word. Ctrl-Z (SIGTSTP) suspends them first, each when it is ready, and then the launcher; `fg` wakes all.
     """
 
     def __init__(self, specs: Sequence[ProcessSpec], screen: Screen, grace_s: float = GRACE_S) -> None:
@@ -38,7 +38,7 @@ class Supervisor:
         self._exit_code = 0
 
     def run(self) -> int:
-        """Exit code: that of the first process that failed by itself, else 0."""
+        """Run to the end. Return the exit code of the first process that failed by itself, else 0."""
         with self._signals_caught():
             try:
                 self._start()
@@ -65,7 +65,7 @@ class Supervisor:
             time.sleep(POLL_S)
 
     def _suspend(self) -> None:
-        """Suspend all, and ourselves; go on when somebody continues us."""
+        """Suspend all, and ourselves; go on when continued."""
         self._screen.line(LABEL, "suspended: robots stop; `fg` wakes the nodes, and each robot has to be armed again")
         for child in self._running:
             child.signal(signal.SIGTSTP)
@@ -74,7 +74,7 @@ class Supervisor:
             time.sleep(POLL_S)
         if self._signals:
             return  # asked to end meanwhile
-        for child in self._running:  # nobody would read what those print that go on
+        for child in self._running:  # nobody would read the output of those that go on
             child.signal(signal.SIGSTOP)
         os.kill(os.getpid(), signal.SIGSTOP)
         self._suspensions.clear()
@@ -82,7 +82,7 @@ class Supervisor:
             child.signal(signal.SIGCONT)
 
     def _note_end(self, child: ChildProcess) -> bool:
-        """Record a process that ended by itself; true where the launch ends with it."""
+        """Record a process that ended by itself; return whether the launch ends with it."""
         code = child.poll() or 0
         if code:
             rest = "; the launch ends with it" if child.spec.shutdown_on_exit else ""
@@ -96,7 +96,7 @@ class Supervisor:
         """Ask all to end, then insist: after the grace, or at once on a second signal."""
         for child in self._running:
             child.signal(signal.SIGTERM)
-            child.signal(signal.SIGCONT)  # what is suspended could not listen
+            child.signal(signal.SIGCONT)  # a suspended process cannot listen
         began_s = time.monotonic()
         while self._running and time.monotonic() < began_s + self._grace_s and not self._insisted(began_s):
             self._ended()
@@ -114,7 +114,7 @@ class Supervisor:
         ended = [child for child in self._running if child.poll() is not None]
         self._running = [child for child in self._running if child not in ended]
         for child in ended:
-            child.signal(signal.SIGKILL)  # what it may have left in its group
+            child.signal(signal.SIGKILL)  # anything it left in its group
             child.join(1.0)
         return ended
 
@@ -127,7 +127,7 @@ class Supervisor:
             self._suspensions.append(number)
 
         handlers = dict.fromkeys(ENDING, note) | {signal.SIGTSTP: note_suspension}
-        if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:  # `nohup`: a closed terminal is no reason
+        if signal.getsignal(signal.SIGHUP) == signal.SIG_IGN:  # `nohup`: a closed terminal ends nothing
             del handlers[signal.SIGHUP]
         before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
         try:

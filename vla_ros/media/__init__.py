@@ -1,1 +1,1 @@
-"""Video, image grids, animations and comparison pictures: pixels for people."""
+"""Video, image grids, animations and comparison pictures."""

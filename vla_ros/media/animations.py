@@ -1,4 +1,4 @@
-"""Pictures of episodes: an animated GIF each, and one sheet of all."""
+"""Pictures of episodes: one animated GIF each, and one sheet of all."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Frame = NDArray[np.uint8]  # (H, W, 3) RGB
 
 GIF_WIDTH = 240
 GIF_COLOURS = 96
-HOLD_MS = 1200  # the last frame stands, so that the end is seen before the loop starts over
+HOLD_MS = 1200  # hold the last frame, so that the end is seen before the loop restarts
 STRIP_FRAMES = 4
 CELL_WIDTH = 160
 CAPTION_HEIGHT = 20
@@ -32,7 +32,7 @@ class Strip:
 
 
 def write_gif(path: Path, frames: Sequence[Frame], step_s: float) -> None:
-    """An endless animation of `frames` (H, W, 3), `step_s` apart, on one palette so that it stays small."""
+    """Write an endless animation of `frames` (H, W, 3), `step_s` apart, on one palette to keep it small."""
     images = [_resized(frame, GIF_WIDTH) for frame in frames]
     sample = Image.fromarray(np.concatenate([np.asarray(image) for image in (images[0], images[-1])]))
     palette = sample.quantize(GIF_COLOURS, dither=Image.Dither.NONE)
@@ -49,7 +49,7 @@ def strip(caption: str, success: bool | None, frames: Sequence[Frame]) -> Strip:
 
 
 def write_sheet(path: Path, strips: Sequence[Strip], columns: int = 2) -> None:
-    """One PNG: strips side by side and below each other, each under its sentence."""
+    """Write one PNG: a grid of strips, each under its sentence."""
     height, width = strips[0].frames[0].shape[:2]
     cell_height = round(CELL_WIDTH * height / width)
     block = (CELL_WIDTH * STRIP_FRAMES + 12, cell_height + CAPTION_HEIGHT + 8)
@@ -63,7 +63,7 @@ def write_sheet(path: Path, strips: Sequence[Strip], columns: int = 2) -> None:
 
 
 class Gallery:
-    """The pictures of a series: one animation an episode as it ends, the sheet of the first ones when all are done."""
+    """The pictures of a series: one animation per episode as it ends, a sheet of the first ones at the end."""
 
     def __init__(self, folder: Path, step_s: float, sheet_limit: int = 8) -> None:
         self._folder = folder
@@ -72,7 +72,7 @@ class Gallery:
         self._strips: list[Strip] = []
 
     def add(self, index: int, caption: str, success: bool | None, frames: Sequence[Frame]) -> None:
-        """Write the animation of an episode; without frames there is nothing to write."""
+        """Write the animation of an episode, if it has frames."""
         if not frames:
             return
         write_gif(self._folder / f"{file_name(index, caption)}.gif", frames, self._step_s)
@@ -86,7 +86,7 @@ class Gallery:
 
 
 def file_name(index: int, instruction: str) -> str:
-    """`03_push_the_red_block`: ordered, readable, safe on every file system."""
+    """Return such as `03_push_the_red_block`: ordered, readable, safe on every file system."""
     words = re.sub(r"[^a-z0-9]+", "_", instruction.lower()).strip("_")
     return f"{index:02d}_{words[:48] or 'episode'}"
 

@@ -17,14 +17,14 @@ FULL_DIFFERENCE = 96.0  # of 255, drawn in full colour
 
 
 def difference(expected: Frame, came: Frame) -> Frame:
-    """(H, W, 3): dark where they agree, through red to yellow where they do not."""
+    """Return (H, W, 3): dark where they agree, through red to yellow where they do not."""
     amount = np.abs(expected.astype(np.float32) - came.astype(np.float32)).mean(axis=-1) / FULL_DIFFERENCE
     heat = np.stack([2 * amount, 2 * amount - 1, np.zeros_like(amount)], axis=-1)
     return (heat.clip(0, 1) * 255).astype(np.uint8)
 
 
 def comparison(now: Frame, expected: Frame, came: Frame | None, horizon_s: float) -> Frame:
-    """(h, w, 3): four pictures in a row under their titles; the last two are blank while nothing has come."""
+    """Return (h, w, 3): four pictures in a row under their titles; the last two are blank while nothing has come."""
     blank = np.zeros_like(now)
     pictures = (now, expected, blank if came is None else came, blank if came is None else difference(expected, came))
     titles = ("now", f"expected +{horizon_s:.1f} s", *TITLES[2:])
@@ -38,8 +38,8 @@ def comparison(now: Frame, expected: Frame, came: Frame | None, horizon_s: float
     return np.asarray(sheet)
 
 
-def grid(rows: Mapping[str, Sequence[Frame]]) -> Image.Image:
-    """Rows of pictures, one a camera, each under the camera's name."""
+def camera_rows(rows: Mapping[str, Sequence[Frame]]) -> Image.Image:
+    """Return rows of pictures, one per camera, each under the camera's name."""
     columns = max(len(frames) for frames in rows.values())
     first = next(iter(rows.values()))[0]
     cell = (CELL_PX, round(CELL_PX * first.shape[0] / first.shape[1]))
@@ -54,8 +54,10 @@ def grid(rows: Mapping[str, Sequence[Frame]]) -> Image.Image:
 
 
 def clip(rows: Sequence[Sequence[Frame]], steps: Sequence[int]) -> list[Frame]:
-    """Frames to play, one a step: the rows' pictures beside each other, each kept until the next is due, the last one
-    for as long as the one before. steps: when each column is due."""
+    """Return frames to play, one per step: the rows' pictures side by side, each held until the next is due.
+
+    steps: when each column is due; the last is held as long as the one before.
+    """
     ends = [*steps[1:], 2 * steps[-1] - steps[-2]]
     columns = [np.concatenate([_enlarged(p) for p in column], axis=1) for column in zip(*rows, strict=True)]
     counts = [end - start for start, end in zip(steps, ends, strict=True)]

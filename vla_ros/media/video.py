@@ -1,4 +1,4 @@
-"""Frames as mp4 files of AV1, as LeRobotDatasets hold them: many episodes a file, frame k at k / fps."""
+"""Frames as mp4 files of AV1, as in LeRobotDatasets: many episodes per file, frame k at k / fps."""
 
 from __future__ import annotations
 
@@ -23,7 +23,9 @@ class VideoFile:
 
     def __init__(self, path: Path, fps: int, height: int, width: int) -> None:
         if height % 2 or width % 2 or min(height, width) < 64:
-            raise ConfigError(f"video of {width}x{height}: right would be even, and at least 64; or keep it lossless")
+            raise ConfigError(
+                f"a video's sides must be even and >= 64 pixels, got {width}x{height}; or keep it lossless"
+            )
         os.environ.setdefault("SVT_LOG", "1")  # errors only: the encoder writes a page for each file
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path, self.frames = path, 0
@@ -33,14 +35,14 @@ class VideoFile:
         self._time_base = Fraction(1, fps)
 
     def add(self, image: NDArray[np.uint8]) -> None:
-        """(H, W, 3) RGB."""
+        """Add one frame (H, W, 3) RGB."""
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(image), format="rgb24")
         frame.pts, frame.time_base = self.frames, self._time_base
         self.frames += 1
         self._container.mux(self._stream.encode(frame))
 
     def size(self) -> int:
-        """Bytes on disk so far; none while the first frames are still in the encoder."""
+        """Return the bytes on disk so far; 0 while the first frames are still in the encoder."""
         return self.path.stat().st_size if self.path.exists() else 0
 
     def close(self) -> None:

@@ -1,1 +1,1 @@
-"""What an observer makes of a running graph: episodes, latencies, reports, pictures. Neither torch nor ROS in here."""
+"""What an observer makes of a running graph: episodes, latencies, reports, pictures. Without torch and ROS."""

@@ -1,4 +1,4 @@
-"""From the policy's and the commander's timing of each chunk to the way from camera stamp to command."""
+"""The time from camera stamp to command, joined from the policy's and the commander's timing of each chunk."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import numpy as np
 
 @dataclass(frozen=True, slots=True)
 class ChunkLatency:
-    """One chunk that reached the robot, by the stamp of its observation [ns]; times in ms, NaN where unknown.
+    """One chunk that reached the robot, by the stamp of its observation [ns]; times in ms, NaN if unknown.
 
-    wait_ms: between all inputs at hand and the start of inference.
+    wait_ms: from the last input's arrival to the start of inference.
     inference_ms: in the network.
-    choice_ms: for drawing further candidates, imagining and scoring them; 0 where that is off.
-    first_command_ms: from the camera's stamp to the first command of the chunk, all in all.
-    received_ms, published_ms, chunk_ms: from the camera's stamp until all inputs were at hand, decoded; until the chunk
+    choice_ms: drawing further candidates, imagining and scoring them; 0 if that is off.
+    first_command_ms: from the camera's stamp to the first command of the chunk, in total.
+    received_ms, published_ms, chunk_ms: from the camera's stamp until all inputs were there, decoded; until the chunk
         was sent; until the commander had it.
     decode_ms: of the last image, from the message to the array.
     """
@@ -35,12 +35,12 @@ class ChunkLatency:
 
     @property
     def transport_ms(self) -> float:
-        """The way from camera to command without inference and choice: messages, conversion, scheduling, waiting."""
+        """The time from camera to command without inference and choice: messages, conversion, scheduling, waiting."""
         return self.first_command_ms - self.inference_ms - self.choice_ms
 
     @property
     def stages_ms(self) -> dict[str, float]:
-        """The way cut into stages, which add up to `first_command_ms`."""
+        """The time by stage; the stages add up to `first_command_ms`."""
         return {
             "camera to policy": self.received_ms - self.decode_ms,
             "decode": self.decode_ms,
@@ -58,7 +58,7 @@ TIMES = frozenset(field.name for field in fields(ChunkLatency)) - {"stamp_ns"}
 
 @dataclass(frozen=True, slots=True)
 class Percentiles:
-    """p50 and p99 [ms] over `count` values; None where there were none."""
+    """p50 and p99 [ms] over `count` values; None without values."""
 
     p50: float | None
     p99: float | None
@@ -91,7 +91,7 @@ class TimingLog:
             self._add(self._commander, values)
 
     def take(self) -> tuple[ChunkLatency, ...]:
-        """All chunks of which both halves came, oldest first; they are forgotten here."""
+        """Return and forget all chunks with both halves, oldest first."""
         with self._lock:
             policy, self._policy = self._policy, {}
             commander, self._commander = self._commander, {}
@@ -102,7 +102,7 @@ class TimingLog:
             stamp_ns = int(values["stamp_ns"])
             half[stamp_ns] = {key: float(value) for key, value in values.items() if key in TIMES}
         except (KeyError, ValueError):
-            return  # a timing of another make is no reason to end the demo
+            return  # a foreign timing message is no reason to end the demo
         while len(half) > self._limit:
             del half[min(half)]
 
@@ -112,12 +112,12 @@ def _joined(
 ) -> ChunkLatency:
     known = {**policy[stamp_ns], **commander[stamp_ns]}
     names = (field.name for field in fields(ChunkLatency) if field.name != "stamp_ns")
-    unknown = {"choice_ms": 0.0}  # a policy that does not choose does not say so
+    unknown = {"choice_ms": 0.0}  # a policy that does not choose omits it
     return ChunkLatency(stamp_ns, **{name: known.get(name, unknown.get(name, math.nan)) for name in names})
 
 
 def percentiles(values: Iterable[float]) -> Percentiles:
-    """p50 and p99 of the finite values."""
+    """Return p50 and p99 of the finite values."""
     finite = [value for value in values if np.isfinite(value)]
     if not finite:
         return Percentiles(None, None, 0)

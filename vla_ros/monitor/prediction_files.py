@@ -1,4 +1,4 @@
-"""What the ~/save and ~/save_video of the world-model node write: a prediction as a picture, or as a film."""
+"""What ~/save and ~/save_video of the world-model node write: a prediction as a picture, or as a video."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from pathlib import Path
 from vla_ros.core.errors import VlaRosError
 from vla_ros.core.surprise.expectation import Expectation
 from vla_ros.core.types import NS_PER_S
-from vla_ros.media.comparison import clip, grid
+from vla_ros.media.comparison import camera_rows, clip
 from vla_ros.media.video import VideoFile
 
 
 @dataclass(frozen=True, slots=True)
 class PredictionFiles:
-    """Files in `folder`, named by the stamp of the observation that was imagined from; OSError where it is full."""
+    """Files in `folder`, named by the stamp of the observation that was imagined from; OSError if the disk is full."""
 
     folder: Path
     cameras: Sequence[str]
     step_ns: int
 
     def picture(self, seen: Expectation) -> Path:
-        """A row for each camera: what it saw, then what it was expected to see."""
+        """Write a row per camera: what it saw, then what it was expected to see."""
         path = self._path(seen, "png")
-        grid({n: [seen.observation.images[n][-1], *seen.prediction.images[n]] for n in self.cameras}).save(path)
+        camera_rows({n: [seen.observation.images[n][-1], *seen.prediction.images[n]] for n in self.cameras}).save(path)
         return path
 
     def video(self, seen: Expectation) -> Path:
-        """The cameras side by side, each picture for as long as it holds."""
+        """Write the cameras side by side, each picture for as long as it holds."""
         path = self._path(seen, "mp4")
         steps = [0, *((seen.due_ns - seen.observation.stamp_ns) // self.step_ns).tolist()]
         frames = clip([[seen.observation.images[n][-1], *seen.prediction.images[n]] for n in self.cameras], steps)
@@ -39,7 +39,7 @@ class PredictionFiles:
         return path
 
     def say(self, write: Callable[[Expectation], Path], seen: Expectation | None) -> tuple[bool, str]:
-        """Write with `picture` or `video`; whether it is done, and the path, or why not."""
+        """Write with `picture` or `video`; return whether it is done, and the path, or why not."""
         if seen is None:
             return False, "nothing has been predicted yet"
         try:

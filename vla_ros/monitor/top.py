@@ -12,7 +12,7 @@ TOTAL, WITHOUT_INFERENCE = "camera to command", "the same without inference"
 
 
 class StageLog:
-    """The latest chunks' stages, `limit` of them."""
+    """The stages of the latest `limit` chunks."""
 
     def __init__(self, limit: int = 512) -> None:
         self._chunks: deque[ChunkLatency] = deque(maxlen=limit)
@@ -22,9 +22,9 @@ class StageLog:
         self._chunks.extend(chunks)
 
     def stages(self) -> dict[str, Percentiles]:
-        """Percentiles of every stage [ms], then of the whole way."""
+        """Return percentiles of every stage [ms], then of the total."""
         rows = [chunk.stages_ms for chunk in self._chunks]
-        names = max(rows, key=len, default={})  # a stage that is off is not in its row
+        names = max(rows, key=len, default={})  # rows lack a stage that is off
         found = {name: percentiles(row.get(name, 0.0) for row in rows) for name in names}
         return found | {
             TOTAL: percentiles(chunk.first_command_ms for chunk in self._chunks),
@@ -32,8 +32,8 @@ class StageLog:
         }
 
 
-def table(stages: Mapping[str, Percentiles], says: Mapping[str, str]) -> str:
-    """Stages, and what each node says of itself."""
+def stage_table(stages: Mapping[str, Percentiles], says: Mapping[str, str]) -> str:
+    """Return the stages, and what each node says of itself, as text."""
     count = max((row.count for row in stages.values()), default=0)
     lines = [f"{f'last {count} chunks':<28}{'p50 ms':>9}{'p99 ms':>9}"]
     lines += [f"{name:<28}{_cell(row.p50)}{_cell(row.p99)}" for name, row in stages.items()]
@@ -41,7 +41,7 @@ def table(stages: Mapping[str, Percentiles], says: Mapping[str, str]) -> str:
 
 
 def as_data(stages: Mapping[str, Percentiles], says: Mapping[str, str]) -> dict[str, object]:
-    """The same for machines."""
+    """Return the same as plain data."""
     return {"stages_ms": {name: asdict(row) for name, row in stages.items()}, "nodes": dict(says)}
 
 

@@ -25,7 +25,7 @@ from std_srvs.srv import Trigger
 from vla_ros.bags.episodes.marks import EPISODE, mark_text
 from vla_ros.core.errors import MessageError, VlaRosError
 from vla_ros.monitor.demo import report
-from vla_ros.monitor.demo.series import Settings, conduct, plan
+from vla_ros.monitor.demo.series import Settings, conduct, planned_episodes
 from vla_ros.monitor.latency import ChunkLatency, TimingLog
 from vla_ros.ros.chunk_timing import listen_timing
 from vla_ros.ros.clients import ServiceCaller
@@ -177,7 +177,7 @@ def run(node: DemoNode) -> None:
     asked = instruction_to_task(node.settings.instruction)
     sentences = {name: wordings(task) for name, task in TASKS.items()}
     families = {name: task.family for name, task in TASKS.items()}
-    episodes = plan(node.settings, sentences, families, asked.name if asked else "")
+    episodes = planned_episodes(node.settings, sentences, families, asked.name if asked else "")
     results = conduct(node, episodes, node.settings)
     report.show(results, node.settings.out)
 

@@ -9,7 +9,7 @@ from typing import Any
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
-from vla_ros.bags.contract import CLOCK_TOPIC, IN_NAMESPACE, PREDICTIONS, contract_topics
+from vla_ros.bags.contract_topics import CLOCK_TOPIC, IN_NAMESPACE, PREDICTIONS, contract_topics
 from vla_ros.bags.episodes.marks import EPISODE, mark_text
 from vla_ros.bags.naming import CONTRACT_TOPICS, STRING, absolute, names_text
 from vla_ros.bags.qos import qos_of

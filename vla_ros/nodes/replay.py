@@ -19,8 +19,8 @@ from rclpy.exceptions import InvalidTopicNameException
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 from rosgraph_msgs.msg import Clock
 
-from vla_ros.bags.commands import recorded_motion
 from vla_ros.bags.reading.reader import CDR, Bag, Recorded, Topic, open_bag, split_topics
+from vla_ros.bags.recorded_commands import recorded_motion
 from vla_ros.bags.schedule import Lateness, Player
 from vla_ros.bags.topics import command_topics, replayed_topics
 from vla_ros.core.errors import MessageError, VlaRosError

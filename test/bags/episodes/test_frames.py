@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 from bag_files import Timed, steady, write_bag
@@ -16,8 +16,8 @@ from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import Float64MultiArray, Int32, String
 
-from vla_ros.bags.episodes.assembly import Frame, Options
-from vla_ros.bags.episodes.frames import BagReport, Reading, frames_of, task_from_name
+from vla_ros.bags.episodes.assembly import EpisodeOptions, Frame
+from vla_ros.bags.episodes.frames import BagReport, Reading, read_frames, task_from_name
 from vla_ros.bags.reading.reader import BagError, open_bag
 from vla_ros.bags.writer import BagWriter, Channel
 from vla_ros.core.errors import ConfigError
@@ -32,11 +32,11 @@ STATES, WORDS, COMMANDS = ROBOT.joint_states_topic, ROBOT.instruction_topic, ROB
 
 
 def read(
-    path: Path, messages: Iterable[Timed], options: Options | None = None, reading: Reading | None = None
+    path: Path, messages: Iterable[Timed], options: EpisodeOptions | None = None, reading: Reading | None = None
 ) -> tuple[list[Frame], BagReport]:
     report = BagReport(path)
     with open_bag(write_bag(path, messages)) as bag:
-        return list(frames_of(bag, ROBOT, options or Options(), reading, report)), report
+        return list(read_frames(bag, ROBOT, options or EpisodeOptions(), reading, report)), report
 
 
 def marked(messages: list[Timed], since_s: float, until_s: float, success: bool = True) -> list[Timed]:
@@ -88,59 +88,62 @@ def said(sentence: str) -> list[Timed]:
 
 CLOCK = [(START + k * S // 100, "/clock", Clock(clock=to_time(k * S // 100))) for k in range(200)]
 SIM = Reading(sim_time=True)
-CASES: dict[str, tuple[list[Timed], Options, Reading, str]] = {
-    "no stamps": (
-        stamped(lambda _: 0), Options(), Reading(),
+
+
+class Case(NamedTuple):
+    messages: list[Timed]
+    why: str
+    options: EpisodeOptions = EpisodeOptions()
+    reading: Reading = Reading()
+
+
+CASES = {
+    "no stamps": Case(
+        stamped(lambda _: 0),
         r"messages bear no stamp \(header.stamp is 0\): 20 of 20 messages on /front/image_raw, 20 of 20 .* on /wrist",
     ),
-    "old stamps": (
-        stamped(lambda ns: ns - 2 * S), Options(), Reading(),
+    "old stamps": Case(
+        stamped(lambda ns: ns - 2 * S),
         r"stamps on /front/image_raw are 2.002 s or more older than their reception .* clocks of its machines synchro",
     ),
-    "stamps of a simulator": (
-        stamped(lambda ns: ns - START + S), Options(), Reading(),
+    "stamps of a simulator": Case(
+        stamped(lambda ns: ns - START + S),
         "stamps on /front/image_raw are .* of another clock, perhaps a simulator's, and no /clock is on the bag",
     ),
-    "stamps of a simulator, and its clock": (
-        stamped(lambda ns: ns - START) + CLOCK, Options(), Reading(), "the bag has /clock: --sim-time takes its time",
+    "stamps of a simulator, and its clock": Case(
+        stamped(lambda ns: ns - START) + CLOCK, "the bag has /clock: --sim-time takes its time"
     ),
-    "no clock": (steady(ROBOT, 2), Options(), SIM, "no message on /clock; without --sim-time the times of reception"),
-    "stamps ahead": (
-        stamped(lambda ns: ns + 60 * S), Options(), Reading(),
-        "20 of 20 messages on /front/image_raw were refused: .* in the future",
+    "no clock": Case(steady(ROBOT, 2), "no message on /clock; without --sim-time the times of reception", reading=SIM),
+    "stamps ahead": Case(
+        stamped(lambda ns: ns + 60 * S), "20 of 20 messages on /front/image_raw were refused: .* in the future"
     ),
-    "refused sentence": (
-        said("reach\x07"), Options(), Reading(),
+    "refused sentence": Case(
+        said("reach\x07"),
         "1 of 1 messages on /instruction were refused: .*control characters.*; --task 'SENTENCE' replaces it",
     ),
-    "empty sentence": (said(" "), Options(), Reading(), "no instruction was in force while images came"),
-    "joint states in parts": (
-        in_parts(), Options(), Reading(),
+    "empty sentence": Case(said(" "), "no instruction was in force while images came"),
+    "joint states in parts": Case(
+        in_parts(),
         "joint states come in parts: no message on /joint_states holds all joints of the contract, though together",
     ),
-    "no commands": (
-        only(COMMANDS), Options(), Reading(),
-        f"no command on {COMMANDS}; --actions chunk, or --actions state, needs none",
-    ),
-    "no chunks": (steady(ROBOT, 2), Options(actions="chunk"), Reading(), "no chunk on /action_chunk; --actions state"),
-    "no success": (
-        marked(steady(ROBOT, 2), 0.2, 1.5, success=False), Options(only_successes=True), Reading(),
+    "no commands": Case(only(COMMANDS), f"no command on {COMMANDS}; --actions chunk, or --actions state, needs none"),
+    "no chunks": Case(steady(ROBOT, 2), "no chunk on /action_chunk; --actions state", EpisodeOptions(actions="chunk")),
+    "no success": Case(
+        marked(steady(ROBOT, 2), 0.2, 1.5, success=False),
         "no observation lies within the marked episodes that were marked as a success; 1 are marked",
+        EpisodeOptions(only_successes=True),
     ),
-    "marks elsewhere": (
-        marked(steady(ROBOT, 2), 7.0, 8.0), Options(), Reading(), "no observation lies within the marked episodes; 1",
+    "marks elsewhere": Case(marked(steady(ROBOT, 2), 7.0, 8.0), "no observation lies within the marked episodes; 1"),
+    "cameras never together": Case(
+        without(without(steady(ROBOT, 2), set(range(10)), [FRONT]), set(range(10, 20)), [WRIST]), "camera 'wrist': "
     ),
-    "cameras never together": (
-        without(without(steady(ROBOT, 2), set(range(10)), [FRONT]), set(range(10, 20)), [WRIST]), Options(), Reading(),
-        "camera 'wrist': ",
-    ),
-    "too few": (steady(ROBOT, 0.2), Options(), Reading(), "no 2 observations follow each other a step apart"),
-}  # fmt: skip
+    "too few": Case(steady(ROBOT, 0.2), "no 2 observations follow each other a step apart"),
+}
 
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_bag_of_which_nothing_came_says_why(tmp_path: Path, case: str) -> None:
-    messages, options, reading, why = CASES[case]
+    messages, why, options, reading = CASES[case]
     frames, report = read(tmp_path / "bag", messages, options, reading)
     assert frames == [] and report.episodes == 0
 
@@ -186,12 +189,11 @@ def test_a_cut_is_counted_and_told(tmp_path: Path) -> None:
     assert {frame.episode for frame in frames} == {0, 1}
     assert dict(report.cuts) == {"more than 2 ticks in a row without an observation": 1}
     assert report.told == [
-        "the episode marked from 0.50 s to 3.50 s was cut at 1.50 s: "
-        "more than 2 ticks in a row without an observation"
-    ]  # fmt: skip
+        "the episode marked from 0.50 s to 3.50 s was cut at 1.50 s: more than 2 ticks in a row without an observation"
+    ]
     assert report.left_out["ticks without an observation"] == 3
-    assert read(tmp_path / "more", messages, Options(bridge=3))[1].episodes == 1
-    assert read(tmp_path / "none", without(messages, {30}), Options(bridge=0))[1].cuts.total() == 2
+    assert read(tmp_path / "more", messages, EpisodeOptions(bridge=3))[1].episodes == 1
+    assert read(tmp_path / "none", without(messages, {30}), EpisodeOptions(bridge=0))[1].cuts.total() == 2
 
 
 def test_commands_that_pause_cut_and_are_told(tmp_path: Path) -> None:
@@ -208,7 +210,7 @@ def test_borders_that_are_wanted_are_no_cuts(tmp_path: Path) -> None:
     assert report.episodes == 2 and not report.cuts
     words = [*steady(ROBOT, 4), (START + 2 * S, WORDS, String(data="push"))]
     gap = [m for m in words if not (m[1] == COMMANDS and START + 12 * S // 10 < m[0] < START + 205 * S // 100)]
-    _, report = read(tmp_path / "words", gap, Options(split="instruction"))
+    _, report = read(tmp_path / "words", gap, EpisodeOptions(split="instruction"))
     assert report.episodes == 2 and not report.cuts and report.left_out["ticks without a command"] > 0
 
 
@@ -237,12 +239,12 @@ def test_one_message_that_cannot_be_decoded_is_skipped_and_counted(tmp_path: Pat
     path = write_raw(tmp_path / "bag", [*raw, (START + S, topic, kind, b"\x00\x01\x00\x00\xff\xff\xff\x7f")])
     report = BagReport(path)
     with open_bag(path) as bag:
-        frames = list(frames_of(bag, ROBOT, Options(), Reading(), report))
+        frames = list(read_frames(bag, ROBOT, EpisodeOptions(), Reading(), report))
     assert len(frames) == 20 and report.episodes == 1
     told = [(why, count) for why, count in report.left_out.items() if f"on {topic} that cannot be read" in why]
     assert [count for _, count in told] == [1] and "bytes are no" in told[0][0]
     with pytest.raises(BagError, match=f"{topic}: "), open_bag(path) as bag:
-        list(frames_of(bag, ROBOT, Options(), Reading(strict=True)))
+        list(read_frames(bag, ROBOT, EpisodeOptions(), Reading(strict=True)))
 
 
 def test_a_mark_that_is_none_is_skipped_and_counted(tmp_path: Path) -> None:
@@ -259,7 +261,7 @@ def test_a_foreign_episode_topic_is_named_with_a_way_out(tmp_path: Path) -> None
     messages = [*steady(ROBOT, 2), (START + S, "/episode", Int32(data=3))]
     with pytest.raises(ConfigError, match=r"/episode is std_msgs/msg/Int32, not std_msgs/msg/String: .*--split none"):
         read(tmp_path / "bag", messages)
-    assert read(tmp_path / "more", messages, Options(split="none"))[1].episodes == 1
+    assert read(tmp_path / "more", messages, EpisodeOptions(split="none"))[1].episodes == 1
 
 
 @pytest.mark.parametrize("topic", [STATES, COMMANDS, "/episode", FRONT])
@@ -280,7 +282,7 @@ def test_two_types_on_one_topic_are_named(tmp_path: Path, topic: str) -> None:
         pytest.raises(ConfigError, match=f"{topic} has messages of 2 types .*std_msgs/msg/Int32"),
         open_bag(tmp_path / "bag") as bag,
     ):
-        list(frames_of(bag, ROBOT, Options()))
+        list(read_frames(bag, ROBOT, EpisodeOptions()))
 
 
 def test_a_command_topic_of_another_type_is_named(tmp_path: Path) -> None:
@@ -293,7 +295,7 @@ def test_a_command_topic_of_another_type_is_named(tmp_path: Path) -> None:
 
 
 def test_a_bag_without_an_instruction_gets_the_task(tmp_path: Path) -> None:
-    frames, report = read(tmp_path / "bag", only(WORDS), Options(task="stack the blocks"))
+    frames, report = read(tmp_path / "bag", only(WORDS), EpisodeOptions(task="stack the blocks"))
     assert len(frames) == 19 and {frame.observation.instruction for frame in frames} == {"stack the blocks"}
     frames, _ = read(tmp_path / "pick_the_cube_2026_01_31-10_00_00", only(WORDS), None, Reading(task_from_name=True))
     assert {frame.observation.instruction for frame in frames} == {"pick the cube"}
@@ -301,19 +303,25 @@ def test_a_bag_without_an_instruction_gets_the_task(tmp_path: Path) -> None:
 
 
 def test_a_sentence_on_the_bag_counts_before_the_task(tmp_path: Path) -> None:
-    frames, _ = read(tmp_path / "bag", said("reach"), Options(task="push"))
+    frames, _ = read(tmp_path / "bag", said("reach"), EpisodeOptions(task="push"))
     assert {frame.observation.instruction for frame in frames} == {"reach"}
-    frames, report = read(tmp_path / "refused", said("reach\x07"), Options(task="push"))
+    frames, report = read(tmp_path / "refused", said("reach\x07"), EpisodeOptions(task="push"))
     assert {frame.observation.instruction for frame in frames} == {"push"} and len(frames) == 19
     assert any("messages on /instruction refused" in why for why in report.left_out)
 
 
 @pytest.mark.parametrize(
     ("name", "task"),
-    [("pick_the_cube", "pick the cube"), ("Open-drawer_003", "Open drawer"), ("fold towel.mcap", "fold towel"),
-     ("wipe_2_tables_2026_11_30-21_50_00", "wipe 2 tables"), ("rosbag2_2026_11_30-21_50_00", ""), ("0001", ""),
-     ("push_it_0.db3.zstd", "push it")],
-)  # fmt: skip
+    [
+        ("pick_the_cube", "pick the cube"),
+        ("Open-drawer_003", "Open drawer"),
+        ("fold towel.mcap", "fold towel"),
+        ("wipe_2_tables_2026_11_30-21_50_00", "wipe 2 tables"),
+        ("rosbag2_2026_11_30-21_50_00", ""),
+        ("0001", ""),
+        ("push_it_0.db3.zstd", "push it"),
+    ],
+)
 def test_the_words_of_a_name(name: str, task: str) -> None:
     assert task_from_name(Path("somewhere") / name) == task
 
@@ -339,14 +347,14 @@ def test_a_bag_of_a_namespace_is_read_by_the_contracts_names(tmp_path: Path) -> 
         read(tmp_path / "untold", messages)
     frames, _ = read(tmp_path / "said", messages, None, Reading(remap=there))
     assert len(frames) == 20
-    with pytest.raises(ConfigError, match=r"remap: /joint_statez is no topic of robot .*did you mean '/joint_states'"):
+    with pytest.raises(ConfigError, match=r"remap: robot .* has no topic /joint_statez; did you mean '/joint_states'"):
         read(tmp_path / "wrong", messages, None, Reading(remap={"/joint_statez": "/x"}))
 
 
 def test_relative_names_of_a_contract_are_found(tmp_path: Path) -> None:
     relative = replace(ROBOT, joint_states_topic="joint_states", instruction_topic="instruction")
     with open_bag(write_bag(tmp_path / "bag", steady(ROBOT, 2))) as bag:
-        assert len(list(frames_of(bag, relative, Options()))) == 19
+        assert len(list(read_frames(bag, relative, EpisodeOptions()))) == 19
 
 
 def test_a_bag_of_a_namespace_lacks_nothing_of_the_contract(tmp_path: Path) -> None:

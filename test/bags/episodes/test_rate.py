@@ -9,12 +9,11 @@ import pytest
 from vla_ros.bags.episodes.rate import fps_of, fps_of_step
 from vla_ros.core.errors import ConfigError
 
+STEPS_S = (0.1, 0.033333, 0.0333, 0.033, 1 / 30, 0.067, 0.0667, 0.02, 0.05, 0.0166667, 0.017, 0.001, 1.0, 0.2)
+RATES = (10, 30, 30, 30, 30, 15, 15, 50, 20, 60, 59, 1000, 1, 5)
 
-@pytest.mark.parametrize(
-    ("step_s", "fps"),
-    [(0.1, 10), (0.033333, 30), (0.0333, 30), (0.033, 30), (1 / 30, 30), (0.067, 15), (0.0667, 15), (0.02, 50),
-     (0.05, 20), (0.0166667, 60), (0.017, 59), (0.001, 1000), (1.0, 1), (0.2, 5)],
-)  # fmt: skip
+
+@pytest.mark.parametrize(("step_s", "fps"), list(zip(STEPS_S, RATES, strict=True)))
 def test_what_rounding_explains_is_a_whole_rate(step_s: float, fps: int) -> None:
     assert fps_of_step(step_s) == fps
 

@@ -30,7 +30,7 @@ import vla_ros.ros.convert  # noqa: F401  before the fork, so that it is not cou
 from vla_ros.bags.reading.reader import open_bag
 from vla_ros.cli.main import main
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 SECONDS, BYTES = 10.0, 2**30
 
 
@@ -124,9 +124,14 @@ with open_bag("evilbag") as bag:
         sys.exit("decoded")
 """
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False,
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
+    )
     assert done.returncode == 0 and not done.stdout, done.stderr
     assert not (tmp_path / "canary").exists()
 

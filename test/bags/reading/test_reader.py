@@ -89,7 +89,7 @@ def test_another_serialization_is_listed_and_refused_by_name(tmp_path: Path) -> 
 
 
 def test_what_is_no_bag_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BagError, match="there is no such bag"):
+    with pytest.raises(BagError, match="no such bag"):
         open_bag(tmp_path / "nothing")
     with pytest.raises(BagError, match=r"no bag; expected a rosbag2 folder"):
         open_bag(tmp_path)
@@ -107,10 +107,8 @@ def test_a_damaged_bag_says_how_to_repair_it(tmp_path: Path, storage: StoragePlu
 @pytest.mark.parametrize("storage", ["mcap", "sqlite3"])
 def test_a_repaired_bag_keeps_what_its_publishers_offered(tmp_path: Path, storage: Any) -> None:
     """A latched instruction must still be latched in a replay, or the policy never hears it."""
-    latched = Qos(
-        QosHistory.KEEP_LAST, 1, QosReliability.RELIABLE, QosDurability.TRANSIENT_LOCAL, QosTime(0, 0), QosTime(0, 0),
-        QosLiveliness.AUTOMATIC, QosTime(0, 0), False,
-    )  # fmt: skip
+    kept, unset = (QosHistory.KEEP_LAST, 1, QosReliability.RELIABLE, QosDurability.TRANSIENT_LOCAL), QosTime(0, 0)
+    latched = Qos(*kept, unset, unset, QosLiveliness.AUTOMATIC, unset, False)
     writer = BagWriter(tmp_path / "bag", Format(storage))
     for channel in (Channel("/instruction", STRING, [latched]), Channel("/words", STRING)):
         writer.add(channel)

@@ -24,7 +24,7 @@ from vla_ros.bags.reading.reader import BagError, decode, open_bag
 from vla_ros.bags.salvage.repair import repair
 from vla_ros.bags.writer import BagWriter, Channel, Format
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 ALL = [CompressionType.NONE, CompressionType.LZ4, CompressionType.ZSTD]
 each_compression = pytest.mark.parametrize("compression", ALL, ids=lambda c: c.name.lower())
 
@@ -115,7 +115,7 @@ def test_a_recording_that_was_killed_says_so_and_is_completed(tmp_path: Path, st
         writer.write("/words", k * 1000, cdr(text))
     writer.flush()
     files = content(path)  # as a SIGKILL leaves it
-    with pytest.raises(BagError, match=f"never completed; `vla-ros bag repair {path}` does that"):
+    with pytest.raises(BagError, match=f"never completed; complete it with `vla-ros bag repair {path}`"):
         open_bag(path)
     done = repair(path)
     assert said(path) == WORDS and content(done.damaged) == files
@@ -153,9 +153,15 @@ def test_a_full_disk_leaves_the_bag_as_it_was(tmp_path: Path) -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, 300_000))
 
     done = subprocess.run(
-        [sys.executable, "-m", "vla_ros.cli.main", "bag", "repair", str(path)], cwd=ROOT, capture_output=True,
-        text=True, preexec_fn=small_files, timeout=60, check=False, env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
-    )  # fmt: skip
+        [sys.executable, "-m", "vla_ros.cli.main", "bag", "repair", str(path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        preexec_fn=small_files,
+        timeout=60,
+        check=False,
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+    )
     assert done.returncode == 2 and len(done.stderr.splitlines()) == 1, done.stderr
     assert "File too large" in done.stderr and "it is as it was" in done.stderr
     assert content(tmp_path) == before
@@ -292,8 +298,9 @@ def test_two_types_on_one_topic_stay_two(tmp_path: Path, storage: StoragePlugin)
         assert sorted(str(decode(one).data) for one in bag.messages()) == ["7", "one"]
         found = inspect(bag)
     assert [(one.type, one.count, one.problem) for one in found] == [
-        (other, 1, "the topic has 2 types"), (STRING, 1, "the topic has 2 types")
-    ]  # fmt: skip
+        (other, 1, "the topic has 2 types"),
+        (STRING, 1, "the topic has 2 types"),
+    ]
 
 
 # --- databases --------------------------------------------------------------------------------------------------------
@@ -365,8 +372,9 @@ def test_rows_that_are_no_messages_are_counted(tmp_path: Path) -> None:
     done = repair(file.parent)
     assert said(done.path) == [*WORDS[4:9], *WORDS[10:19], *WORDS[20:]]
     assert done.lost == (
-        "1 message(s) of a topic without a name or a type", "5 row(s) whose time or data are of another kind"
-    )  # fmt: skip
+        "1 message(s) of a topic without a name or a type",
+        "5 row(s) whose time or data are of another kind",
+    )
 
 
 def test_rows_behind_a_broken_page_are_saved(tmp_path: Path) -> None:

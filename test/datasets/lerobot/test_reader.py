@@ -14,7 +14,7 @@ from accelerate.state import AcceleratorState
 from bag_files import picture, steady, write_bag
 from std_msgs.msg import String
 
-from vla_ros.bags.episodes.assembly import Options
+from vla_ros.bags.episodes.assembly import EpisodeOptions
 from vla_ros.core.errors import ConfigError
 from vla_ros.core.robot import load_robot
 from vla_ros.datasets.export import export
@@ -42,7 +42,7 @@ def make(folder: Path, lossless: bool) -> Path:
     for start in FIRST:
         for at, event in ((start, "start"), (start + 25, "end")):
             messages.append((START + at * 10**8, "/episode", String(data=json.dumps({"event": event}))))
-    export([write_bag(folder / "bag", messages)], ROBOT, Options(), "lerobot", folder / "set", lossless=lossless)
+    export([write_bag(folder / "bag", messages)], ROBOT, EpisodeOptions(), "lerobot", folder / "set", lossless=lossless)
     return folder / "set"
 
 
@@ -141,10 +141,17 @@ def test_a_policy_is_trained_from_bags(video: Path, tmp_path: Path) -> None:
     autoencoder = AutoencoderConfig((8, 8, 8), norm_groups=4)
     train_autoencoder(AutoencoderTraining("autoencoder", video, loop("autoencoder"), autoencoder), resume=False)
     config = UWMTraining(
-        "uwm", video, tmp_path / "autoencoder", tmp_path / "model", loop("run"),
+        "uwm",
+        video,
+        tmp_path / "autoencoder",
+        tmp_path / "model",
+        loop("run"),
         UWMConfig(encoder, autoencoder, dim=32, depth=1, heads=2, timestep_dim=16),
-        sampling_steps=2, validation_share=0.25, joint_rows=4, auxiliary=0.0,
-    )  # fmt: skip
+        sampling_steps=2,
+        validation_share=0.25,
+        joint_rows=4,
+        auxiliary=0.0,
+    )
     figures = train_uwm(config, resume=False)
     assert all(np.isfinite(value) for value in figures.values())
     check_contract(load_policy(tmp_path / "model").contract, ROBOT)

@@ -18,7 +18,7 @@ from lerobot_sets import CAMERA, DATA, EPISODES, edit_info, edit_rows, write_set
 
 from vla_ros.core.errors import ConfigError
 from vla_ros.datasets.lerobot.columns import Columns
-from vla_ros.datasets.lerobot.info import filled
+from vla_ros.datasets.lerobot.info_file import filled
 from vla_ros.datasets.lerobot.reader import load_lerobot
 
 Spoil = Callable[[Path], object]
@@ -108,104 +108,103 @@ def swapped(values: list[Any]) -> list[Any]:
     return [2 - value for value in values]
 
 
-ODD: dict[str, tuple[str, Spoil, str]] = {
-    "no info": ("lossless", remove("meta/info.json"), "info.json: no such file"),
-    "info is no JSON": ("lossless", text("meta/info.json", "{"), "cannot be read as JSON"),
-    "info is a list": ("lossless", text("meta/info.json", "[]"), "must be an object"),
-    "info has a key twice": ("lossless", text("meta/info.json", '{"fps": 10, "fps": 30}'), "'fps' is given twice"),
-    "info is deep": ("lossless", text("meta/info.json", "[" * 10**6), "nested deeper"),
-    "info is a link out": ("lossless", outside("meta/info.json"), "leads out of it"),
-    "features are a list": ("lossless", put("features", []), "features must be an object"),
-    "a feature is text": ("lossless", put("features", {"a": "b"}), "must be an object with a dtype"),
-    "features missing": ("lossless", info(lambda found: found.pop("features")), "features must be an object"),
-    "fps is text": ("lossless", put("fps", "10"), "fps must be a whole number"),
-    "fps is 0": ("lossless", put("fps", 0), "fps must be a whole number"),
-    "fps is true": ("lossless", put("fps", True), "fps must be a whole number"),
-    "fps is huge": ("lossless", put("fps", 10**12), "fps must be a whole number"),
-    "frames lie": ("lossless", put("total_frames", 25), "hold 24 frames, info.json says 25"),
-    "frames are 10^12": ("video", put("total_frames", 10**12), "total_frames must be a whole number"),
-    "episodes lie": ("lossless", put("total_episodes", 4), "must count 4 episodes"),
-    "no pictures": ("lossless", info(lambda found: found["features"].pop(CAMERA)), "holds no pictures"),
+ODD_TABLES: dict[str, tuple[Spoil, str]] = {
+    "no info": (remove("meta/info.json"), "info.json: no such file"),
+    "info is no JSON": (text("meta/info.json", "{"), "cannot be read as JSON"),
+    "info is a list": (text("meta/info.json", "[]"), "must be an object"),
+    "info has a key twice": (text("meta/info.json", '{"fps": 10, "fps": 30}'), "'fps' is given twice"),
+    "info is deep": (text("meta/info.json", "[" * 10**6), "nested deeper"),
+    "info is a link out": (outside("meta/info.json"), "leads out of it"),
+    "features are a list": (put("features", []), "features must be an object"),
+    "a feature is text": (put("features", {"a": "b"}), "must be an object with a dtype"),
+    "features missing": (info(lambda found: found.pop("features")), "features must be an object"),
+    "fps is text": (put("fps", "10"), "fps must be a whole number"),
+    "fps is 0": (put("fps", 0), "fps must be a whole number"),
+    "fps is true": (put("fps", True), "fps must be a whole number"),
+    "fps is huge": (put("fps", 10**12), "fps must be a whole number"),
+    "frames lie": (put("total_frames", 25), "hold 24 frames, info.json says 25"),
+    "episodes lie": (put("total_episodes", 4), "must count 4 episodes"),
+    "no pictures": (info(lambda found: found["features"].pop(CAMERA)), "holds no pictures"),
     "names are control characters": (
-        "lossless", info(lambda found: found["features"]["action"].__setitem__("names", ["\x1b]0;x\x07"] * 7)),
+        info(lambda found: found["features"]["action"].__setitem__("names", ["\x1b]0;x\x07"] * 7)),
         "names of feature 'action'",
     ),
     "a feature's name is an escape": (
-        "lossless", info(lambda found: found["features"].__setitem__("\x1b[2J", {"dtype": "float32"})), "control char",
+        info(lambda found: found["features"].__setitem__("\x1b[2J", {"dtype": "float32"})),
+        "control char",
     ),
-    "no data": ("lossless", lambda folder: shutil.rmtree(folder / "data"), "holds no data/chunk"),
-    "data is no parquet": ("lossless", text(DATA, "x"), "cannot be read"),
-    "data is cut in half": ("lossless", half(DATA), "cannot be read"),
-    "data is a link out": ("lossless", outside(DATA), "leads out of it"),
-    "no index": ("lossless", without(DATA, "index"), "no column 'index'"),
-    "no pictures in the table": ("lossless", without(DATA, CAMERA), f"no column '{CAMERA}'"),
-    "index is doubled": ("lossless", rows(DATA, "index", first(1)), "'index' must count from 0 to 23"),
-    "index has a gap": ("lossless", rows(DATA, "index", first(None)), "must hold whole numbers in every row"),
-    "episodes out of order": ("lossless", rows(DATA, "episode_index", swapped), "episodes in order"),
-    "an episode in two pieces": ("lossless", rows(DATA, "episode_index", first(1)), "episodes in order"),
-    "frames out of order": ("lossless", rows(DATA, "frame_index", first(5)), "must count the frames"),
-    "a task that is not there": ("lossless", rows(DATA, "task_index", first(7)), "holds 7; meta/tasks.parquet has 1"),
-    "a negative task": ("lossless", rows(DATA, "task_index", first(-1)), "holds -1; meta/tasks"),
+    "no data": (lambda folder: shutil.rmtree(folder / "data"), "holds no data/chunk"),
+    "data is no parquet": (text(DATA, "x"), "cannot be read"),
+    "data is cut in half": (half(DATA), "cannot be read"),
+    "data is a link out": (outside(DATA), "leads out of it"),
+    "no index": (without(DATA, "index"), "no column 'index'"),
+    "no pictures in the table": (without(DATA, CAMERA), f"no column '{CAMERA}'"),
+    "index is doubled": (rows(DATA, "index", first(1)), "'index' must count from 0 to 23"),
+    "index has a gap": (rows(DATA, "index", first(None)), "must hold whole numbers in every row"),
+    "episodes out of order": (rows(DATA, "episode_index", swapped), "episodes in order"),
+    "an episode in two pieces": (rows(DATA, "episode_index", first(1)), "episodes in order"),
+    "frames out of order": (rows(DATA, "frame_index", first(5)), "must count the frames"),
+    "a task that is not there": (rows(DATA, "task_index", first(7)), "holds 7; meta/tasks.parquet has 1"),
+    "a negative task": (rows(DATA, "task_index", first(-1)), "holds -1; meta/tasks"),
     "tasks as text": (
-        "lossless", rows(DATA, "task_index", lambda v: [str(x) for x in v], pa.string()), "whole numbers in every row",
+        rows(DATA, "task_index", lambda v: [str(x) for x in v], pa.string()),
+        "whole numbers in every row",
     ),
-    "ragged rows": (
-        "lossless", rows(DATA, "action", ragged, pa.list_(pa.float32())), "must be of one length, got",
-    ),
-    "rows of text": (
-        "lossless", rows(DATA, "action", lambda v: [["a"] * 7] * len(v), pa.list_(pa.string())), "must hold numbers",
-    ),
-    "a row is missing": (
-        "lossless", rows(DATA, "action", first(None), pa.list_(pa.float32())), "must be of one length",
-    ),
-    "rows are not finite": ("lossless", rows(DATA, "action", first([float("nan")] * 7)), "not finite"),
-    "a picture is none": ("lossless", rows(DATA, CAMERA, first({"bytes": b"x", "path": None})), "no picture"),
-    "a picture is elsewhere": (
-        "lossless", rows(DATA, CAMERA, first({"bytes": None, "path": "/etc/passwd"})), "files of their own",
-    ),
-    "no tasks": ("lossless", remove("meta/tasks.parquet"), "no such file"),
-    "tasks are no parquet": ("lossless", text("meta/tasks.parquet", "x"), "cannot be read"),
-    "tasks without numbers": ("lossless", without("meta/tasks.parquet", "task_index"), "must have the columns"),
-    "task numbers are text": ("lossless", tasks(["0"], ["a"]), "whole numbers"),
-    "task numbers are doubled": ("lossless", tasks([0, 0], ["a", "b"]), "must count from 0"),
-    "a task with an escape": ("lossless", tasks([0], ["push\x1b]0;title\x07"]), "task 0: .*control characters"),
-    "a task of two lines": ("lossless", tasks([0], ["push\nthe block"]), "task 0: .*control characters"),
-    "a task without end": ("lossless", tasks([0], ["push " * 10**5]), "task 0: .*characters"),
-    "no episodes": ("video", lambda folder: shutil.rmtree(folder / "meta/episodes"), "holds no meta/episodes"),
-    "an episode of 10^12 frames": ("video", rows(EPISODES, "length", first(10**12)), "must tell of 3 episodes"),
-    "an episode of no frames": ("video", rows(EPISODES, "length", first(0)), "must tell of 3 episodes"),
-    "episodes overlap": ("video", rows(EPISODES, "dataset_from_index", first(3)), "must tell of 3 episodes"),
-    "episodes are doubled": ("video", rows(EPISODES, "episode_index", first(1)), "must tell of 3 episodes"),
-    "a negative file": ("video", rows(EPISODES, f"videos/{CAMERA}/file_index", first(-1)), "must be 0 to"),
-    "a time that is none": (
-        "video", rows(EPISODES, f"videos/{CAMERA}/from_timestamp", first(float("nan"))), "must hold seconds",
-    ),
-    "an endless time": ("video", rows(EPISODES, f"videos/{CAMERA}/from_timestamp", first(1e300)), "must hold seconds"),
-    "a wrong time": ("video", rows(EPISODES, f"videos/{CAMERA}/from_timestamp", first(1000.0)), "8 of 24 frames"),
-    "no video": ("video", remove(VIDEO), "no such file"),
-    "a video cut in half": ("video", half(VIDEO), "cannot be read|frames are missing"),
-    "a video that is text": ("video", text(VIDEO, "#EXTM3U\nhttp://127.0.0.1:9/x.ts\n"), "cannot be read"),
-    "a video is a link out": ("video", outside(VIDEO), "leads out of it"),
-    "no path of videos": ("video", put("video_path", None), "video_path is missing"),
-    "a path that is a number": ("video", put("video_path", 5), "video_path must be text"),
-    "an absolute path": ("video", put("video_path", "/etc/passwd"), "leads out of it"),
-    "a path upwards": ("video", put("video_path", "../{video_key}.mp4"), "leads out of it"),
-    "a path with an attribute": ("video", put("video_path", "{video_key.__class__}"), "is not understood"),
-    "a path with an index": ("video", put("video_path", "{video_key[0]}"), "is not understood"),
-    "a path with a conversion": ("video", put("video_path", "{video_key!r}"), "is not understood"),
-    "a path of endless width": ("video", put("video_path", "{chunk_index:0999999999d}"), "is not understood"),
-    "a path with an unknown name": ("video", put("video_path", "{home}"), "known: video_key, chunk_index, file_index"),
-    "kinds that are nonsense": ("lossless", text("meta/vla_ros.json", '{"columns": 5}'), "vla_ros.json: columns"),
+    "ragged rows": (rows(DATA, "action", ragged, pa.list_(pa.float32())), "must be of one length, got"),
+    "rows of text": (rows(DATA, "action", lambda v: [["a"] * 7] * len(v), pa.list_(pa.string())), "must hold numbers"),
+    "a row is missing": (rows(DATA, "action", first(None), pa.list_(pa.float32())), "must be of one length"),
+    "rows are not finite": (rows(DATA, "action", first([float("nan")] * 7)), "not finite"),
+    "a picture is none": (rows(DATA, CAMERA, first({"bytes": b"x", "path": None})), "no readable picture"),
+    "a picture is elsewhere": (rows(DATA, CAMERA, first({"bytes": None, "path": "/etc/passwd"})), "files of their own"),
+    "no tasks": (remove("meta/tasks.parquet"), "no such file"),
+    "tasks are no parquet": (text("meta/tasks.parquet", "x"), "cannot be read"),
+    "tasks without numbers": (without("meta/tasks.parquet", "task_index"), "must have the columns"),
+    "task numbers are text": (tasks(["0"], ["a"]), "whole numbers"),
+    "task numbers are doubled": (tasks([0, 0], ["a", "b"]), "must count from 0"),
+    "a task with an escape": (tasks([0], ["push\x1b]0;title\x07"]), "task 0: .*control characters"),
+    "a task of two lines": (tasks([0], ["push\nthe block"]), "task 0: .*control characters"),
+    "a task without end": (tasks([0], ["push " * 10**5]), "task 0: .*characters"),
+    "kinds that are nonsense": (text("meta/vla_ros.json", '{"columns": 5}'), "vla_ros.json: columns"),
     "kinds of other columns": (
-        "lossless", text("meta/vla_ros.json", '{"columns": [{"name": "a", "kind": "gripper"}]}'), "other columns",
+        text("meta/vla_ros.json", '{"columns": [{"name": "a", "kind": "gripper"}]}'),
+        "other columns",
     ),
-    "kinds are a link out": ("lossless", outside("meta/vla_ros.json"), "leads out of it"),
-}  # fmt: skip
+    "kinds are a link out": (outside("meta/vla_ros.json"), "leads out of it"),
+}
+ODD_VIDEOS: dict[str, tuple[Spoil, str]] = {
+    "frames are 10^12": (put("total_frames", 10**12), "total_frames must be a whole number"),
+    "no episodes": (lambda folder: shutil.rmtree(folder / "meta/episodes"), "holds no meta/episodes"),
+    "an episode of 10^12 frames": (rows(EPISODES, "length", first(10**12)), "must tell of 3 episodes"),
+    "an episode of no frames": (rows(EPISODES, "length", first(0)), "must tell of 3 episodes"),
+    "episodes overlap": (rows(EPISODES, "dataset_from_index", first(3)), "must tell of 3 episodes"),
+    "episodes are doubled": (rows(EPISODES, "episode_index", first(1)), "must tell of 3 episodes"),
+    "a negative file": (rows(EPISODES, f"videos/{CAMERA}/file_index", first(-1)), "must be 0 to"),
+    "a time that is none": (
+        rows(EPISODES, f"videos/{CAMERA}/from_timestamp", first(float("nan"))),
+        "must hold seconds",
+    ),
+    "an endless time": (rows(EPISODES, f"videos/{CAMERA}/from_timestamp", first(1e300)), "must hold seconds"),
+    "a wrong time": (rows(EPISODES, f"videos/{CAMERA}/from_timestamp", first(1000.0)), "8 of 24 frames"),
+    "no video": (remove(VIDEO), "no such file"),
+    "a video cut in half": (half(VIDEO), "cannot be read|frames are missing"),
+    "a video that is text": (text(VIDEO, "#EXTM3U\nhttp://127.0.0.1:9/x.ts\n"), "cannot be read"),
+    "a video is a link out": (outside(VIDEO), "leads out of it"),
+    "no path of videos": (put("video_path", None), "video_path is missing"),
+    "a path that is a number": (put("video_path", 5), "video_path must be text"),
+    "an absolute path": (put("video_path", "/etc/passwd"), "leads out of it"),
+    "a path upwards": (put("video_path", "../{video_key}.mp4"), "leads out of it"),
+    "a path with an attribute": (put("video_path", "{video_key.__class__}"), "is not understood"),
+    "a path with an index": (put("video_path", "{video_key[0]}"), "is not understood"),
+    "a path with a conversion": (put("video_path", "{video_key!r}"), "is not understood"),
+    "a path of endless width": (put("video_path", "{chunk_index:0999999999d}"), "is not understood"),
+    "a path with an unknown name": (put("video_path", "{home}"), "known: video_key, chunk_index, file_index"),
+}
 
 
-@pytest.mark.parametrize("name", ODD)
+@pytest.mark.parametrize("name", [*ODD_TABLES, *ODD_VIDEOS])
 def test_an_odd_dataset_is_one_line(sets: dict[str, Path], tmp_path: Path, name: str) -> None:
-    kind, spoil, message = ODD[name]
+    kind = "lossless" if name in ODD_TABLES else "video"
+    spoil, message = (ODD_TABLES | ODD_VIDEOS)[name]
     refused(spoilt(sets, kind, tmp_path, spoil), message)
 
 
@@ -246,7 +245,7 @@ def test_older_datasets_name_lerobots_converter(sets: dict[str, Path], tmp_path:
 
 
 def test_frames_that_do_not_fit_into_memory_are_said(sets: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vla_ros.datasets.lerobot.pictures.memory", lambda: 200_000.0)
+    monkeypatch.setattr("vla_ros.datasets.lerobot.pictures.memory_bytes", lambda: 200_000.0)
     refused(sets["lossless"], r"choose a smaller columns\.size")
     assert load_lerobot(sets["lossless"], 4, Columns(size=16)).images["front"].shape == (24, 16, 16, 3)
 

@@ -17,7 +17,7 @@ from bag_files import picture, steady, write_bag
 from PIL import Image
 from std_msgs.msg import String
 
-from vla_ros.bags.episodes.assembly import Options
+from vla_ros.bags.episodes.assembly import EpisodeOptions
 from vla_ros.core.errors import ConfigError
 from vla_ros.core.robot import load_robot
 from vla_ros.datasets.export import export
@@ -35,16 +35,16 @@ def bags(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
     """One bag with a sentence, one with two marked episodes of another."""
     folder = tmp_path_factory.mktemp("bags")
     marked = steady(ROBOT, 6, START, "push")
-    for at_s, text in ((0.5, {"event": "start"}), (2.5, {"event": "end", "success": True}),
-                       (3.5, {"event": "start"}), (5.5, {"event": "end", "success": False})):  # fmt: skip
-        marked.append((START + int(at_s * 1e9), "/episode", String(data=json.dumps(text))))
+    for at_s, success in ((0.5, None), (2.5, True), (3.5, None), (5.5, False)):
+        mark = {"event": "start"} if success is None else {"event": "end", "success": success}
+        marked.append((START + int(at_s * 1e9), "/episode", String(data=json.dumps(mark))))
     return [write_bag(folder / "one", steady(ROBOT, 3)), write_bag(folder / "two", marked)]
 
 
 @pytest.fixture(scope="module")
 def dataset(bags: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("dataset") / "set"
-    figures, report = export(bags, ROBOT, Options(), "lerobot", out)
+    figures, report = export(bags, ROBOT, EpisodeOptions(), "lerobot", out)
     assert figures == {"episodes": 3, "frames": 29 + 20 + 20, "tasks": 2}, report.left_out
     return out
 
@@ -64,11 +64,17 @@ def episodes(dataset: Path) -> list[dict[str, Any]]:
 def test_info_has_the_fields_of_the_format(dataset: Path) -> None:
     found = info(dataset)
     fixed = {
-        "codebase_version": "v3.0", "robot_type": "ur5e_tabletop", "total_episodes": 3, "total_frames": 69,
-        "total_tasks": 2, "chunks_size": 1000, "fps": 10, "splits": {"train": "0:3"},
+        "codebase_version": "v3.0",
+        "robot_type": "ur5e_tabletop",
+        "total_episodes": 3,
+        "total_frames": 69,
+        "total_tasks": 2,
+        "chunks_size": 1000,
+        "fps": 10,
+        "splits": {"train": "0:3"},
         "data_path": "data/chunk-{chunk_index:03d}/file-{file_index:03d}.parquet",
         "video_path": "videos/{video_key}/chunk-{chunk_index:03d}/file-{file_index:03d}.mp4",
-    }  # fmt: skip
+    }
     assert {key: found[key] for key in fixed} == fixed
     assert isinstance(found["data_files_size_in_mb"], int) and isinstance(found["video_files_size_in_mb"], int)
     features = found["features"]
@@ -92,8 +98,8 @@ def test_tables_have_the_schemas_of_the_format(dataset: Path) -> None:
     for name in ("observation.state", "action"):
         assert schema.field(name).type == pa.list_(pa.float32(), 7)
     columns = set(pq.read_schema(dataset / "meta/episodes/chunk-000/file-000.parquet").names)
-    wanted = {"episode_index", "tasks", "length", "data/chunk_index", "data/file_index", "dataset_from_index",
-              "dataset_to_index", "meta/episodes/chunk_index", "meta/episodes/file_index"}  # fmt: skip
+    wanted = {"episode_index", "tasks", "length", "dataset_from_index", "dataset_to_index"}
+    wanted |= {f"{part}/{name}" for part in ("data", "meta/episodes") for name in ("chunk_index", "file_index")}
     for key in CAMERAS:
         wanted |= {f"videos/{key}/{name}" for name in ("chunk_index", "file_index", "from_timestamp", "to_timestamp")}
     for key in ("observation.state", "action", *CAMERAS, "timestamp", *COUNTERS):
@@ -139,9 +145,8 @@ def test_videos_hold_each_episodes_frames(dataset: Path) -> None:
 
 
 def test_statistics_are_those_of_the_frames(dataset: Path) -> None:
-    stats, states = json.loads((dataset / "meta/stats.json").read_text()), np.array(
-        [row["observation.state"] for row in rows(dataset)]
-    )  # fmt: skip
+    stats = json.loads((dataset / "meta/stats.json").read_text())
+    states = np.array([row["observation.state"] for row in rows(dataset)])
     assert set(stats) == {"observation.state", "action", *CAMERAS, "timestamp", *COUNTERS}
     np.testing.assert_allclose(stats["observation.state"]["mean"], states.mean(0), atol=1e-6)
     np.testing.assert_allclose(stats["observation.state"]["std"], states.std(0), atol=1e-6)
@@ -151,7 +156,7 @@ def test_statistics_are_those_of_the_frames(dataset: Path) -> None:
 
 
 def test_lossless_pictures_are_kept_exactly(bags: list[Path], tmp_path: Path) -> None:
-    export(bags[:1], ROBOT, Options(), "lerobot", tmp_path / "set", lossless=True)
+    export(bags[:1], ROBOT, EpisodeOptions(), "lerobot", tmp_path / "set", lossless=True)
     found = info(tmp_path / "set")
     assert found["video_path"] is None and found["features"][CAMERAS[0]]["dtype"] == "image"
     for k, row in enumerate(rows(tmp_path / "set")):
@@ -159,19 +164,19 @@ def test_lossless_pictures_are_kept_exactly(bags: list[Path], tmp_path: Path) ->
 
 
 def test_only_successes_leaves_the_others_out(bags: list[Path], tmp_path: Path) -> None:
-    figures, _ = export(bags[1:], ROBOT, Options(only_successes=True), "lerobot", tmp_path / "set")
+    figures, _ = export(bags[1:], ROBOT, EpisodeOptions(only_successes=True), "lerobot", tmp_path / "set")
     assert figures["episodes"] == 1 and figures["frames"] == 20
 
 
 def test_a_bag_of_another_robot_is_refused_and_leaves_nothing(bags: list[Path], tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="lacks"):
-        export(bags, load_robot("fr3"), Options(actions="state"), "lerobot", tmp_path / "set")
+        export(bags, load_robot("fr3"), EpisodeOptions(actions="state"), "lerobot", tmp_path / "set")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_folder_that_is_there_is_not_touched(bags: list[Path], tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="is there already"):
-        export(bags, ROBOT, Options(), "lerobot", tmp_path)
+    with pytest.raises(ConfigError, match="exists already; name a new folder"):
+        export(bags, ROBOT, EpisodeOptions(), "lerobot", tmp_path)
 
 
 def test_the_kinds_of_the_columns_travel_with_the_dataset(dataset: Path) -> None:

@@ -20,11 +20,17 @@ class ShownRobot(PlayedRobot):
     def __init__(self) -> None:
         super().__init__()
         self.shown: dict[str, Any] = {
-            "robot": "played", "joints": ["a_joint"], "instruction": "", "pictures": ["front"], "expected": [],
-            "nodes": {}, "present": [], "up_s": 100.0, "episode": {"running_s": None, "ended": 0, "last": None,
-            "succeeded": 0, "failed": 0}, "events": [], "measured": [0.5], "sent": None, "plan": {}, "stages": {},
+            "robot": "played",
+            "joints": ["a_joint"],
+            "instruction": "",
+            "pictures": ["front"],
+            "up_s": 100.0,
+            "episode": {"running_s": None, "ended": 0, "last": None, "succeeded": 0, "failed": 0},
+            "measured": [0.5],
+            "sent": None,
             "dead_man_s": 0.0,
-        }  # fmt: skip
+        }
+        self.shown |= {"expected": [], "present": [], "events": [], "nodes": {}, "plan": {}, "stages": {}}
         self.stalled = threading.Event()
 
     def state(self) -> dict[str, Any]:

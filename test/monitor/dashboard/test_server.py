@@ -211,9 +211,14 @@ def test_stop_gets_in_where_files_are_few():
         f"asyncio.run(serve(PlayedRobot(), '127.0.0.1', {port}, '', lambda: True))\n"
     )
     helpers = Path(dashboard_server.__file__).parent
-    paths = os.pathsep.join([str(helpers), str(Path(dashboard_gate.__file__).parents[2])])
-    process = subprocess.Popen([sys.executable, "-c", script], env={**os.environ, "PYTHONPATH": paths},
-                               stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)  # fmt: skip
+    paths = os.pathsep.join([str(helpers), str(Path(dashboard_gate.__file__).parents[3])])
+    process = subprocess.Popen(
+        [sys.executable, "-c", script],
+        env={**os.environ, "PYTHONPATH": paths},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
     try:
         assert process.stdout is not None and process.stdout.readline().startswith("dashboard: http://")
         server = Server(port)

@@ -12,13 +12,13 @@ import pytest
 from vla_ros.core.errors import VlaRosError
 from vla_ros.media.animations import Frame
 from vla_ros.monitor.demo.conductor import Pace, outcome, run_episode, wait_until_ready
-from vla_ros.monitor.demo.episodes import Episode
+from vla_ros.monitor.demo.episodes import DemoEpisode
 from vla_ros.monitor.demo.progress import ProgressLine
-from vla_ros.monitor.demo.report import summarise, table, write_json
+from vla_ros.monitor.demo.report import result_table, series_report, write_json
 from vla_ros.monitor.demo.series import Settings, conduct
 from vla_ros.monitor.latency import ChunkLatency
 
-EPISODE = Episode("push the red block to the left", "push_left_red", 3)
+EPISODE = DemoEpisode("push the red block to the left", "push_left_red", 3)
 
 
 class SmallGraph:
@@ -81,7 +81,7 @@ class SmallGraph:
         return [np.full((60, 80, 3), shade, np.uint8) for shade in (0, 90, 180)]
 
 
-def run(graph: SmallGraph, episode: Episode = EPISODE) -> tuple[bool | None, float, str]:
+def run(graph: SmallGraph, episode: DemoEpisode = EPISODE) -> tuple[bool | None, float, str]:
     result = run_episode(graph, episode, Pace(limit_s=5.0), ProgressLine(1, io.StringIO()))
     assert graph.armed_s is None, "left armed"
     return result.success, result.seconds, outcome(result)
@@ -120,7 +120,7 @@ def test_a_policy_that_does_not_answer_moves_nothing() -> None:
 
 
 def test_a_sentence_without_a_task_has_no_success() -> None:
-    success, seconds, word = run(SmallGraph(), Episode("dance", "", 0))
+    success, seconds, word = run(SmallGraph(), DemoEpisode("dance", "", 0))
     assert (success, word) == (None, "ended") and seconds == pytest.approx(5.0, abs=0.05)
 
 
@@ -156,21 +156,24 @@ def test_waiting_for_the_nodes_has_an_end() -> None:
 
 def test_a_series_writes_its_report_and_pictures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     settings = Settings("", "tour", 2, 3, 5.0, tmp_path)
-    results = conduct(SmallGraph(), [EPISODE, Episode("dance", "", 4)], settings)
+    results = conduct(SmallGraph(), [EPISODE, DemoEpisode("dance", "", 4)], settings)
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["complete"] and report["episodes"] == 2 and report["success_rate"] == 1.0 and report["judged"] == 1
     assert report["by_task"] == {"push_left_red": {"success_rate": 1.0, "episodes": 1}}
     assert report["chunk_ms_p50"] == 100.0 and report["camera_to_command_without_inference_ms_p99"] == 6.0
     assert [row["task"] for row in report["results"]] == ["push_left_red", ""]
     assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "01_push_the_red_block_to_the_left.gif", "02_dance.gif", "report.json", "sheet.png",
-    ]  # fmt: skip
+        "01_push_the_red_block_to_the_left.gif",
+        "02_dance.gif",
+        "report.json",
+        "sheet.png",
+    ]
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 2 and lines[0].startswith("1/2  push the red block") and "done" in lines[0]
-    assert table(results).row_count == 3
+    assert result_table(results).row_count == 3
 
 
 def test_an_unfinished_series_says_so(tmp_path: Path) -> None:
-    write_json(tmp_path / "report.json", summarise([], complete=False))
+    write_json(tmp_path / "report.json", series_report([], complete=False))
     report = json.loads((tmp_path / "report.json").read_text())
     assert report["complete"] is False and report["success_rate"] is None and report["chunk_ms_p50"] is None

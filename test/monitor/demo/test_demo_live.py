@@ -136,9 +136,11 @@ def test_a_short_tour_ends_with_table_report_and_pictures(stage: Stage, tmp_path
     assert report["chunk_ms_p50"] == 80.0 and report["camera_to_command_without_inference_ms_p50"] == 8.5
     first, second = report["results"]
     assert stage.log == [
-        f"reset 7 {first['task']}", f"arm for {first['instruction']}",
-        f"reset 8 {second['task']}", f"arm for {second['instruction']}",
-    ]  # fmt: skip
+        f"reset 7 {first['task']}",
+        f"arm for {first['instruction']}",
+        f"reset 8 {second['task']}",
+        f"arm for {second['instruction']}",
+    ]
     assert stage.marks == 2 * [{"event": "start"}, {"event": "end", "success": True}]
     assert len(list(tmp_path.glob("*.gif"))) == 2 and (tmp_path / "sheet.png").is_file()
     assert "camera to command" in output and "2/2" in output

@@ -8,7 +8,7 @@ import pytest
 
 from vla_ros.core.errors import VlaRosError
 from vla_ros.monitor.demo.episodes import drawn, repeated, tour
-from vla_ros.monitor.demo.series import Settings, plan
+from vla_ros.monitor.demo.series import Settings, planned_episodes
 from vla_ros.sim.environment import Variant
 from vla_ros.sim.tabletop.environment import choose
 from vla_ros.sim.tabletop.tasks import TASKS, wordings
@@ -19,8 +19,13 @@ FAMILIES = {name: task.family for name, task in TASKS.items()}
 
 def settings(**given: object) -> Settings:
     values: dict[str, object] = {
-        "instruction": "", "series": "tour", "episodes": 0, "seed": 5, "time_limit_s": 12.0, "out": Path("out"),
-    }  # fmt: skip
+        "instruction": "",
+        "series": "tour",
+        "episodes": 0,
+        "seed": 5,
+        "time_limit_s": 12.0,
+        "out": Path("out"),
+    }
     return Settings(**{**values, **given})  # type: ignore[arg-type]
 
 
@@ -48,9 +53,9 @@ def test_one_sentence_runs_once_or_as_often_as_asked() -> None:
 
 
 def test_the_plan_follows_the_settings() -> None:
-    assert [e.task for e in plan(settings(instruction="go left"), SENTENCES, FAMILIES, "")] == [""]
-    assert len(plan(settings(), SENTENCES, FAMILIES, "")) == len(TASKS)
-    assert plan(settings(series="random", episodes=3), SENTENCES, FAMILIES, "") == drawn(SENTENCES, 5, 3)
+    assert [e.task for e in planned_episodes(settings(instruction="go left"), SENTENCES, FAMILIES, "")] == [""]
+    assert len(planned_episodes(settings(), SENTENCES, FAMILIES, "")) == len(TASKS)
+    assert planned_episodes(settings(series="random", episodes=3), SENTENCES, FAMILIES, "") == drawn(SENTENCES, 5, 3)
     assert settings(instruction="x").pictures and not settings(series="random").pictures
 
 
@@ -58,10 +63,10 @@ def test_the_plan_follows_the_settings() -> None:
     ("given", "message"),
     [
         ({"series": "tuor"}, "did you mean 'tour'"),
-        ({"episodes": -1}, "right would be 0 or more"),
-        ({"seed": -1}, "right would be 0 or more"),
-        ({"time_limit_s": 0.0}, "right would be above 0"),
-        ({"time_limit_s": float("nan")}, "right would be above 0"),
+        ({"episodes": -1}, "episodes and seed must be >= 0, got -1 and 5"),
+        ({"seed": -1}, "episodes and seed must be >= 0, got 0 and -1"),
+        ({"time_limit_s": 0.0}, "time_limit_s must be > 0 and <= 600, got 0"),
+        ({"time_limit_s": float("nan")}, "time_limit_s must be > 0 and <= 600, got nan"),
         ({"instruction": "a" * 10_000}, "10000 characters"),
         ({"instruction": "a\nb"}, "control characters"),
     ],

@@ -1,1 +1,1 @@
-"""Episodes and frames of a bag: marks, gaps, commands, and what an export is told about them."""
+"""Episodes and frames of a bag: marks, gaps, commands, and the report that an export gives about them."""

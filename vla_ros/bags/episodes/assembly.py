@@ -1,7 +1,7 @@
-"""A bag's messages as the frames that a policy would have seen live, one a control tick, with what was commanded next.
+"""A bag's messages as the frames that a policy would have seen live, one per control tick, each with the next command.
 
-Every message goes through `ros.ingest`, the code of the live policy node, in the order and at the times at which it was
-received; observations come from the same `Synchroniser`. So a frame here is, bit for bit, what the node would have had.
+Every message passes through `ros.ingest`, the code of the live policy node, in the order and at the times of its
+reception; observations come from the same `Synchroniser`. So a frame here is, bit for bit, what the node would have.
 """
 
 from __future__ import annotations
@@ -23,22 +23,22 @@ from vla_ros.core.types import NS_PER_S, Observation, Vector
 from vla_ros.ros.ingest import INSTRUCTION, JOINT_STATES, Ingest, Source
 
 Split = Literal["marks", "instruction", "none"]
-BRIDGE = 2  # ticks; a lost frame or two is what a camera does, and no other episode
+BRIDGE = 2  # ticks; cameras lose a frame or two without ending an episode
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class EpisodeOptions:
     """How episodes are cut and labelled.
 
-    step_s: time between frames [s]; the contract's `sync.history_step_s` by default.
-    actions: where a frame's action comes from (`bags.episodes.commanded`). chunk_topic: where chunks are on the bag.
-    split: where episodes begin: at the recorder's marks (a bag without any is one episode), or also at each sentence;
-        none: nowhere, marks or not.
-    only_successes: leave out marked episodes that were not marked as a success.
-    min_frames: shorter pieces are left out.
-    cameras: the cameras that matter; all of the robot's by default.
-    bridge: up to so many ticks in a row without an observation repeat the one before; more cut the episode.
-    task: the sentence in the place of one that is refused.
+    step_s: time between frames [s]; default: the contract's `sync.history_step_s`.
+    actions: the source of a frame's action (`bags.episodes.commanded`). chunk_topic: the chunks' topic on the bag.
+    split: where episodes begin. marks: at the recorder's marks; a bag without any is one episode. instruction: also at
+        each new sentence. none: nowhere, marks or not.
+    only_successes: drop marked episodes that were not marked as a success.
+    min_frames: drop shorter pieces.
+    cameras: the cameras to use; default: all of the robot's.
+    bridge: up to this many ticks in a row without an observation repeat the previous one; more cut the episode.
+    task: replaces a sentence that is refused.
     """
 
     step_s: float | None = None
@@ -62,7 +62,7 @@ class Options:
 class Frame:
     """An observation and the action that followed it: (D,) the positions commanded one step after its stamp.
 
-    episode: its number, rising; frames of one episode are one step apart. success: as marked; None where nobody said.
+    episode: its number, rising; frames of one episode are one step apart. success: as marked; None if unmarked.
     """
 
     episode: int
@@ -73,23 +73,29 @@ class Frame:
 
 @dataclass(frozen=True, slots=True)
 class _Break:
-    """A border between frames that wait. why: empty where one was meant to be."""
+    """A border between waiting frames. why: empty if it is intended."""
 
     at_ns: int = 0
     why: str = ""
 
 
 class EpisodeReader:
-    """Takes messages in the order of their reception, gives frames in order.
+    """Takes messages in the order of their reception and yields frames in order.
 
-    spans: the marked episodes; without any, all is one. start_ns: of the bag, for words. sentence: to begin with.
-    observed, ticks: how often there was an observation, and how many of those count.
-    left_out: why ticks or pieces are not there, counted. bridged: ticks that repeat the observation before them.
-    cuts: episodes that fell into pieces. evidence: what there was of each input.
+    spans: the marked episodes; without any, the whole bag is one. start_ns: of the bag, for messages. sentence: the
+    first. observed, ticks: number of observations, and of those that count.
+    left_out: why ticks or pieces are missing, counted. bridged: ticks that repeat the previous observation.
+    cuts: episodes that fell into pieces. evidence: what arrived on each input.
     """
 
     def __init__(
-        self, robot: RobotSpec, options: Options, spans: Sequence[Span] = (), *, start_ns: int = 0, sentence: str = ""
+        self,
+        robot: RobotSpec,
+        options: EpisodeOptions,
+        spans: Sequence[Span] = (),
+        *,
+        start_ns: int = 0,
+        sentence: str = "",
     ) -> None:
         cameras = options.cameras or robot.camera_names
         self._options, self._spans = options, spans
@@ -105,8 +111,8 @@ class EpisodeReader:
         self._waiting: deque[tuple[Observation, Span | None] | _Break] = deque()  # for their action
         self._last: Observation | None = None
         self._span: Span | None = None
-        self._begun: list[Frame] = []  # the frames of a piece that is still too short
-        self._piece: Span | None = None  # what the frames given last, or begun, belong to
+        self._begun: list[Frame] = []  # frames of a piece that is still too short
+        self._piece: Span | None = None  # of the frames yielded or begun last
         self._episode, self._long_enough = 0, False
         self.left_out: Counter[str] = Counter()
         self.observed = self.ticks = self.bridged = 0
@@ -115,22 +121,22 @@ class EpisodeReader:
 
     @property
     def topics(self) -> tuple[str, ...]:
-        """What must be read of a bag."""
+        """The topics to read from a bag."""
         return tuple(dict.fromkeys((*self._sources, *self._commanded.topics)))
 
     @property
     def commanded(self) -> Commanded:
-        """Where the actions come from."""
+        """The source of the actions."""
         return self._commanded
 
     @property
     def not_ready(self) -> str:
-        """Why the last image made no observation."""
+        """Why the last image gave no observation."""
         return self._synchroniser.reason
 
     def take(self, topic: str, message: Any, now_ns: int) -> Iterator[Frame]:
-        """Take one message, received at `now_ns`; gives the frames that are complete with it."""
-        yield from self._settle(now_ns)  # a command that comes now was not in force before
+        """Take one message, received at `now_ns`; yield the frames that it completes."""
+        yield from self._settle(now_ns)  # a command that arrives now was not in force before
         source = self._sources.get(topic)
         sentence = self._synchroniser.instruction
         taken = source is not None and self._ingest(source, message, now_ns)
@@ -143,7 +149,7 @@ class EpisodeReader:
             self._cut()
 
     def close(self) -> None:
-        """The end of the bag. The last frame has no action any more."""
+        """End the bag and yield the remaining frames. The last frame has no action any more."""
         if self._waiting and not isinstance(self._waiting[-1], _Break):
             self.left_out["last ticks"] += 1
         self._finish(_Break())
@@ -158,7 +164,7 @@ class EpisodeReader:
         return taken
 
     def _observe(self, now_ns: int) -> None:
-        """As the live policy does on each accepted image."""
+        """Ask for an observation, as the live policy does on each accepted image."""
         if not self._synchroniser.instruction:
             self.left_out["images while no instruction was in force"] += 1
             return
@@ -182,7 +188,7 @@ class EpisodeReader:
         self._waiting.append((observation, span))
 
     def _bridge(self, last: Observation | None, missed: int) -> None:
-        """Ticks without a new observation: the last one is held, where they are few; else an episode ends."""
+        """Hold the last observation over a few ticks without a new one; end the episode if there are more."""
         if last is None or missed > self._bridgeable:
             self.left_out["ticks without an observation"] += missed
             at_ns = last.stamp_ns + self._step_ns if last else 0
@@ -193,7 +199,7 @@ class EpisodeReader:
             self._waiting.append((replace(last, stamp_ns=last.stamp_ns + k * self._step_ns), self._span))
 
     def _settle(self, now_ns: int) -> Iterator[Frame]:
-        """Give the frames that wait their actions, as soon as these are known."""
+        """Give the waiting frames their actions as soon as these are known."""
         while self._waiting:
             waiting = self._waiting[0]
             if isinstance(waiting, _Break):
@@ -231,7 +237,7 @@ class EpisodeReader:
         self._last = None
 
     def _finish(self, end: _Break) -> None:
-        """The next frame begins another episode."""
+        """End the piece: the next frame begins another episode."""
         if self._begun:
             self.left_out["frames of pieces too short"] += len(self._begun)
         if not end.why:

@@ -1,4 +1,4 @@
-"""What the robot was told to do at a moment of a bag: from its commands, from the policy's chunks, or as it moved."""
+"""What the robot was told to do at a moment of a bag: from its commands, the policy's chunks, or its own motion."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ ALL = 2**62
 
 
 class Commanded:
-    """The positions commanded at a moment; one owner, no clock of its own.
+    """The positions commanded at a moment; single owner, no clock of its own.
 
-    source: command: the command in force, as it left the commander (held until the next). chunk: the newest plan that
-    covers the moment, before limits and smoothing. state: where the joints then were, for robots whose commands are
-    not on the bag.
+    source: command: the command in force, as sent by the commander (held until the next). chunk: the newest plan that
+    covers the moment, before limits and smoothing. state: the measured positions at that moment, for robots whose
+    commands are not on the bag.
     """
 
     def __init__(
         self, robot: RobotSpec, source: ActionSource, chunk_topic: str = CHUNK_TOPIC, kept: int = KEPT
     ) -> None:
         if source not in get_args(ActionSource):
-            raise ConfigError(f"actions: '{source}'; right would be one of {', '.join(get_args(ActionSource))}")
+            raise ConfigError(f"actions must be one of {', '.join(get_args(ActionSource))}, got '{source}'")
         if source == "command" and (blind := [o.topic for o, _ in robot.outputs if o.interface == "velocity"]):
-            raise ConfigError(f"{blind[0]} carries velocities; right would be the actions of 'chunk' or 'state'")
+            raise ConfigError(f"actions must be 'chunk' or 'state', got 'command': {blind[0]} carries velocities")
         self._robot, self._source, self._chunk_topic = robot, source, chunk_topic
         self._max_age_ns = round(robot.sync.max_age_s * NS_PER_S)
         self._outputs = {spec.topic: (columns, StreamBuffer[Vector](kept)) for spec, columns in robot.outputs}
@@ -43,21 +43,21 @@ class Commanded:
         self.taken: Counter[str] = Counter()  # by topic
         self.refused = 0
         self.error = ""  # of the last refusal
-        # A state is looked for on both sides of the moment.
+        # A state is searched on both sides of the moment.
         self.patience_ns = round(robot.sync.tolerance_s * NS_PER_S) if source == "state" else 0
 
     @property
     def width(self) -> int:
-        """D, the joints."""
+        """D, the number of joints."""
         return len(self._robot.joints)
 
     @property
     def topics(self) -> tuple[str, ...]:
-        """The topics that the actions come from, beside the joint states."""
+        """The topics that the actions come from, besides the joint states."""
         return {"command": tuple(self._outputs), "chunk": (self._chunk_topic,), "state": ()}[self._source]
 
     def reason(self) -> str:
-        """Why no action was found for any frame."""
+        """Return why no frame got an action."""
         wanted = self.topics or (self._robot.joint_states_topic,)
         if silent := [topic for topic in wanted if not self.taken[topic]]:
             if self.refused:
@@ -67,7 +67,7 @@ class Commanded:
         return f"no {self._source} on {', '.join(wanted)} was in force one step after any observation"
 
     def take(self, topic: str, message: Any, now_ns: int) -> None:
-        """A message that was received at `now_ns`: commands bear no stamp, they hold from then on."""
+        """Take a message received at `now_ns`: commands bear no stamp, they hold from then on."""
         try:
             if topic in self._outputs and self._source == "command":
                 columns, stream = self._outputs[topic]
@@ -90,7 +90,7 @@ class Commanded:
         return newer
 
     def at(self, moment_ns: int) -> Vector | None:
-        """(D,) positions commanded at a moment; None where nothing was."""
+        """Return the (D,) positions commanded at a moment; None if there were none."""
         if self._source == "chunk":
             covers = self._chunk is not None and self._chunk.stamp_ns <= moment_ns <= self._chunk.end_ns
             return Knots.of(self._chunk).at(moment_ns).astype(np.float32) if covers and self._chunk else None

@@ -1,4 +1,4 @@
-"""Where episodes fell into pieces, why, and how often: never without a word."""
+"""Where episodes fell into pieces, why, and how often. Nothing is cut silently."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from collections import Counter
 from vla_ros.bags.episodes.marks import OPEN_NS, Span
 from vla_ros.core.types import NS_PER_S
 
-TOLD = 20  # cuts that are told one by one; all are counted
+TOLD = 20  # cuts reported one by one; all are counted
 
 
 class Cuts:
-    """counted: by reason. told: the first of those of marked episodes, in words; times are since `start_ns`."""
+    """counted: by reason. told: the first cuts of marked episodes, in words; times count from `start_ns`."""
 
     def __init__(self, start_ns: int = 0) -> None:
         self.counted: Counter[str] = Counter()
@@ -20,15 +20,15 @@ class Cuts:
         self._broken: tuple[Span | None, str, int] | None = None
 
     def broke(self, span: Span | None, why: str, at_ns: int) -> None:
-        """A piece of an episode has ended at a stamp. It is a cut only if the same episode goes on."""
+        """Note that a piece ended at a stamp. It is a cut only if the same episode continues."""
         self._broken = (span, why, at_ns)
 
     def border(self) -> None:
-        """What follows is another episode, as was wanted."""
+        """Note an intended border: what follows is another episode."""
         self._broken = None
 
     def goes_on(self, span: Span | None) -> None:
-        """A frame of an episode."""
+        """Note a frame of an episode."""
         broken, self._broken = self._broken, None
         if broken is None or broken[0] is not span:
             return

@@ -1,4 +1,4 @@
-"""What was on a bag for each input of a policy, so that one can say why no episode came of it."""
+"""What a bag holds for each input of a policy, to explain why it gave no episode."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from vla_ros.ros.convert import to_ns
 from vla_ros.ros.ingest import INSTRUCTION, JOINT_STATES, Source
 
 NAMES, SHOWN = 1000, 20  # joints remembered of messages in parts, and told
-OTHER_CLOCK_S = 3600.0  # stamps that far from their reception come from another clock
+OTHER_CLOCK_S = 3600.0  # stamps this far from their reception come from another clock
 
 
 @dataclass(slots=True)
-class Stream:
-    """Of one input: messages seen, taken, refused (and how the last one was), without a stamp.
+class InputEvidence:
+    """One input: messages seen, taken, refused (and why the last one was), and unstamped.
 
-    late_ns: the least and the most that a message was received after its stamp [ns]. names: of joints, over all
-    messages; whole: how many messages held all of the contract's.
+    late_ns: shortest and longest time from a message's stamp to its reception [ns]. names: joints over all messages;
+    whole: messages that held all of the contract's joints.
     """
 
     source: Source
@@ -35,12 +35,12 @@ class Stream:
     whole: int = 0
 
     def take(self, message: Any, now_ns: int, taken: bool, error: str) -> None:
-        """A message, whether it was taken, and the refusal where there was one."""
+        """Count a message: whether it was taken, and the refusal if there was one."""
         self.seen += 1
         if error:
             self.refused, self.error = self.refused + 1, error
         if self.source.name == INSTRUCTION:
-            self.taken += not error  # the same sentence again is no news, and right all the same
+            self.taken += not error  # the same sentence again is no news, but valid
             return
         self.taken += taken
         if self.source.name == JOINT_STATES:
@@ -57,7 +57,7 @@ class Stream:
             self.names.update(names)
 
     def untaken(self) -> str:
-        """Why nothing of what came was taken."""
+        """Return why no message was taken."""
         topic = self.source.topic
         if self.source.name == JOINT_STATES and not self.whole:
             lacking = sorted(self.joints - self.names)
@@ -73,25 +73,25 @@ class Stream:
 
 
 class Evidence:
-    """Collects; `reason` says in words what kept the policy from seeing anything."""
+    """Collects what arrived; `reason` says what kept the policy from seeing anything."""
 
     def __init__(self, sources: Iterable[Source], joints: tuple[str, ...], max_age_s: float) -> None:
-        self.streams = {source.topic: Stream(source, joints=frozenset(joints)) for source in sources}
+        self.streams = {source.topic: InputEvidence(source, joints=frozenset(joints)) for source in sources}
         self._max_age_s = max_age_s
 
     def counts(self) -> Counter[str]:
-        """Messages that were refused, by topic, and why the last one was."""
+        """Refused messages by topic, with the reason of the last one."""
         return Counter({f"messages on {s.source.topic} refused: {s.error}": s.refused for s in self._all if s.refused})
 
     def reason(self, sim_time: bool, clock_on_bag: bool) -> str:
-        """Why there was no observation at all, or nothing where these inputs do not explain it."""
+        """Return why there was no observation at all; empty if these inputs do not explain it."""
         for stream in self._all:
             if stream.seen and not stream.taken:
                 return stream.untaken()
         return self._absent() or self._unstamped() or self._old(sim_time, clock_on_bag)
 
     @property
-    def _all(self) -> tuple[Stream, ...]:
+    def _all(self) -> tuple[InputEvidence, ...]:
         return tuple(self.streams.values())
 
     def _absent(self) -> str:

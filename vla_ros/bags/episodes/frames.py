@@ -1,4 +1,4 @@
-"""The frames of one bag, and what is to be said about it: what was left out, what was cut, why nothing came of it."""
+"""The frames of one bag, and a report: what was left out, what was cut, why there was no episode."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from vla_ros.bags.contract import CLOCK_TOPIC, by_contract
-from vla_ros.bags.episodes.assembly import EpisodeReader, Frame, Options
+from vla_ros.bags.contract_topics import CLOCK_TOPIC, by_contract
+from vla_ros.bags.episodes.assembly import EpisodeOptions, EpisodeReader, Frame
 from vla_ros.bags.inputs import Skip, check_inputs, check_kinds, marked_spans, names, output_kinds, timed
 from vla_ros.bags.reading.reader import Bag
 from vla_ros.core.errors import ConfigError, VlaRosError
@@ -20,11 +20,11 @@ from vla_ros.ros.ingest import INSTRUCTION
 
 @dataclass(slots=True)
 class BagReport:
-    """What came of one bag.
+    """The result of reading one bag.
 
-    reason: why not one episode. left_out: ticks, frames and messages that are not there, counted by reason. cuts: how
-    often an episode fell into pieces, by reason; told: the first of those of marked episodes, in words. bridged: frames
-    that repeat the observation before them.
+    reason: why there was no episode. left_out: missing ticks, frames and messages, counted by reason. cuts: how often
+    an episode fell into pieces, by reason; told: the first cuts of marked episodes, in words. bridged: frames that
+    repeat the previous observation.
     """
 
     path: Path
@@ -41,8 +41,8 @@ class BagReport:
 class Reading:
     """How bags are read.
 
-    sim_time: the nodes lived by `/clock`. strict: a message that cannot be read ends all; else it is left out, and
-    counted. remap: contract name -> name on the bag. task_from_name: the sentence of a bag without one is its name.
+    sim_time: nodes used the time on `/clock`. strict: stop at a message that cannot be read; otherwise leave it out and
+    count it. remap: contract name -> name on the bag. task_from_name: use a bag's name as the sentence if it has none.
     """
 
     sim_time: bool = False
@@ -51,11 +51,15 @@ class Reading:
     task_from_name: bool = False
 
 
-def frames_of(
-    bag: Bag, robot: RobotSpec, options: Options, reading: Reading | None = None, report: BagReport | None = None,
+def read_frames(
+    bag: Bag,
+    robot: RobotSpec,
+    options: EpisodeOptions,
+    reading: Reading | None = None,
+    report: BagReport | None = None,
     asked: Sequence[int] = (),
-) -> Iterator[Frame]:  # fmt: skip
-    """The frames of an open bag, in order; `report` is complete when they are. Ends early once `asked` holds any."""
+) -> Iterator[Frame]:
+    """Yield the frames of an open bag, in order, and fill `report`. Stop early once `asked` holds anything."""
     reading, report = reading or Reading(), report or BagReport(bag.path)
     bag, skip = by_contract(bag, robot, reading.remap), None if reading.strict else _skipping(report)
     options, sentence = _tasks(bag, robot, options, reading)
@@ -76,16 +80,18 @@ def frames_of(
         report.reason = _reason(bag, reader, reading, options, spans)
 
 
-def check_bag(bag: Bag, robot: RobotSpec, options: Options, reading: Reading) -> None:
-    """ConfigError where an open bag cannot be exported at all, before anything is read of it."""
+def check_bag(bag: Bag, robot: RobotSpec, options: EpisodeOptions, reading: Reading) -> None:
+    """Raise ConfigError if an open bag cannot be exported at all, before anything is read from it."""
     bag = by_contract(bag, robot, reading.remap)
     options, _ = _tasks(bag, robot, options, reading)
     _check(bag, robot, EpisodeReader(robot, options), options)
 
 
 def task_from_name(path: Path) -> str:
-    """The words of a bag's name, without a recording's date and number: `pick_the_cube_2026_01_31-10_00_00` is
-    `pick the cube`. Empty where there are none."""
+    """Return the words of a bag's name, without a recording's date and number; empty if there are none.
+
+    `pick_the_cube_2026_01_31-10_00_00` gives `pick the cube`.
+    """
     stem = path.name
     while Path(stem).suffix in (".mcap", ".db3", ".zstd"):
         stem = Path(stem).stem
@@ -95,8 +101,8 @@ def task_from_name(path: Path) -> str:
     return "" if words == ["rosbag2"] else " ".join(words)
 
 
-def _tasks(bag: Bag, robot: RobotSpec, options: Options, reading: Reading) -> tuple[Options, str]:
-    """The options with the sentence that replaces a refused one, and the sentence to begin with."""
+def _tasks(bag: Bag, robot: RobotSpec, options: EpisodeOptions, reading: Reading) -> tuple[EpisodeOptions, str]:
+    """Return the options with the sentence that replaces a refused one, and the first sentence."""
     task = options.task or (check_instruction(task_from_name(bag.path)) if reading.task_from_name else "")
     spoken = any(topic.name == robot.instruction_topic and topic.count for topic in bag.topics)
     if reading.task_from_name and not (spoken or task):
@@ -104,7 +110,7 @@ def _tasks(bag: Bag, robot: RobotSpec, options: Options, reading: Reading) -> tu
     return replace(options, task=task), "" if spoken else task
 
 
-def _check(bag: Bag, robot: RobotSpec, reader: EpisodeReader, options: Options) -> None:
+def _check(bag: Bag, robot: RobotSpec, reader: EpisodeReader, options: EpisodeOptions) -> None:
     there = names(bag)
     needed = [s for s in reader.ingest.sources if s.topic in there or s.name != INSTRUCTION or not options.task]
     check_inputs(bag, robot, needed)
@@ -113,7 +119,7 @@ def _check(bag: Bag, robot: RobotSpec, reader: EpisodeReader, options: Options) 
 
 
 def _skipping(report: BagReport) -> Skip:
-    """Counts what is left out, by topic; of each topic the first reason is told."""
+    """Return a callback that counts what is left out by topic, with each topic's first reason."""
     first: dict[str, str] = {}
 
     def skip(topic: str, error: VlaRosError) -> None:
@@ -131,8 +137,8 @@ def _tell(report: BagReport, reader: EpisodeReader, episodes: int) -> None:
     report.cuts, report.told = reader.cuts.counted, reader.cuts.told
 
 
-def _reason(bag: Bag, reader: EpisodeReader, reading: Reading, options: Options, spans: Sequence[object]) -> str:
-    """Why not one episode came of a bag."""
+def _reason(bag: Bag, reader: EpisodeReader, reading: Reading, options: EpisodeOptions, spans: Sequence[object]) -> str:
+    """Return why a bag gave no episode."""
     clock = any(topic.name == CLOCK_TOPIC and topic.count for topic in bag.topics)
     if reading.sim_time and not clock:
         return f"no message on {CLOCK_TOPIC}; without --sim-time the times of reception count"

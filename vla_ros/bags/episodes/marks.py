@@ -8,14 +8,14 @@ from dataclasses import dataclass
 
 from vla_ros.core.errors import MessageError
 
-EPISODE = "episode"  # as nodes say it: in their namespace
-EPISODE_TOPIC = f"/{EPISODE}"  # as bags are read
+EPISODE = "episode"  # as nodes call it: in their namespace
+EPISODE_TOPIC = f"/{EPISODE}"  # on bags
 OPEN_NS = 2**62  # the end of an episode that was never ended
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A marked episode, by the times at which its marks were received. success: None where nobody said."""
+    """A marked episode, by the times at which its marks were received. success: None if unmarked."""
 
     start_ns: int
     end_ns: int
@@ -24,12 +24,12 @@ class Span:
 
 
 def mark_text(event: str, success: bool | None = None, **more: object) -> str:
-    """What `parse_mark` reads."""
+    """Return the text that `parse_mark` reads."""
     return json.dumps({"event": event} | ({} if success is None else {"success": success}) | more)
 
 
 def parse_mark(text: str) -> dict[str, object]:
-    """`{"event": "start" | "end", "success": true | false | null, "note": "..."}`; other keys are free."""
+    """Parse `{"event": "start" | "end", "success": true | false | null, "note": "..."}`; other keys are free."""
     try:
         mark = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -40,7 +40,7 @@ def parse_mark(text: str) -> dict[str, object]:
 
 
 def spans_of(marks: Iterable[tuple[int, dict[str, object]]], end_ns: int = OPEN_NS) -> list[Span]:
-    """The episodes between marks (time of reception, mark); one that was never ended lasts until `end_ns`."""
+    """Return the episodes between marks (time of reception, mark); one without an end lasts until `end_ns`."""
     spans: list[Span] = []
     started: int | None = None
     for moment_ns, mark in marks:

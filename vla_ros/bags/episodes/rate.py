@@ -1,4 +1,4 @@
-"""The frame rate of a dataset, which is a whole number, from what a person or a contract says of it."""
+"""The frame rate of a dataset, a whole number, from a user's or a contract's value."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ROUNDED_S, ROUNDED = 0.0005, 0.015  # a step may be rounded to 1 ms, and be off 
 
 
 def fps_of(fps: float) -> int:
-    """A rate that is whole, or nearly. ConfigError for another."""
+    """Return a rate that is whole, or nearly. ConfigError for any other."""
     if not (math.isfinite(fps) and fps > 0):
         raise ConfigError(f"fps must be > 0, got {fps:g}")
     whole = round(fps)
@@ -22,7 +22,7 @@ def fps_of(fps: float) -> int:
 
 
 def fps_of_step(step_s: float) -> int:
-    """The rate whose step [s], rounded as far as `step_s` is, is `step_s`: 0.1, 0.0333 and 0.033 are 10, 30 and 30."""
+    """Return the rate whose step, rounded as far as `step_s` [s] is, equals it: 0.1, 0.0333, 0.033 are 10, 30, 30."""
     if not (math.isfinite(step_s) and step_s > 0):
         raise ConfigError(f"step must be > 0 s, got {step_s:g}")
     fps = round(1 / step_s)
@@ -36,6 +36,7 @@ def fps_of_step(step_s: float) -> int:
 
 
 def _rounding_s(step_s: float) -> float:
-    """Half a unit of the last digit that was given."""
+    """Return half a unit of the last given digit."""
     exponent = Decimal(repr(step_s)).as_tuple().exponent
-    return 0.501 * 10.0 ** float(exponent)  # 0.03125 may have become 0.0312
+    unit: float = 10.0 ** float(exponent)
+    return 0.501 * unit  # 0.03125 may have become 0.0312

@@ -1,4 +1,4 @@
-"""What a policy and a commander said on a bag: chunks with their timing, and the commands in force."""
+"""What a policy and a commander published on a bag: chunks with their timing, and the commands in force."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class PlanTiming:
 
 @dataclass(slots=True)
 class RecordedPlans:
-    """chunks, timings: by the stamp of the observation that a chunk answers. received: when a chunk came."""
+    """chunks, timings: by the stamp of the observation that a chunk answers. received: when a chunk arrived."""
 
     chunks: dict[int, ActionChunk] = field(default_factory=dict)
     received: dict[int, int] = field(default_factory=dict)
@@ -35,14 +35,14 @@ class RecordedPlans:
     commanded: Commanded | None = None
 
     def commands_at(self, moments: NDArray[np.int64]) -> NDArray[np.float32]:
-        """(T,) moments -> (T, D) commanded positions, NaN where there were none."""
+        """Return (T, D) commanded positions at (T,) moments, NaN where there were none."""
         assert self.commanded is not None
         found = [self.commanded.at(int(moment)) for moment in moments]
         width = self.commanded.width
         return np.stack([np.full(width, np.nan, np.float32) if row is None else row for row in found])
 
     def delay_ns(self, stamp_ns: int) -> int:
-        """From an observation's stamp until its chunk was there."""
+        """Return the time from an observation's stamp to the arrival of its chunk."""
         timing = self.timings.get(stamp_ns)
         return (timing.sent_ns if timing else self.received[stamp_ns]) - stamp_ns
 
@@ -50,7 +50,7 @@ class RecordedPlans:
 def read_plans(
     messages: Iterable[tuple[str, Any, int]], robot: RobotSpec, chunk_topic: str, timing_topic: str
 ) -> RecordedPlans:
-    """From (topic, message, time of reception) of these topics and the command outputs."""
+    """Collect plans from (topic, message, time of reception) of these topics and the command outputs."""
     try:
         commanded = Commanded(robot, "command", kept=ALL)
     except ConfigError:  # velocities: no positions to compare with

@@ -1,4 +1,4 @@
-"""SQLite files of strangers: read-only, plain tables alone, and with a time by which every question is answered."""
+"""SQLite files from strangers: read-only, plain tables only, and a time limit on every query."""
 
 from __future__ import annotations
 
@@ -11,34 +11,34 @@ from urllib.parse import quote
 
 from vla_ros.bags.reading.errors import BagError
 
-FAILURES = (sqlite3.Error, UnicodeDecodeError)  # the latter of an error's own text, which quotes what is damaged
-_INSTRUCTIONS = 10_000  # of SQLite's machine, between two looks at the clock
+FAILURES = (sqlite3.Error, UnicodeDecodeError)  # the latter from an error's text, which quotes damaged bytes
+_INSTRUCTIONS = 10_000  # of SQLite's machine, between two checks of the clock
 _LIMIT_S, _BYTES_PER_S = 5.0, 20e6
 _LONGEST = 512_000_000  # bytes of one message
 _GENERATED = (2, 3)  # kinds of columns in PRAGMA table_xinfo
 
 
 class Patience:
-    """The time that a question may take; `again` begins anew."""
+    """The time that a query may take; `again` restarts it."""
 
     def __init__(self, size: int) -> None:
         self._seconds = _LIMIT_S + size / _BYTES_PER_S
         self.again()
 
     def again(self) -> None:
-        """From now on."""
+        """Restart the clock."""
         self._end_s = time.monotonic() + self._seconds
 
     def is_over(self) -> bool:
-        """For SQLite's progress handler."""
+        """Return whether the time is up; SQLite's progress handler."""
         return time.monotonic() > self._end_s
 
 
 @contextmanager
 def reading(path: Path, changeable: bool = False) -> Iterator[tuple[sqlite3.Connection, Patience]]:
-    """A database that is left as it is. changeable: one's own copy, whose journal is to be rolled back.
+    """Open a database and leave it unchanged. changeable: a copy of ours, whose journal is to be rolled back.
 
-    BagError where it holds anything but plain tables.
+    Raise BagError if it holds anything but plain tables.
     """
     patience = Patience(path.stat().st_size)
     mode = "mode=rw" if changeable else "mode=ro&immutable=1"
@@ -55,7 +55,7 @@ def reading(path: Path, changeable: bool = False) -> Iterator[tuple[sqlite3.Conn
 
 
 def check_database(path: Path) -> None:
-    """BagError for a database that is no bag's, or whose messages do not end."""
+    """Raise BagError for a database that is not a bag's, or whose messages do not end."""
     try:
         with reading(path) as (database, _):
             database.execute("SELECT count(timestamp), count(topic_id) FROM messages").fetchone()
@@ -68,7 +68,7 @@ def check_database(path: Path) -> None:
 
 
 def _check_tables(database: sqlite3.Connection) -> None:
-    """A view, a trigger, a virtual table or a generated column is a program; a bag has none."""
+    """Refuse views, triggers, virtual tables and generated columns: they are programs, and a bag has none."""
     for kind, name, page in database.execute("SELECT type, name, rootpage FROM sqlite_master").fetchall():
         if kind not in ("table", "index") or not page:
             raise BagError(

@@ -1,4 +1,4 @@
-"""The text and the hash of a message type, which a bag holds so that others can read it."""
+"""The text and the hash of a message type, stored in a bag so that others can read it."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from vla_ros.core.printable import printable
 
 _SHAPE = re.compile(r"[a-z][a-z0-9_]*/[a-z]+/[A-Z][A-Za-z0-9_]*", re.ASCII)
 _TEXT_MOST = 1_000_000  # characters; the largest message of ROS takes 20 000
-_IDL = "=" * 80 + "\nIDL: "  # by which writers tell the kind of a text
+_IDL = "=" * 80 + "\nIDL: "  # how writers mark an IDL text
 _TYPES = get_typestore(Stores.ROS2_KILTED)
 
 
 @cache
 def definition_of(name: str) -> tuple[str, str]:
-    """(definition, RIHS01 hash) of a type such as std_msgs/msg/String; other packages' types come from their share."""
+    """Return (definition, RIHS01 hash) of a type such as std_msgs/msg/String, from ROS 2 or an installed package."""
     _learn(name)
     definition, _ = _TYPES.generate_msgdef(name, ros_version=2)
     return definition, _TYPES.hash_rihs01(name)
@@ -30,13 +30,13 @@ def definition_of(name: str) -> tuple[str, str]:
 
 @cache
 def definition_in_bag(name: str, text: str) -> tuple[str, str]:
-    """(definition, RIHS01 hash) from the text that a bag holds of a type that is not installed here.
+    """Return (definition, RIHS01 hash) from the bag's own text of a type that is not installed here.
 
-    What it says of other types counts for this one alone. BagError where it does not describe the type.
+    What the text says of other types counts for this one alone. BagError if it does not describe the type.
     """
     shown = printable(name, 80)
     if _SHAPE.fullmatch(name) is None or not 0 < len(text) <= _TEXT_MOST:
-        raise BagError(f"the type {shown} is not installed here, and the bag does not say what it is")
+        raise BagError(f"the type {shown} is not installed here, and the bag does not define it")
     types = get_typestore(Stores.ROS2_KILTED)
     try:
         found = get_types_from_idl(text) if text.startswith(_IDL) else get_types_from_msg(text, name)
@@ -49,7 +49,7 @@ def definition_in_bag(name: str, text: str) -> tuple[str, str]:
 
 
 def _learn(name: str) -> None:
-    """Make `name`, and what it holds, known to rosbags where they are not part of ROS 2 itself."""
+    """Teach rosbags `name` and the types it contains, if they are not part of ROS 2 itself."""
     if name in _TYPES.fielddefs:
         return
     if _SHAPE.fullmatch(name) is None:  # it names a file below
@@ -67,7 +67,7 @@ def _learn(name: str) -> None:
 
 
 def _names(field: Any) -> Iterator[str]:
-    """The types that a field is made of, below arrays and sequences."""
+    """Yield the types that a field is made of, below arrays and sequences."""
     node, detail = field
     if node == Nodetype.NAME:
         yield detail

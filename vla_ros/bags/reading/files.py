@@ -1,4 +1,4 @@
-"""The files that a bag consists of, each as a plain one that can be opened."""
+"""The files of a bag, each as a plain one that can be opened."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ EXPECTED = "a rosbag2 folder, or a file that ends with .mcap, .db3, .mcap.zstd o
 
 
 def storage_suffix(path: Path) -> str:
-    """.mcap or .db3, also of a packed file; empty for any other."""
+    """Return .mcap or .db3, also for a packed file; empty for any other."""
     suffix = Path(path.stem).suffix if path.suffix == PACKED else path.suffix
     return suffix if suffix in STORAGES else ""
 
 
 def storage_files(path: Path, deep: bool = False) -> list[Path]:
-    """The bag's files in order. deep: also those of parts that were never completed, which come last.
+    """Return the bag's files in order. deep: also those of parts that were never completed, at the end.
 
-    Of a file that is there plain and packed the plain one counts: rosbag2 removes it once the packed one is whole.
-    Only regular files are taken, since nobody knows when anything else ends.
+    If a file exists plain and packed, the plain one counts: rosbag2 removes it once the packed one is whole. Only
+    regular files are taken, since anything else may never end.
     """
     if not path.is_dir():
         return [path] if path.is_file() and storage_suffix(path) else []
@@ -34,7 +34,7 @@ def storage_files(path: Path, deep: bool = False) -> list[Path]:
 
 
 def not_regular(path: Path) -> str:
-    """Which file of a bag has the right name and is not a file, in words; empty where all are."""
+    """Say which file of a bag has the right name but is not a regular file; empty if none."""
     named = [path] if not path.is_dir() else sorted(path.iterdir())
     odd = [file for file in named if storage_suffix(file) and not file.is_file() and not file.is_dir()]
     return f"{odd[0]} is not a regular file" if odd else ""
@@ -42,9 +42,9 @@ def not_regular(path: Path) -> str:
 
 @contextmanager
 def plain_file(file: Path, beside: Path | None = None) -> Iterator[Path]:
-    """The file itself, or unpacked in a folder that is removed afterwards (in `beside`, or with the temporary files).
+    """Yield the file itself, or an unpacked copy in a folder (in `beside`, or temporary) that is removed afterwards.
 
-    Also a link where a name holds what the reader of databases would take for a part of a URL.
+    Also a link if a name holds what the database reader would take for part of a URL.
     """
     odd = any(sign in str(file.absolute()) for sign in "?#%")
     if file.suffix != PACKED and not odd:

@@ -1,4 +1,4 @@
-"""What metadata.yaml says. Nothing that is read depends on it, since the files say the same and are what is there."""
+"""What metadata.yaml says. Nothing that is read depends on it: the files say the same, and they hold the data."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _DEEPEST = 100
 
 
 def metadata_problem(bag: Path) -> str:
-    """Why other tools could not read a bag's metadata.yaml; empty where they can, or where there is none to be read."""
+    """Return why other tools could not read a bag's metadata.yaml; empty if they can, or if there is none."""
     return _read(bag)[1]
 
 
 def compression(bag: Path) -> tuple[str, str]:
-    """(mode, format) as rosbag2 wrote them, such as ("message", "zstd"); empty where nothing says so."""
+    """Return (mode, format) as rosbag2 wrote them, such as ("message", "zstd"); empty if nothing says so."""
     said = _read(bag)[0]
     mode, form = (said.get(f"compression_{key}") for key in ("mode", "format"))
     return str.lower(mode) if isinstance(mode, str) else "", str.lower(form) if isinstance(form, str) else ""
@@ -42,6 +42,6 @@ def _read(bag: Path) -> tuple[dict[str, Any], str]:
 
 
 def _is_bomb(text: str) -> bool:
-    """Merges make exponentially much of a text, and open brackets take quadratically long. A bag's YAML has neither."""
+    """Detect merges, which expand exponentially, and nested brackets, which parse quadratically: no bag has them."""
     depths = accumulate(1 if sign in "[{" else -1 for sign in text if sign in "[]{}")
     return "<<" in text or max(depths, default=0) > _DEEPEST

@@ -1,6 +1,6 @@
-"""Reads rosbag2 bags of any origin: folders with or without metadata.yaml, lone files, packed or not.
+"""Reads rosbag2 bags of any origin: folders with or without metadata.yaml, single files, packed or not.
 
-What is read is left as it was recorded: bytes, in the order of their receive times. `decode` makes messages of them.
+Messages are left as recorded: bytes, in the order of their receive times. `decode` makes messages of them.
 """
 
 from __future__ import annotations
@@ -33,10 +33,7 @@ CDR = "cdr"
 
 @dataclass(frozen=True, slots=True)
 class Topic:
-    """One topic of a bag.
-
-    reliable, latched: what its publishers offered.
-    """
+    """One topic of a bag. reliable, latched: what its publishers offered."""
 
     name: str
     type: str
@@ -89,18 +86,18 @@ class Bag:
 
     @property
     def count(self) -> int:
-        """How many messages it holds."""
+        """The number of messages."""
         return sum(topic.count for topic in self.topics)
 
     @property
     def storage(self) -> str:
-        """The storage of its files: mcap, sqlite3, or nothing for an empty folder."""
+        """The storage of its files: mcap, sqlite3, or empty for an empty folder."""
         return next((STORAGES[storage_suffix(file)] for file in self._files), "")
 
     def messages(
         self, topics: Iterable[str] | None = None, start_ns: int | None = None, end_ns: int | None = None
     ) -> Iterator[Recorded]:
-        """The messages of some topics, all by default, in [start_ns, end_ns), by receive time."""
+        """Yield the messages of some topics, all by default, in [start_ns, end_ns), by receive time."""
         wanted = None if topics is None else set(topics)
         streams = [self._of(reader, wanted, start_ns, end_ns) for reader in self._readers]
         yield from heapq.merge(*streams, key=lambda recorded: recorded.receive_ns)
@@ -110,7 +107,7 @@ class Bag:
     ) -> Generator[Recorded, None, None]:
         connections = [one for one in reader.connections if wanted is None or one.topic in wanted]
         if not connections:
-            return  # rosbags would take an empty choice for all of them
+            return  # rosbags takes an empty choice for all topics
         for one in connections:
             if (said := _serialization(one)) != CDR:
                 raise BagError(
@@ -127,15 +124,15 @@ class Bag:
 
 
 def open_bag(path: Path | str) -> Bag:
-    """A bag to read: `with open_bag(path) as bag`. BagError says what is wrong with it."""
+    """Open a bag as a context manager, or raise BagError with what is wrong with it."""
     path = Path(path)
     try:
         if not path.exists():
-            raise BagError(f"{path}: there is no such bag")
+            raise BagError(f"{path}: no such bag")
         # File by file: rosbags trusts metadata.yaml, and finds no messages where it and the files differ about QoS.
         files = storage_files(path)
         if not files and storage_files(path, deep=True):
-            raise BagError(f"{path}: its recording was never completed; `vla-ros bag repair {path}` does that")
+            raise BagError(f"{path}: its recording was never completed; complete it with `vla-ros bag repair {path}`")
         if not files:
             raise BagError(not_regular(path) or f"{path}: no bag; expected {EXPECTED}")
         mode, form = compression(path)
@@ -147,7 +144,7 @@ def open_bag(path: Path | str) -> Bag:
 
 
 def decode(recorded: Recorded) -> Any:
-    """The message, as a subscriber would get it. BagError for a type that is not installed, or data of another type."""
+    """Return the message as a subscriber gets it. BagError for a type not installed here, or data of another type."""
     from vla_ros.ros.convert import deserialize  # only here: a bag is listed and copied without ROS
 
     try:
@@ -157,7 +154,7 @@ def decode(recorded: Recorded) -> Any:
 
 
 def split_topics(topics: Iterable[Topic]) -> dict[str, tuple[str, ...]]:
-    """The types of every topic that has several, which no live topic can have."""
+    """Return the types of every topic that has several, which no live topic can have."""
     found: dict[str, set[str]] = {}
     for topic in topics:
         found.setdefault(topic.name, set()).add(topic.type)
@@ -166,7 +163,7 @@ def split_topics(topics: Iterable[Topic]) -> dict[str, tuple[str, ...]]:
 
 @contextmanager
 def _opened(file: Path) -> Iterator[Reader]:
-    """A reader of one file, which was looked at before."""
+    """Return a reader of one file, after checking the file."""
     with plain_file(file) as plain:
         if plain.suffix == ".db3":
             check_database(plain)
@@ -177,7 +174,7 @@ def _opened(file: Path) -> Iterator[Reader]:
 
 
 def _topics(connections: Iterable[Connection]) -> tuple[Topic, ...]:
-    """One entry a topic and type, however many files and publishers it came from."""
+    """Return one entry per topic and type, however many files and publishers it came from."""
     found: dict[tuple[str, str], Topic] = {}
     for one in connections:
         if not (one.topic and isinstance(one.topic, str) and isinstance(one.msgtype, str)):
@@ -199,10 +196,10 @@ def _offered(connection: Connection) -> tuple[bool, bool]:
 
 
 def _unreadable(path: Path, error: Exception) -> BagError:
-    """What other errors say, in one line. A BagError of this bag says it already."""
+    """Put what other errors say in one line. A BagError of this bag says it already."""
     said = printable(str(error) or type(error).__name__, 300)
     if isinstance(error, BagError) and said.startswith(f"{path}: "):
         return error
-    if isinstance(error, KeyError):  # rosbags' word for a schema of another system
+    if isinstance(error, KeyError):  # rosbags raises it for another system's schema
         return BagError(f"{path}: its messages are described in {said}; only 'ros2msg' and 'ros2idl' can be read")
     return BagError(f"{path}: cannot be read: {said.rstrip('.')}. `vla-ros bag repair {path}` saves what is left of it")

@@ -1,7 +1,7 @@
-"""rosbags with the limits that it lacks: chunks are unpacked to a bound, QoS texts are YAML without references.
+"""rosbags with the limits that it lacks: chunks are unpacked up to a bound, QoS texts are YAML without references.
 
-It unpacks a chunk whatever its size, and merge keys make a QoS text of 1 kB fill the memory. Both are functions of its
-modules without another way in, so they are put in their place; importing this file does it.
+It unpacks a chunk whatever its size, and merge keys let a QoS text of 1 kB fill the memory. Both are functions of its
+modules with no other hook, so importing this file replaces them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _QOS_MOST = 200_000  # characters; a profile takes about 300
 
 
 def bounded_qos(said: Any) -> list[Qos]:
-    """rosbags' `parse_qos`, of texts that are short and do not refer to themselves."""
+    """Parse QoS as rosbags' `parse_qos` does, but only texts that are short and do not refer to themselves."""
     if isinstance(said, str) and (len(said) > _QOS_MOST or any(sign in said for sign in ("&", "*", "<<"))):
         raise ReaderError("a topic's QoS profiles are no such text")
     return parse_qos(said)

@@ -1,4 +1,4 @@
-"""zstd and lz4 with an end: what claims or turns out to be far larger than its packed form is refused, not unpacked."""
+"""zstd and lz4 with a limit: data that claims or turns out to be far larger than its packed form is refused."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ _PIECE = 1 << 22
 
 
 def memory_limit(packed_bytes: int) -> int:
-    """How many bytes a chunk or a message may be unpacked to."""
+    """Return how many bytes a chunk or a message may unpack to."""
     return min(_FREE + _RATIO * packed_bytes, _MOST)
 
 
 def file_limit(packed_bytes: int) -> int:
-    """How many bytes a file, or all chunks of a file, may be unpacked to."""
+    """Return how many bytes a file, or all chunks of a file, may unpack to."""
     return _FILE_FREE + _FILE_RATIO * packed_bytes
 
 
 def unpack(data: bytes, kind: str, limit: int) -> bytes:
-    """The `limit` bytes at most that zstd or lz4 `data` hold. BagError where it is damaged or larger."""
+    """Unpack zstd or lz4 `data`, at most `limit` bytes. BagError if it is damaged or larger."""
     pieces: list[bytes] = []
     problem = _unpack(iter(_blocks(data)), kind, limit, pieces)
     if problem:
@@ -48,14 +48,14 @@ def unpack(data: bytes, kind: str, limit: int) -> bytes:
 
 
 def unpack_what_can_be(data: bytes, kind: str, limit: int) -> tuple[bytes, str]:
-    """What comes before the damage, and what that is; empty where there is none."""
+    """Return what comes before the damage, and the damage in words; empty if there is none."""
     pieces: list[bytes] = []
     problem = _unpack(iter(_blocks(data)), kind, limit, pieces)
     return b"".join(pieces)[:limit], problem
 
 
 def plain_message(data: bytes) -> bytes:
-    """A message as it was sent, also where rosbag2 packed each one."""
+    """Return a message as it was sent, also if rosbag2 packed each one."""
     if data[:4] == ZSTD_MAGIC:
         return unpack(data, "zstd", memory_limit(len(data)))
     if data[:4] == LZ4_MAGIC:
@@ -64,7 +64,7 @@ def plain_message(data: bytes) -> bytes:
 
 
 def unpack_file(source: Path, target: Path, partly: bool = False) -> str:
-    """Unpack a zstd file. Where `partly` holds, keep what comes before the damage, and say what that is."""
+    """Unpack a zstd file. With `partly`, keep what comes before the damage and return the damage in words."""
     limit = file_limit(source.stat().st_size)
     with source.open("rb") as packed, target.open("wb") as plain:
         blocks = iter(lambda: packed.read(_BLOCK), b"")
@@ -75,20 +75,20 @@ def unpack_file(source: Path, target: Path, partly: bool = False) -> str:
 
 
 class _Written:
-    """A list's `append`, to a file; it ends before the disk is full."""
+    """A list's `append`, to a file; it stops before the disk is full."""
 
     def __init__(self, stream: BinaryIO, folder: Path) -> None:
         self._stream, self._folder = stream, folder
         self._until_look = _LOOK_BYTES
 
     def append(self, piece: bytes) -> None:
-        """Write."""
+        """Write a piece."""
         self._stream.write(piece)
         self._until_look -= len(piece)
         if self._until_look < 0:
             self._until_look = _LOOK_BYTES
             if (free := shutil.disk_usage(self._folder).free) < _LEFT_BYTES:
-                raise BagError(f"{free / 1e6:.0f} MB left in {self._folder.parent}: too few to unpack it; set TMPDIR")
+                raise BagError(f"{free / 1e6:.0f} MB left in {self._folder.parent}: too little to unpack; set TMPDIR")
 
 
 def _blocks(data: bytes) -> Iterator[bytes]:
@@ -96,7 +96,7 @@ def _blocks(data: bytes) -> Iterator[bytes]:
 
 
 def _unpack(blocks: Iterator[bytes], kind: str, limit: int, pieces: Any) -> str:
-    """Append what `blocks` hold to `pieces`, up to `limit` bytes; what is wrong with it, or nothing."""
+    """Append what `blocks` hold to `pieces`, up to `limit` bytes; return what is wrong, or nothing."""
     maker, errors = (zstd.ZstdDecompressor, zstd.ZstdError) if kind == "zstd" else (LZ4FrameDecompressor, RuntimeError)
     unpacker, left, finished = maker(), limit, False
     for block in blocks:

@@ -1,4 +1,4 @@
-"""Every message of a damaged MCAP file that can be told to be one: also behind a broken chunk or record.
+"""Every recognisable message of a damaged MCAP file, also behind a broken chunk or record.
 
 A chunk whose checksum is wrong still unpacks to something that looks like messages; those are doubtful.
 """
@@ -21,7 +21,7 @@ from mcap.records import Channel, Message, Schema
 from mcap.stream_reader import StreamReader
 
 from vla_ros.bags.reading.unpacking import memory_limit, unpack_what_can_be
-from vla_ros.bags.salvage.parts import Found, Losses, Source
+from vla_ros.bags.salvage.parts import DamagedTopic, Found, Losses
 from vla_ros.core.printable import printable
 
 _MAGIC = b"\x89MCAP0\r\n"
@@ -37,7 +37,7 @@ _CHUNK_START = re.compile(rb"\x06.{36}(?:\x00\x00\x00\x00|\x03\x00\x00\x00lz4|\x
 
 
 def salvage_mcap(path: Path, losses: Losses, keep_doubtful: bool) -> Iterator[Found]:
-    """The messages of a file, in its order."""
+    """Yield the messages of a file, in its order."""
     if path.stat().st_size <= len(_MAGIC):
         losses.add("empty file(s)")
         return
@@ -56,10 +56,10 @@ class _File:
     keep_doubtful: bool
     schemas: dict[int, Schema] = field(default_factory=dict)
     channels: dict[int, Channel] = field(default_factory=dict)
-    sources: dict[int, Source | None] = field(default_factory=dict)
+    sources: dict[int, DamagedTopic | None] = field(default_factory=dict)
 
     def learn_from_end(self) -> None:
-        """Topics from the summary, which repeats them: a broken chunk may be the one that introduced them."""
+        """Learn topics from the summary, which repeats them: the chunk that introduced one may be broken."""
         size = len(self.view)
         if size < _FOOTER_BYTES or self.view[-len(_MAGIC) :] != _MAGIC:
             return
@@ -72,7 +72,7 @@ class _File:
                     self._learn(record, sure=False)
 
     def messages(self) -> Iterator[Found]:
-        """Everything up to the summary, past what is broken."""
+        """Yield everything up to the summary, past what is broken."""
         place = len(_MAGIC) if self.view[: len(_MAGIC)] == _MAGIC else 0
         while True:
             for kind, begin, end in _records(self.view, place):
@@ -95,7 +95,7 @@ class _File:
             place = following
 
     def _of_rest(self, place: int) -> Iterator[Found]:
-        """A file that was being written ends within a record."""
+        """Yield messages of the last record, which a file cut off while being written ends in."""
         if self.view[place] == Opcode.CHUNK and place + _HEAD.size < len(self.view):
             yield from self._of_chunk(self.view[place + _HEAD.size :], cut=True)
         else:
@@ -125,7 +125,7 @@ class _File:
                 yield found
 
     def _parsed(self, data: bytes, tell: bool = True) -> Iterator[Any]:
-        """The records in `data`, up to the first that is broken."""
+        """Yield the records in `data`, up to the first broken one."""
         stream = BytesIO(data)
         records = StreamReader(stream, skip_magic=True, emit_chunks=True, record_size_limit=len(data)).records
         while True:
@@ -154,25 +154,25 @@ class _File:
         return Found(source, record.log_time, record.data)
 
     def _learn(self, record: Any, sure: bool) -> None:
-        """What a sound chunk says counts more than what a broken one, or the summary, says."""
+        """Learn from a record; what a sound chunk says overrides a broken one and the summary."""
         tables: dict[type, dict[int, Any]] = {Schema: self.schemas, Channel: self.channels}
         known = tables.get(type(record))
         if known is not None and (sure or record.id not in known):
             known[record.id] = record
             self.sources.clear()
 
-    def _source(self, number: int) -> Source | None:
+    def _source(self, number: int) -> DamagedTopic | None:
         channel = self.channels.get(number)
         schema = self.schemas.get(channel.schema_id) if channel else None
         if channel is None or schema is None:
             return None
         text = schema.data.decode("utf-8", errors="replace") if schema.encoding.startswith("ros2") else ""
         qos = channel.metadata.get("offered_qos_profiles", "")
-        return Source(channel.topic, schema.name, channel.message_encoding, qos, text)
+        return DamagedTopic(channel.topic, schema.name, channel.message_encoding, qos, text)
 
 
 def _records(view: mmap.mmap, place: int) -> Iterator[tuple[int, int, int]]:
-    """(kind, begin, end) of the records from `place` on, up to one that cannot be one."""
+    """Yield (kind, begin, end) of the records from `place` on, up to one that cannot be a record."""
     while place + _HEAD.size <= len(view):
         kind, length = _HEAD.unpack_from(view, place)
         begin, end = place + _HEAD.size, place + _HEAD.size + length
@@ -183,7 +183,7 @@ def _records(view: mmap.mmap, place: int) -> Iterator[tuple[int, int, int]]:
 
 
 def _is_sound(view: mmap.mmap, kind: int, begin: int, end: int) -> bool:
-    """A chunk is judged by itself; of others it is asked that a record, or the end's magic, can follow."""
+    """Judge a chunk by its content; any other record by whether a record, or the end's magic, can follow."""
     if kind == Opcode.CHUNK:
         return _agrees(view, begin, end)
     return end == len(view) or _is_kind(view[end]) or view[end : end + len(_MAGIC)] == _MAGIC
@@ -194,7 +194,7 @@ def _is_kind(number: int) -> bool:
 
 
 def _next_chunk(view: mmap.mmap, place: int) -> int | None:
-    """Where the next chunk begins whose lengths agree with each other."""
+    """Return where the next chunk with consistent lengths begins."""
     while (found := _CHUNK_START.search(view, place + 1)) is not None:
         place = found.start()
         _, length = _HEAD.unpack_from(view, place)
@@ -205,7 +205,7 @@ def _next_chunk(view: mmap.mmap, place: int) -> int | None:
 
 
 def _agrees(view: mmap.mmap, begin: int, end: int) -> bool:
-    """Whether the lengths in a chunk's body add up to its own."""
+    """Return whether the lengths in a chunk's body add up to its own."""
     if end - begin < _CHUNK.size + 8:
         return False
     start_ns, end_ns, _, _, named = _CHUNK.unpack_from(view, begin)
@@ -214,7 +214,7 @@ def _agrees(view: mmap.mmap, begin: int, end: int) -> bool:
 
 
 def _unpacked(body: bytes) -> tuple[bytes, str]:
-    """(records, problem) of a chunk; all that can be had of them where there is a problem."""
+    """Return (records, problem) of a chunk; as many records as possible if there is a problem."""
     _, _, size, checksum, named = _CHUNK.unpack_from(body, 0)
     at = _CHUNK.size + named
     kind = body[_CHUNK.size : at].decode("ascii")

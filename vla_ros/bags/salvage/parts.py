@@ -1,4 +1,4 @@
-"""What salvaging a file gives: messages as their bag describes them, and an account of what was lost."""
+"""The result of salvaging a file: messages as their bag describes them, and an account of what was lost."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from vla_ros.bags.reading.reader import CDR
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """A topic as the damaged bag has it. qos: YAML. definition: the text of its type; empty where there is none."""
+class DamagedTopic:
+    """A topic as the damaged bag describes it. qos: YAML. definition: the text of its type; empty if there is none."""
 
     topic: str
     type: str
@@ -23,7 +23,7 @@ class Source:
 class Found(NamedTuple):
     """One message, and when it was received [ns]."""
 
-    source: Source
+    source: DamagedTopic
     receive_ns: int
     data: bytes
 
@@ -32,8 +32,8 @@ class Found(NamedTuple):
 class Losses:
     """What could not be kept, and why.
 
-    doubtful: messages in chunks whose checksum is wrong or that break off; they may be anything.
-    counts: of everything else, in words.
+    doubtful: messages in chunks whose checksum is wrong or that break off; they may hold anything.
+    counts: everything else, in words.
     """
 
     doubtful: int = 0
@@ -46,7 +46,7 @@ class Losses:
 
     @property
     def lines(self) -> tuple[str, ...]:
-        """One line a kind."""
+        """One line per kind of loss."""
         found = [f"{count} {what}" for what, count in sorted(self.counts.items())]
         if self.doubtful:
             fate = "kept all the same" if self.kept_doubtful else "left out; --keep-doubtful keeps them"

@@ -1,7 +1,7 @@
-"""Brings back what a killed recorder or a damaged disk left of a bag, and says what it could not.
+"""Recovers what a killed recorder or a damaged disk left of a bag, and says what is lost.
 
-The damaged bag is only read. The repaired one is written in a folder beside it that takes its place when it is whole;
-where that fails, everything is as it was.
+The damaged bag is only read. The repaired one is written in a folder beside it that takes its place once it is whole;
+if that fails, nothing has changed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from vla_ros.bags.reading.reader import CDR
 from vla_ros.bags.reading.rosbags_limits import bounded_qos
 from vla_ros.bags.reading.unpacking import plain_message, unpack_file
 from vla_ros.bags.salvage.mcap import salvage_mcap
-from vla_ros.bags.salvage.parts import Found, Losses, Source
+from vla_ros.bags.salvage.parts import DamagedTopic, Found, Losses
 from vla_ros.bags.salvage.sqlite3 import salvage_sqlite3
 from vla_ros.bags.writer import BagWriter, Channel, Format
 from vla_ros.core.printable import printable
@@ -36,7 +36,7 @@ _FAILURES = (OSError, MemoryError, OverflowError, sqlite3.Error, ReaderError, Wr
 
 @dataclass(frozen=True, slots=True)
 class Repaired:
-    """path: the whole bag. messages: how many it holds. damaged: where the old one lies now. lost: what it lacks."""
+    """path: the whole bag. messages: how many it holds. damaged: where the old one is now. lost: what is missing."""
 
     path: Path
     messages: int
@@ -45,9 +45,9 @@ class Repaired:
 
 
 def repair(path: Path | str, keep_doubtful: bool = False) -> Repaired:
-    """Rewrite a bag, a folder or a lone file, from whatever can be read of it. The old one is kept beside it.
+    """Rewrite a bag, a folder or a single file, from whatever can be read. The old one is kept beside it.
 
-    keep_doubtful: also messages in chunks whose checksum is wrong or that break off.
+    keep_doubtful: also keep messages in chunks whose checksum is wrong or that break off.
     """
     path = Path(os.path.abspath(path))
     try:
@@ -79,7 +79,7 @@ def _repair(path: Path, keep_doubtful: bool) -> Repaired:
 
 
 def _target(path: Path) -> Path:
-    """Where the repaired bag goes: a folder, also for a lone file."""
+    """Return where the repaired bag goes: a folder, also for a single file."""
     if path.is_dir():
         return path
     return path.with_name(path.name.removesuffix(PACKED)).with_suffix("")
@@ -95,17 +95,17 @@ def _take_place(path: Path, damaged: Path, written: Path, target: Path) -> None:
 
 
 class _Rewriting:
-    """The new bag while it is written, and what it does not take."""
+    """The new bag while it is written, and what it leaves out."""
 
     def __init__(self, path: Path, storage: str, keep_doubtful: bool) -> None:
         self.losses = Losses(kept_doubtful=keep_doubtful)
         self.messages = 0
         self._keep_doubtful = keep_doubtful
         self._writer = BagWriter(path, Format(storage))  # type: ignore[arg-type]
-        self._refusals: dict[Source, str] = {}
+        self._refusals: dict[DamagedTopic, str] = {}
 
     def write(self, files: list[Path], work: Path) -> None:
-        """Everything, and complete the bag."""
+        """Write everything, and complete the bag."""
         try:
             for file in files:
                 for found in self._salvaged(file, work):
@@ -137,8 +137,8 @@ class _Rewriting:
         self._writer.write(source.topic, found.receive_ns, data, source.type)
         self.messages += 1
 
-    def _refusal(self, source: Source) -> str:
-        """Why the messages of a topic are left out; empty where they are taken."""
+    def _refusal(self, source: DamagedTopic) -> str:
+        """Return why the messages of a topic are left out; empty if they are taken."""
         topic = printable(source.topic, 100)
         if source.serialization != CDR:
             return (
@@ -154,7 +154,7 @@ class _Rewriting:
 
 @contextmanager
 def _unpacked(file: Path, work: Path, losses: Losses) -> Iterator[Path]:
-    """A file that rosbag2 packed as a whole, as far as it can be unpacked."""
+    """Yield a file that rosbag2 packed as a whole, unpacked as far as possible."""
     if file.suffix != PACKED:
         yield file
         return
@@ -170,8 +170,8 @@ def _unpacked(file: Path, work: Path, losses: Losses) -> Iterator[Path]:
 
 @lru_cache
 def _profiles(offered: str) -> tuple[Qos, ...]:
-    """A replay needs them: without, an instruction that was latched is heard by nobody who comes later."""
+    """Return what a replay needs: without it, late subscribers never receive a latched instruction."""
     try:
         return tuple(bounded_qos(offered))
-    except Exception:  # damaged, too: the messages are worth more
+    except Exception:  # damaged too, but the messages are worth more
         return ()

@@ -1,4 +1,4 @@
-"""Every row of a damaged SQLite file that can be read and is a message. The file, and its journal, are left alone."""
+"""Every readable row of a damaged SQLite file that is a message. The file and its journal are left unchanged."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from typing import Any
 from vla_ros.bags.reading.databases import FAILURES, Patience, reading
 from vla_ros.bags.reading.errors import BagError
 from vla_ros.bags.reading.reader import CDR
-from vla_ros.bags.salvage.parts import Found, Losses, Source
+from vla_ros.bags.salvage.parts import DamagedTopic, Found, Losses
 
 _JOURNAL_MAGIC = b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7"
 _COMPANIONS = ("-journal", "-wal")
-_EACH = 3_000  # rows behind a broken one that are tried one by one, before the steps grow
+_EACH = 3_000  # rows behind a broken one that are tried singly before the steps grow
 
 
 def salvage_sqlite3(path: Path, losses: Losses, work: Path) -> Iterator[Found]:
-    """The messages of a database, in the order of their rows. work: a folder for a copy where there is a journal."""
+    """Yield the messages of a database by row. work: a folder for a copy if there is a journal."""
     with _settled(path, work) as (file, changeable):
         try:
             with reading(file, changeable) as (database, patience):
@@ -39,10 +39,10 @@ def salvage_sqlite3(path: Path, losses: Losses, work: Path) -> Iterator[Found]:
 
 @contextmanager
 def _settled(path: Path, work: Path) -> Iterator[tuple[Path, bool]]:
-    """The database as its writer would find it again: with what its journal or its log holds, in a copy.
+    """Yield the database as its writer would find it again, with its journal or log applied, in a copy.
 
-    A journal that was left behind is rolled back into the file by whoever opens it, and may name another file that is
-    then deleted. So it is never opened where it lies.
+    Whoever opens a database rolls a leftover journal back into it, and the journal may name another file, which is then
+    deleted. So the original is never opened with one.
     """
     companions = [path.with_name(path.name + end) for end in _COMPANIONS]
     companions = [file for file in companions if file.is_file() and file.stat().st_size]
@@ -72,8 +72,8 @@ def _check_journal(journal: Path, database: Path) -> None:
             )
 
 
-def _sources(database: sqlite3.Connection) -> dict[Any, Source]:
-    """The topics by their number."""
+def _sources(database: sqlite3.Connection) -> dict[Any, DamagedTopic]:
+    """Return the topics by their number."""
     texts = dict(_table(database, "SELECT topic_type, encoded_message_definition FROM message_definitions"))
     columns = {name for _, name, *_ in database.execute("PRAGMA table_info(topics)")}
     more = [name if name in columns else "NULL" for name in ("serialization_format", "offered_qos_profiles")]
@@ -84,7 +84,7 @@ def _sources(database: sqlite3.Connection) -> dict[Any, Source]:
         if topic and kind and isinstance(topic, str) and isinstance(kind, str):
             form = serialization if isinstance(serialization, str) and serialization else CDR
             said = texts.get(kind)
-            found[number] = Source(topic, kind, form, _text(qos), _text(said))
+            found[number] = DamagedTopic(topic, kind, form, _text(qos), _text(said))
     return found
 
 
@@ -93,7 +93,7 @@ def _text(value: Any) -> str:
 
 
 def _table(database: sqlite3.Connection, query: str) -> Iterator[Any]:
-    """The rows up to the first that cannot be read; none where the bag is older than the table."""
+    """Yield the rows up to the first unreadable one; none if the bag is older than the table."""
     try:
         yield from database.execute(query)
     except FAILURES:
@@ -101,14 +101,14 @@ def _table(database: sqlite3.Connection, query: str) -> Iterator[Any]:
 
 
 def _rows(database: sqlite3.Connection, patience: Patience, losses: Losses) -> Iterator[tuple[Any, Any, Any]]:
-    """(topic, time, data) by row, past pages that are broken."""
+    """Yield (topic, time, data) by row, past broken pages."""
     query, last, tries = "SELECT rowid, topic_id, timestamp, data FROM messages WHERE rowid > ? ORDER BY rowid", 0, 0
     last = _edge(database, "min", 1) - 1
     end = _edge(database, "max", 2**31)
     while last < end:
         try:
             for number, *row in database.execute(query, (last,)):
-                if number <= last:  # pages that lead back to where they came from
+                if number <= last:  # the pages form a loop
                     losses.add("database(s) whose pages go round in circles")
                     return
                 last, tries = number, 0
@@ -124,7 +124,7 @@ def _rows(database: sqlite3.Connection, patience: Patience, losses: Losses) -> I
 
 
 def _edge(database: sqlite3.Connection, which: str, otherwise: int) -> int:
-    """The first or the last number of a row, found from the page that leads to it."""
+    """Return the first or the last row number, found from the page that leads to it."""
     try:
         (number,) = database.execute(f"SELECT {which}(rowid) FROM messages").fetchone()
     except FAILURES:

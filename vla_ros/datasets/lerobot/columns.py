@@ -12,12 +12,12 @@ from vla_ros.core.errors import ConfigError
 class Columns:
     """Which columns of a LeRobotDataset are ours; only needed for datasets made by others.
 
-    grippers: names of the columns that are grippers, whose targets are absolute; [] where there are none. Only needed
-    where the data do not say it; exports of `vla-ros export` and new folders of `vla-ros demos` do.
-    cameras: our name -> the dataset's key; without it, what follows `observation.images.`.
-    joints: names of the columns of state and action, as the robot's contract has them; without it, the dataset's.
-    Where state and action differ in width, they name the action's columns.
-    size: pixels along a side that pictures are scaled to; 0 leaves them.
+    grippers: names of the gripper columns, whose targets are absolute; [] for none. Only needed if the data do not say
+    it; exports of `vla-ros export` and new folders of `vla-ros demos` do.
+    cameras: our name -> the dataset's key; by default what follows `observation.images.`.
+    joints: names of the columns of state and action, as in the robot's contract; by default the dataset's. If state and
+    action differ in width, they name the action columns.
+    size: side length that pictures are scaled to [px]; 0 keeps them.
     """
 
     cameras: Mapping[str, str] = field(default_factory=dict)

@@ -1,4 +1,4 @@
-"""`meta/vla_ros.json`: what the columns of an exported dataset are. LeRobot does not read it, nor mind it."""
+"""`meta/vla_ros.json`: what the columns of an exported dataset are. LeRobot ignores it."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ class ColumnsFile:
 
 
 def write_columns(folder: Path, columns: tuple[Column, ...]) -> None:
-    """Write it into a dataset, whose folder `meta` is there."""
+    """Write it into a dataset whose folder `meta` exists."""
     (folder / FILE).write_text(json.dumps(to_plain(ColumnsFile(columns)), indent=1) + "\n")
 
 
 def read_columns(folder: Path) -> tuple[Column, ...]:
-    """The columns; nothing where a dataset does not tell them. ConfigError where it tells nonsense."""
+    """Return the columns; empty if a dataset does not tell them. ConfigError if it tells nonsense."""
     path = inside(folder, FILE)
     if not path.is_file():
         return ()

@@ -1,4 +1,4 @@
-"""The pictures of a LeRobotDataset: from its tables, or from its videos."""
+"""The pictures of a LeRobotDataset, from its tables or its videos."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vla_ros.core.errors import ConfigError
-from vla_ros.datasets.lerobot.info import Info
-from vla_ros.datasets.lerobot.tables import integers, memory, read_tables
+from vla_ros.datasets.lerobot.info_file import Info
+from vla_ros.datasets.lerobot.tables import integers, memory_bytes, read_tables
 
 Frames = NDArray[np.uint8]
 COLOURS = ("RGB", "RGBA", "L", "P")  # Pillow's modes that become RGB without loss; of 16 bits only the highest remain
@@ -33,7 +33,7 @@ class Album:
         self._seen = np.zeros(count, np.bool_)
 
     def put(self, row: int, picture: Image.Image) -> None:
-        """One picture, scaled to `size` where that is not 0."""
+        """Take one picture, scaled to `size` unless that is 0."""
         if self._size and picture.size != (self._size, self._size):
             picture = picture.resize((self._size, self._size), Image.Resampling.BILINEAR)
         frame = np.asarray(picture)
@@ -47,14 +47,14 @@ class Album:
         self._frames[row], self._seen[row] = frame, True
 
     def whole(self) -> Frames:
-        """(N, H, W, 3); ConfigError where one is missing."""
+        """Return (N, H, W, 3); ConfigError if a frame is missing."""
         if self._frames is None or not self._seen.all():
             raise ConfigError(f"{self._where}: {int((~self._seen).sum())} of {len(self._seen)} frames are missing")
         return self._frames
 
     def _room(self, shape: tuple[int, ...]) -> Frames:
         whole = (len(self._seen), *shape)
-        needed, there = float(np.prod(whole, dtype=np.float64)), memory()
+        needed, there = float(np.prod(whole, dtype=np.float64)), memory_bytes()
         try:
             if needed > there:
                 raise MemoryError
@@ -67,7 +67,7 @@ class Album:
 
 
 def from_table(info: Info, key: str, column: Any, size: int) -> Frames:
-    """(N, H, W, 3): the pictures that lie in the tables themselves."""
+    """Return (N, H, W, 3): the pictures stored in the tables themselves."""
     where = f"{info.folder}: '{key}'"
     if not pa.types.is_struct(column.type) or column.type.get_field_index("bytes") < 0:
         raise ConfigError(f"{where} must be pictures in the table, a struct with 'bytes', got {column.type}")
@@ -84,14 +84,14 @@ def _opened(where: str, value: dict[str, Any] | None) -> Image.Image:
     try:
         picture = Image.open(io.BytesIO(content))
         if picture.mode not in COLOURS:
-            raise ConfigError(f"{where} is {picture.format} of mode {picture.mode}; read are {', '.join(COLOURS)}")
+            raise ConfigError(f"{where} must have mode {', '.join(COLOURS)}, got {picture.format} of {picture.mode}")
         return picture.convert("RGB")
     except (OSError, ValueError, SyntaxError, EOFError, MemoryError, Image.DecompressionBombError):
-        raise ConfigError(f"{where} is no picture that can be read") from None
+        raise ConfigError(f"{where} is no readable picture") from None
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class VideoStretch:
     """An episode in a video: its first frame there, its first row, its length."""
 
     start: int
@@ -100,7 +100,7 @@ class Stretch:
 
 
 def from_videos(info: Info, key: str, size: int) -> Frames:
-    """(N, H, W, 3): the frames of all episodes, in order."""
+    """Return (N, H, W, 3): the frames of all episodes, in order."""
     album = Album(f"{info.folder}: the video of '{key}'", info.frames, size)
     for path, stretches in places(info, key).items():
         rows = {s.start + k: s.row + k for s in stretches for k in range(s.length)}
@@ -110,8 +110,8 @@ def from_videos(info: Info, key: str, size: int) -> Frames:
     return album.whole()
 
 
-def places(info: Info, key: str) -> dict[Path, list[Stretch]]:
-    """Where in which file each episode lies, as meta/episodes says."""
+def places(info: Info, key: str) -> dict[Path, list[VideoStretch]]:
+    """Return which file holds which episodes where, according to meta/episodes."""
     folder, own = info.folder, f"videos/{key}/"
     names = ["episode_index", "dataset_from_index", "length", own + "chunk_index", own + "file_index"]
     table = read_tables(folder, "meta/episodes", [*names, own + "from_timestamp"], info.episodes, "episodes")
@@ -127,10 +127,10 @@ def places(info: Info, key: str) -> dict[Path, list[Stretch]]:
     start = _seconds(folder, table, own + "from_timestamp")
     if not (0 <= min(chunk.min(), file.min()) <= max(chunk.max(), file.max()) <= MAX_NUMBER):
         raise ConfigError(f"{folder}/meta/episodes: numbers of '{key}' must be 0 to {MAX_NUMBER}")
-    found: dict[Path, list[Stretch]] = {}
+    found: dict[Path, list[VideoStretch]] = {}
     for k in order.tolist():
         path = info.video_file(key, int(chunk[k]), int(file[k]))
-        found.setdefault(path, []).append(Stretch(round(start[k] * info.fps), int(first[k]), int(length[k])))
+        found.setdefault(path, []).append(VideoStretch(round(start[k] * info.fps), int(first[k]), int(length[k])))
     return found
 
 

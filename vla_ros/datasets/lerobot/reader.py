@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from vla_ros.core.columns import Column
@@ -16,7 +17,7 @@ from vla_ros.core.paths import inside
 from vla_ros.datasets.demonstrations import Demonstrations
 from vla_ros.datasets.lerobot.columns import Columns
 from vla_ros.datasets.lerobot.columns_file import read_columns
-from vla_ros.datasets.lerobot.info import INFO, VERSION, Info, read_info
+from vla_ros.datasets.lerobot.info_file import INFO, VERSION, Info, read_info
 from vla_ros.datasets.lerobot.pictures import from_table, from_videos
 from vla_ros.datasets.lerobot.tables import data_table, integers, read_tasks, tasks_of, vectors
 
@@ -25,8 +26,10 @@ MAX_META = 50_000_000  # bytes
 
 
 def load_lerobot(folder: Path, horizon: int, columns: Columns) -> Demonstrations:
-    """Read all of it into memory. A frame's plan is its own action and the next `horizon` - 1; at an episode's end the
-    last one goes on. ConfigError says what is missing, or not what it should be."""
+    """Read the whole dataset into memory. ConfigError says what is missing or wrong.
+
+    A frame's plan is its own action and the next `horizon` - 1; at an episode's end the last action repeats.
+    """
     info = read_info(folder)
     cameras = _cameras(info, columns)
     lossless = [key for key in cameras.values() if info.features[key].dtype == "image"]
@@ -34,42 +37,46 @@ def load_lerobot(folder: Path, horizon: int, columns: Columns) -> Demonstrations
     state, action = (vectors(folder, table, name) for name in (columns.state, columns.action))
     named = _named(info, columns, state.shape[1], action.shape[1])
     tasks = read_tasks(folder)
-    task, episode, frame = tasks_of(info, table, tasks), *(
-        integers(folder, table, name) for name in ("episode_index", "frame_index")
-    )  # fmt: skip
-    images = {
-        name: from_table(info, key, table[key], columns.size) if key in lossless else
-        from_videos(info, key, columns.size)
-        for name, key in cameras.items()
-    }  # fmt: skip
+    task = tasks_of(info, table, tasks)
+    episode, frame = (integers(folder, table, name) for name in ("episode_index", "frame_index"))
+    images = {name: _pictures(info, table, key, columns.size) for name, key in cameras.items()}
     meta = {
-        "tasks": tasks, **named, "cameras": list(cameras), "step_ns": round(1e9 / info.fps), "horizon": horizon,
-        "episodes": info.episodes, "frames": len(state), "seed": _digest(info, state, action),
+        "tasks": tasks,
+        **named,
+        "cameras": list(cameras),
+        "step_ns": round(1e9 / info.fps),
+        "horizon": horizon,
+        "episodes": info.episodes,
+        "frames": len(state),
+        "seed": _digest(info, state, action),
         "format": f"LeRobotDataset {VERSION}",
-    }  # fmt: skip
-    return Demonstrations(
-        images=images, state=state, executed=action, plans=_plans(action, episode, horizon)[:, None],
-        plan_task=task[:, None], aux=np.zeros((len(state), 0), np.float32), episode=episode, frame=frame, task=task,
-        meta=meta,
-    )  # fmt: skip
+    }
+    plans, aux = _plans(action, episode, horizon)[:, None], np.zeros((len(state), 0), np.float32)
+    return Demonstrations(images, state, action, plans, task[:, None], aux, episode, frame, task, meta)
+
+
+def _pictures(info: Info, table: pa.Table, key: str, size: int) -> NDArray[np.uint8]:
+    if info.features[key].dtype == "image":
+        return from_table(info, key, table[key], size)
+    return from_videos(info, key, size)
 
 
 def _cameras(info: Info, columns: Columns) -> dict[str, str]:
     there = [key for key, feature in info.features.items() if feature.is_picture]
     found = dict(columns.cameras) or {key.removeprefix(IMAGES): key for key in there}
     if not found:
-        raise ConfigError(f"{info.folder}: holds no pictures; there is nothing for a policy to see")
+        raise ConfigError(f"{info.folder}: holds no pictures for a policy to see")
     for key in found.values():
         if key not in there:
-            raise ConfigError(f"{info.folder}: there is no camera '{key}'{did_you_mean(key, there)}")
+            raise ConfigError(f"{info.folder}: no camera '{key}'{did_you_mean(key, there)}")
     for key in (columns.state, columns.action):
         if key not in info.features:
-            raise ConfigError(f"{info.folder}: there is no column '{key}'{did_you_mean(key, info.features)}")
+            raise ConfigError(f"{info.folder}: no column '{key}'{did_you_mean(key, info.features)}")
     return found
 
 
 def _named(info: Info, columns: Columns, states: int, actions: int) -> dict[str, object]:
-    """The names of the columns, and what they are where the dataset says it; see `Demonstrations.meta`."""
+    """Return the names of the columns, and what they are if the dataset says it, as `Demonstrations.meta`."""
     names = columns.joints or info.features[columns.action].names
     if names is None:
         raise ConfigError(
@@ -87,17 +94,15 @@ def _named(info: Info, columns: Columns, states: int, actions: int) -> dict[str,
     return meta
 
 
-def _renamed(
-    info: Info, columns: Columns, known: tuple[Column, ...], names: tuple[str, ...]
-) -> list[Column]:  # fmt: skip
-    """What the columns are, under the names that the config gives them."""
+def _renamed(info: Info, columns: Columns, known: tuple[Column, ...], names: tuple[str, ...]) -> list[Column]:
+    """Return what the columns are, under the names that the config gives them."""
     if tuple(column.name for column in known) != info.features[columns.action].names:
-        raise ConfigError(f"{info.folder}: meta/vla_ros.json tells of other columns than {INFO} does")
+        raise ConfigError(f"{info.folder}: meta/vla_ros.json names other columns than {INFO} does")
     return [replace(column, name=name) for column, name in zip(known, names, strict=True)]
 
 
 def _plans(action: NDArray[np.float32], episode: NDArray[np.int64], horizon: int) -> NDArray[np.float32]:
-    """(N, A) -> (N, H, A)."""
+    """Return the plans (N, H, A) of actions (N, A)."""
     last = np.searchsorted(episode, episode, side="right") - 1
     steps = np.minimum(np.arange(len(action))[:, None] + np.arange(horizon), last[:, None])
     plans: NDArray[np.float32] = action[steps]
@@ -105,7 +110,7 @@ def _plans(action: NDArray[np.float32], episode: NDArray[np.int64], horizon: int
 
 
 def _digest(info: Info, *arrays: NDArray[np.float32]) -> str:
-    """What tells this dataset from others: its numbers, and its statistics, which are of its pictures, too."""
+    """Return what tells this dataset from others: its numbers, and its statistics, which cover its pictures too."""
     found = hashlib.sha256()
     for name in (INFO, "meta/stats.json"):
         path = inside(info.folder, name)

@@ -23,7 +23,7 @@ MIN_SAMPLES, MAX_SAMPLES = 100, 10_000  # of an episode's frames
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """Of one column. low, high, mean, std: as one value is shaped. quantiles: by name. count: frames."""
+    """Of one column. low, high, mean, std: shaped as one value. quantiles: by name. count: frames."""
 
     low: Floats
     high: Floats
@@ -33,19 +33,19 @@ class Summary:
     count: int
 
     def figures(self) -> dict[str, Any]:
-        """As LeRobot writes it: nested lists of floats, and count as a list of one."""
+        """Return it as LeRobot writes it: nested lists of floats, and count as a list of one."""
         named = {"min": self.low, "max": self.high, "mean": self.mean, "std": self.std}
         return _plain(named) | {"count": [self.count]} | _plain(self.quantiles)
 
 
 def of_rows(rows: Floats) -> Summary:
-    """Of an episode's values (N, D)."""
+    """Summarise an episode's values (N, D)."""
     each = [_column(values, np.ones(len(values))) for values in rows.T]
     return _joined(each, len(rows), (rows.shape[1],), 1.0)
 
 
 def of_pictures(levels: Sequence[NDArray[np.integer[Any]]]) -> Summary:
-    """Of an episode's frames as `levels_of` counts them, in 0 to 1: (3, 1, 1). Long episodes are sampled."""
+    """Summarise an episode's frames as counted by `levels_of`, in 0 to 1: (3, 1, 1). Long episodes are sampled."""
     chosen = sampled(len(levels))
     counts: NDArray[np.int64] = np.stack([levels[k] for k in chosen]).sum(axis=0, dtype=np.int64)
     each = []
@@ -56,7 +56,7 @@ def of_pictures(levels: Sequence[NDArray[np.integer[Any]]]) -> Summary:
 
 
 def together(parts: Sequence[Summary]) -> Summary:
-    """Of a dataset, by those of its episodes."""
+    """Summarise a dataset from the summaries of its episodes."""
     counts = np.array([part.count for part in parts], dtype=np.float64)
     weights = counts / counts.sum()
 
@@ -66,14 +66,17 @@ def together(parts: Sequence[Summary]) -> Summary:
     mean = weighted([part.mean for part in parts])
     variance = weighted([part.std.astype(np.float64) ** 2 + (part.mean - mean) ** 2 for part in parts])
     return Summary(
-        np.min([part.low for part in parts], axis=0), np.max([part.high for part in parts], axis=0), mean,
-        np.sqrt(variance), {name: weighted([part.quantiles[name] for part in parts]) for name in QUANTILES},
+        np.min([part.low for part in parts], axis=0),
+        np.max([part.high for part in parts], axis=0),
+        mean,
+        np.sqrt(variance),
+        {name: weighted([part.quantiles[name] for part in parts]) for name in QUANTILES},
         int(counts.sum()),
-    )  # fmt: skip
+    )
 
 
 def levels_of(image: NDArray[np.uint8]) -> NDArray[np.uint32]:
-    """(H, W, 3) -> (3, 256): how often each level of each colour occurs."""
+    """Return (3, 256) for (H, W, 3): how often each level of each colour occurs."""
     height, width = image.shape[:2]
     if max(height, width) >= LARGE:
         every = max(width if width > height else height, SMALL) // SMALL
@@ -82,7 +85,7 @@ def levels_of(image: NDArray[np.uint8]) -> NDArray[np.uint32]:
 
 
 def sampled(length: int) -> list[int]:
-    """The frames of an episode that count for the statistics of pictures: all of a short one."""
+    """Return the frames of an episode that count for the statistics of pictures: all, if it is short."""
     count = max(min(length, MIN_SAMPLES), min(int(length**0.75), MAX_SAMPLES))
     return [int(frame) for frame in np.round(np.linspace(0, length - 1, count))]
 
@@ -92,7 +95,7 @@ def _plain(named: Mapping[str, Floats]) -> dict[str, Any]:
 
 
 def _column(values: Floats, counts: Floats) -> dict[str, float]:
-    """Of values that occur so often."""
+    """Summarise values that occur `counts` times."""
     total, exact = counts.sum(), values.astype(np.float64)
     mean = float(exact @ counts / total)
     std = float(np.sqrt((exact - mean) ** 2 @ counts / total))
@@ -105,7 +108,7 @@ def _column(values: Floats, counts: Floats) -> dict[str, float]:
 
 
 def _quantile(edges: Floats, filled: Floats, target: float) -> float:
-    """Where so many values lie below, evenly spread in their bin; of the first bin its lower edge."""
+    """Return where `target` values lie below, evenly spread in their bin; in the first bin its lower edge."""
     place = int(np.searchsorted(filled, target))
     if place == 0:
         return float(edges[0])

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from vla_ros.core.errors import ConfigError, MessageError, did_you_mean
 from vla_ros.core.paths import inside
 from vla_ros.core.streams.admission import check_instruction
-from vla_ros.datasets.lerobot.info import Info
+from vla_ros.datasets.lerobot.info_file import Info
 
 Integers = NDArray[np.int64]
 BYTES_A_FRAME = 100  # at least, with its counters, and states and actions of a few joints
@@ -23,9 +23,9 @@ INDEX = ("index", "episode_index", "frame_index", "task_index")
 
 
 def read_tables(folder: Path, below: str, columns: list[str], rows: int, what: str) -> pa.Table:
-    """These columns of all parquet files `below/chunk-*/file-*`, one behind the other.
+    """Return these columns of all parquet files `below/chunk-*/file-*`, concatenated.
 
-    rows: how many there must be, which is asked before any is read; what: what they are called.
+    rows: the required number, checked before any is read; what: what a row is called.
     """
     files = sorted((folder / below).glob("chunk-*/file-*.parquet"))
     if not files:
@@ -42,7 +42,7 @@ def read_tables(folder: Path, below: str, columns: list[str], rows: int, what: s
 
 
 def count_rows(folder: Path, name: str) -> int:
-    """How many rows a parquet file says it has."""
+    """Return how many rows a parquet file claims to have."""
     path = inside(folder, name)
     try:
         return int(pq.read_metadata(path).num_rows)
@@ -51,7 +51,7 @@ def count_rows(folder: Path, name: str) -> int:
 
 
 def read_table(folder: Path, name: str, columns: list[str] | None = None) -> pa.Table:
-    """One parquet file of the dataset; ConfigError where it is none, leads out of it, or lacks one of the columns."""
+    """Return one parquet file of the dataset; ConfigError if it is none, leads out of it, or lacks a column."""
     path = inside(folder, name)
     if not path.is_file():
         raise ConfigError(f"{path}: no such file")
@@ -60,16 +60,16 @@ def read_table(folder: Path, name: str, columns: list[str] | None = None) -> pa.
             there = file.schema_arrow.names
             for column in columns or []:
                 if column not in there:
-                    raise ConfigError(f"{path}: there is no column '{column}'{did_you_mean(column, there)}")
+                    raise ConfigError(f"{path}: no column '{column}'{did_you_mean(column, there)}")
             return file.read(columns)
     except (pa.ArrowException, OSError, MemoryError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: cannot be read: {_line(error)}") from None
 
 
 def data_table(info: Info, columns: list[str]) -> pa.Table:
-    """The rows of all episodes in their order, with `INDEX`; what they count is checked."""
+    """Return the rows of all episodes in their order, with `INDEX`; their counters are checked."""
     folder = info.folder
-    if (needed := info.frames * BYTES_A_FRAME) > memory():
+    if (needed := info.frames * BYTES_A_FRAME) > memory_bytes():
         raise ConfigError(f"{folder}: {info.frames} frames need {needed / 1e9:.0f} GB of memory or more; there is less")
     table = read_tables(folder, "data", [*INDEX, *columns], info.frames, "frames")
     index = integers(folder, table, "index")
@@ -83,7 +83,7 @@ def data_table(info: Info, columns: list[str]) -> pa.Table:
 
 
 def _check_episodes(info: Info, table: pa.Table) -> None:
-    """Episodes follow each other: plans of one must not run into another, and frames lie where they are looked for."""
+    """Check that episodes follow each other, so that no plan runs into another and frames lie where expected."""
     episode, frame = (integers(info.folder, table, name) for name in ("episode_index", "frame_index"))
     begins = np.flatnonzero(np.diff(episode, prepend=-1))
     if not np.array_equal(episode[begins], np.arange(info.episodes)):
@@ -96,7 +96,7 @@ def _check_episodes(info: Info, table: pa.Table) -> None:
 
 
 def integers(folder: Path, table: pa.Table, name: str) -> Integers:
-    """A column of whole numbers (N,)."""
+    """Return a column of whole numbers (N,)."""
     column = table[name]
     if not pa.types.is_integer(column.type) or column.null_count:
         raise ConfigError(f"{folder}: column '{name}' must hold whole numbers in every row, got {column.type}")
@@ -105,7 +105,7 @@ def integers(folder: Path, table: pa.Table, name: str) -> Integers:
 
 
 def vectors(folder: Path, table: pa.Table, name: str) -> NDArray[np.float32]:
-    """A column of numbers (N, D), finite, of one length."""
+    """Return a column of finite numbers (N, D), all rows of one length."""
     column = table[name].combine_chunks()
     width = 1
     if pa.types.is_list(column.type) or pa.types.is_fixed_size_list(column.type) or pa.types.is_large_list(column.type):
@@ -122,7 +122,7 @@ def vectors(folder: Path, table: pa.Table, name: str) -> NDArray[np.float32]:
 
 
 def read_tasks(folder: Path) -> list[str]:
-    """The sentences by their number. The table's index is the sentence, under whatever name pandas gave it."""
+    """Return the sentences by their number. The table's index is the sentence, under any name pandas gave it."""
     path = folder / "meta/tasks.parquet"
     table = read_table(folder, "meta/tasks.parquet")
     texts = [n for n in table.column_names if n != "task_index" and _is_text(table[n].type)]
@@ -147,7 +147,7 @@ def _sentence(path: Path, number: int, sentence: str | None) -> str:
 
 
 def tasks_of(info: Info, table: pa.Table, tasks: list[str]) -> Integers:
-    """(N,) the number of each frame's task."""
+    """Return the number of each frame's task (N,)."""
     task = integers(info.folder, table, "task_index")
     if len(task) and not 0 <= task.min() <= task.max() < len(tasks):
         raise ConfigError(
@@ -157,8 +157,8 @@ def tasks_of(info: Info, table: pa.Table, tasks: list[str]) -> Integers:
     return task
 
 
-def memory() -> float:
-    """Bytes of this machine."""
+def memory_bytes() -> float:
+    """Return this machine's memory [bytes]."""
     return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
 
 

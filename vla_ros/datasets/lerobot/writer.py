@@ -1,7 +1,7 @@
-"""LeRobotDataset v3.0: parquet tables, one mp4 a camera for many episodes, statistics and tasks.
+"""LeRobotDataset v3.0: parquet tables, one mp4 per camera for many episodes, statistics and tasks.
 
 `observation.state` (D,) measured positions, `action` (D,) commanded positions one step later, `observation.images.NAME`
-video (or PNG pictures inside the tables, where lossless), `task` the sentence.
+video (or, lossless, PNG pictures inside the tables), `task` the sentence.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ COUNTERS = ("frame_index", "episode_index", "index", "task_index")
 
 
 def open_writer(out: Path, layout: Layout) -> LeRobotWriter:
-    """A writer into `out`."""
+    """Return a writer into `out`."""
     return LeRobotWriter(out, layout)
 
 
 class LeRobotWriter:
-    """Writes beside `out`, and gives it its name when it is complete."""
+    """Writes beside `out` and renames to it once complete."""
 
     def __init__(self, out: Path, layout: Layout) -> None:
         self._out, self._layout = out, layout
@@ -61,17 +61,21 @@ class LeRobotWriter:
         self._index = 0
 
     def add(self, frame: Frame) -> None:
-        """See `Writer`."""
+        """Take one frame."""
         if frame.episode != self._number:
             self._end_episode()
             self._begin_episode(frame.episode)
         observation, within = frame.observation, len(self._rows)
         task = self._tasks.setdefault(observation.instruction, len(self._tasks))
         row: dict[str, Any] = {
-            STATE: observation.state[-1], ACTION: frame.action,
-            "timestamp": np.float32(within / self._layout.fps), "frame_index": within,
-            "episode_index": len(self._episodes), "index": self._index, "task_index": task,
-        }  # fmt: skip
+            STATE: observation.state[-1],
+            ACTION: frame.action,
+            "timestamp": np.float32(within / self._layout.fps),
+            "frame_index": within,
+            "episode_index": len(self._episodes),
+            "index": self._index,
+            "task_index": task,
+        }
         for key, name in self._keys.items():
             image = observation.images[name][-1]
             if self._layout.lossless:
@@ -83,11 +87,11 @@ class LeRobotWriter:
         self._index += 1
 
     def close(self) -> dict[str, Any]:
-        """See `Writer`."""
+        """Complete the dataset; return figures about it."""
         self._end_episode()
         if not self._episodes:
             self.abandon()
-            raise ConfigError(f"{self._out}: not one episode came of it; nothing was written")
+            raise ConfigError(f"{self._out}: no episode to write; nothing was written")
         for video in self._videos.values():
             video.close()
         if self._data is not None:
@@ -98,8 +102,8 @@ class LeRobotWriter:
         return {"episodes": len(self._episodes), "frames": self._index, "tasks": len(self._tasks)}
 
     def abandon(self) -> None:
-        """See `Writer`."""
-        for file in (self._data, *self._videos.values()):  # closed by nobody they would complain at the end
+        """Leave nothing behind."""
+        for file in (self._data, *self._videos.values()):  # unclosed, they would complain at exit
             with suppress(Exception):
                 if file is not None:
                     file.close()
@@ -125,16 +129,21 @@ class LeRobotWriter:
         chunk, file = divmod_file(self._data_file)
         episode: dict[str, Any] = {
             "episode_index": len(self._episodes),
-            "tasks": _in_order(self._tasks, [row["task_index"] for row in self._rows]), "length": length,
-            "data/chunk_index": chunk, "data/file_index": file,
-            "dataset_from_index": self._index - length, "dataset_to_index": self._index,
-        }  # fmt: skip
+            "tasks": _in_order(self._tasks, [row["task_index"] for row in self._rows]),
+            "length": length,
+            "data/chunk_index": chunk,
+            "data/file_index": file,
+            "dataset_from_index": self._index - length,
+            "dataset_to_index": self._index,
+        }
         for key, (number, first) in self._begun.items():
             chunk, file = divmod_file(number)
             episode |= {
-                f"videos/{key}/chunk_index": chunk, f"videos/{key}/file_index": file,
-                f"videos/{key}/from_timestamp": first / fps, f"videos/{key}/to_timestamp": (first + length) / fps,
-            }  # fmt: skip
+                f"videos/{key}/chunk_index": chunk,
+                f"videos/{key}/file_index": file,
+                f"videos/{key}/from_timestamp": first / fps,
+                f"videos/{key}/to_timestamp": (first + length) / fps,
+            }
         for key, summary in self._summarised().items():
             self._summaries.setdefault(key, []).append(summary)
             episode |= {f"stats/{key}/{name}": value for name, value in summary.figures().items()}
@@ -143,7 +152,7 @@ class LeRobotWriter:
         self._number = None
 
     def _summarised(self) -> dict[str, Summary]:
-        """The episode's statistics, in LeRobot's order of columns."""
+        """Return the episode's statistics, in LeRobot's order of columns."""
         found = {key: of_rows(np.stack([row[key] for row in self._rows])) for key in (STATE, ACTION)}
         found |= {key: of_pictures(levels) for key, levels in self._levels.items()}
         # LeRobot takes times before they are rounded to float32.
@@ -185,34 +194,49 @@ class LeRobotWriter:
     def _info(self) -> dict[str, Any]:
         lossless, count = self._layout.lossless, len(self._episodes)
         return {
-            "codebase_version": "v3.0", "robot_type": self._layout.robot, "total_episodes": count,
-            "total_frames": self._index, "total_tasks": len(self._tasks), "chunks_size": CHUNK_SIZE,
-            "data_files_size_in_mb": DATA_MB, "video_files_size_in_mb": VIDEO_MB, "fps": self._layout.fps,
-            "splits": {"train": f"0:{count}"}, "data_path": DATA_PATH,
-            "video_path": None if lossless else VIDEO_PATH, "features": self._features(),
-        }  # fmt: skip
+            "codebase_version": "v3.0",
+            "robot_type": self._layout.robot,
+            "total_episodes": count,
+            "total_frames": self._index,
+            "total_tasks": len(self._tasks),
+            "chunks_size": CHUNK_SIZE,
+            "data_files_size_in_mb": DATA_MB,
+            "video_files_size_in_mb": VIDEO_MB,
+            "fps": self._layout.fps,
+            "splits": {"train": f"0:{count}"},
+            "data_path": DATA_PATH,
+            "video_path": None if lossless else VIDEO_PATH,
+            "features": self._features(),
+        }
 
     def _features(self) -> dict[str, Any]:
-        joints, fps = list(self._layout.joints), self._layout.fps
+        joints = list(self._layout.joints)
         features: dict[str, Any] = {
             key: {"dtype": "float32", "shape": [len(joints)], "names": joints} for key in (STATE, ACTION)
         }
         for key, name in self._keys.items():
-            height, width = self._layout.cameras[name]
-            picture = {"shape": [height, width, 3], "names": ["height", "width", "channels"]}
-            features[key] = {"dtype": "image", **picture} if self._layout.lossless else {
-                "dtype": "video", **picture, "info": {
-                    "video.height": height, "video.width": width, "video.codec": CODEC.removeprefix("libsvt"),
-                    "video.pix_fmt": PIXELS, "video.fps": fps, "video.channels": 3, "has_audio": False,
-                    "is_depth_map": False,
-                },
-            }  # fmt: skip
+            features[key] = self._picture_feature(*self._layout.cameras[name])
         features["timestamp"] = {"dtype": "float32", "shape": [1], "names": None}
         return features | {name: {"dtype": "int64", "shape": [1], "names": None} for name in COUNTERS}
 
+    def _picture_feature(self, height: int, width: int) -> dict[str, Any]:
+        kind = "image" if self._layout.lossless else "video"
+        feature = {"dtype": kind, "shape": [height, width, 3], "names": ["height", "width", "channels"]}
+        if self._layout.lossless:
+            return feature
+        video = {
+            "video.height": height,
+            "video.width": width,
+            "video.codec": CODEC.removeprefix("libsvt"),
+            "video.pix_fmt": PIXELS,
+            "video.fps": self._layout.fps,
+            "video.channels": 3,
+        }
+        return {**feature, "info": {**video, "has_audio": False, "is_depth_map": False}}
+
 
 def divmod_file(number: int) -> tuple[int, int]:
-    """The chunk and the file in it of the n-th file."""
+    """Return the chunk of the n-th file, and its number in it."""
     return divmod(number, CHUNK_SIZE)
 
 
@@ -227,13 +251,15 @@ def _in_order(tasks: dict[str, int], used: list[int]) -> list[str]:
 
 
 def _write_tasks(path: Path, tasks: dict[str, int]) -> None:
-    """The sentence is the table's index: LeRobot reads it with pandas, which wants to be told so."""
+    """Write the sentences as the table's index: LeRobot reads it with pandas, which needs this metadata."""
     column = {"field_name": "task_index", "name": "task_index", "pandas_type": "int64", "numpy_type": "int64"}
     index = {"field_name": "task", "name": "task", "pandas_type": "unicode", "numpy_type": "object"}
     pandas = {
-        "index_columns": ["task"], "column_indexes": [], "pandas_version": "2.0.0",
+        "index_columns": ["task"],
+        "column_indexes": [],
+        "pandas_version": "2.0.0",
         "columns": [{**column, "metadata": None}, {**index, "metadata": None}],
-    }  # fmt: skip
+    }
     schema = pa.schema([("task_index", pa.int64()), ("task", pa.string())], metadata={"pandas": json.dumps(pandas)})
     pq.write_table(pa.table([list(tasks.values()), list(tasks)], schema=schema), path)
 

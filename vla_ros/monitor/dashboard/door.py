@@ -1,7 +1,7 @@
-"""Who may stay connected to the dashboard, and for how long: a new connection always gets in, so STOP does.
+"""Who may stay connected to the dashboard, and for how long: a new connection always gets in, so STOP does too.
 
-A connection must send a whole request within `WAIT_S`, and take the answer within the same. Where there are too many,
-the one that has waited longest goes: of the same peer first, else of the peer that holds most.
+A connection must send a whole request within `WAIT_S`, and take the answer within the same time. If there are too
+many, the one that has waited longest goes: of the same peer first, else of the peer that holds most.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ WORK_S = 10.0  # for one request, from its headers to the answer
 MOST, MOST_PER_PEER = 512, 128
 WANTED_FILES = 4096
 ACCEPTED_AT_ONCE = 16  # in one round of the event loop
-ROUNDS = 6  # from a connection's acceptance until another one, which goes for it, has given its file back
-LISTEN_QUEUE = 1024  # a queue that is full costs a client a second, until its system knocks again
+ROUNDS = 6  # from accepting a connection until the one that goes for it has returned its file
+LISTEN_QUEUE = 1024  # a full queue costs a client a second, until its system retries
 
 
 @dataclass(eq=False, slots=True)
@@ -37,16 +37,16 @@ class Visit:
     working: bool = False
 
     def change(self, working: bool) -> None:
-        """A request has begun, or has its answer."""
+        """Note that a request has begun, or has its answer."""
         self.working, self.since_s = working, time.monotonic()
 
     def overdue(self, now_s: float) -> bool:
-        """Whether it has had its time."""
+        """Return whether its time is up."""
         return now_s - self.since_s > (WORK_S if self.working else WAIT_S)
 
 
 class Door:
-    """Counts the connections of a server and shows out those that wait too long or are too many."""
+    """Counts a server's connections and shows out those that wait too long or are too many."""
 
     def __init__(self, most: int = MOST, most_per_peer: int = MOST_PER_PEER) -> None:
         self._most, self._most_per_peer = most, most_per_peer
@@ -56,11 +56,11 @@ class Door:
         return len(self._visits)
 
     def guard(self, make: Callable[[], asyncio.Protocol]) -> Callable[[], asyncio.Protocol]:
-        """A protocol factory whose connections come through this door."""
+        """Return a protocol factory whose connections come through this door."""
         return lambda: _Guarded(self, make())
 
     def enter(self, transport: asyncio.Transport) -> None:
-        """Let a connection in; another one goes where there are too many."""
+        """Let a connection in; if there are too many, another one goes."""
         visit = Visit(transport, peer_of(transport.get_extra_info("peername")))
         visits = self._visits.values()
         if len(same := [other for other in visits if other.peer == visit.peer]) >= self._most_per_peer:
@@ -71,15 +71,15 @@ class Door:
         self._visits[transport] = visit
 
     def leave(self, transport: Any) -> None:
-        """A connection has ended."""
+        """Forget a connection that has ended."""
         self._visits.pop(transport, None)
 
     @contextlib.contextmanager
     def working(self, transport: Any) -> Iterator[None]:
-        """While inside, a whole request of that connection is being worked on."""
+        """Mark a connection as working on a whole request."""
         visit = self._visits.get(transport)
         if visit is None:
-            yield  # it has gone meanwhile, or did not come through a door
+            yield  # it has gone, or did not come through a door
             return
         visit.change(True)
         try:
@@ -88,7 +88,7 @@ class Door:
             visit.change(False)
 
     def sweep(self) -> None:
-        """Show out those that have had their time."""
+        """Show out connections whose time is up."""
         now_s = time.monotonic()
         for visit in [visit for visit in self._visits.values() if visit.overdue(now_s)]:
             self._show_out([visit])
@@ -119,7 +119,7 @@ class _Guarded(asyncio.Protocol):
 
 
 def peer_of(address: Any) -> str:
-    """Who is at the other end: the address, or of IPv6 the network, as one machine has a whole one."""
+    """Return who is at the other end: the address, or the network for IPv6, since one machine has a whole one."""
     try:
         ip = ip_address(str(address[0] if isinstance(address, tuple) else address).partition("%")[0])
     except ValueError:
@@ -130,7 +130,7 @@ def peer_of(address: Any) -> str:
 
 
 def room_for_connections() -> int:
-    """How many connections this process can hold, after raising its limit of open files as far as it may."""
+    """Raise this process's limit of open files as far as allowed; return how many connections it can hold."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     wanted = WANTED_FILES if hard == resource.RLIM_INFINITY else min(WANTED_FILES, hard)
     if soft < wanted:

@@ -1,4 +1,4 @@
-"""What happened, with times, and how the episodes went: what a person who was away wants to read. Bounded."""
+"""A bounded log of what happened, with times, and of how the episodes went, for an operator who was away."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Events:
         self._lock = threading.Lock()
 
     def hear(self, node: str, level: str, message: str, mode: str = "") -> None:
-        """A node says this; written down where its level got worse or better, or its mode changed."""
+        """Take what a node says; log it if its level or its mode changed."""
         with self._lock:
             before = self._levels.get(node, ("ok", mode))
             if (level, mode) == before:
@@ -34,12 +34,12 @@ class Events:
                 self._add(level, f"{node}: {message}")
 
     def add(self, level: str, text: str) -> None:
-        """Write something down."""
+        """Log something."""
         with self._lock:
             self._add(level, text)
 
     def told(self) -> list[dict[str, Any]]:
-        """For the page: when (seconds since 1970), how bad, and what."""
+        """Return for the page when (seconds since 1970), how bad, and what."""
         with self._lock:
             return list(self._events)
 
@@ -48,7 +48,7 @@ class Events:
 
 
 class Episodes:
-    """The episode that runs, how the last one ended, and how many did."""
+    """The running episode, how the last one ended, and how many did."""
 
     def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:
         self._now_s = now_s
@@ -57,19 +57,24 @@ class Episodes:
         self._ended = self._succeeded = self._failed = 0
 
     def mark(self, event: str, success: bool | None) -> None:
-        """One begins ("start"), or ends ("end"), with success, without, or nobody knows."""
+        """Note that one begins ("start") or ends ("end"), with success, without, or unknown (None)."""
         if event == "start":
             self._began_s = self._now_s()
             return
         if self._began_s is None:
-            return  # of before our time
+            return  # began before our time
         self._began_s, self._last = None, success
         self._ended += 1
         self._succeeded += success is True
         self._failed += success is False
 
     def told(self) -> dict[str, Any]:
-        """For the page."""
+        """Return the figures for the page."""
         running_s = None if self._began_s is None else self._now_s() - self._began_s
-        return {"running_s": running_s, "ended": self._ended, "last": self._last,
-                "succeeded": self._succeeded, "failed": self._failed}  # fmt: skip
+        return {
+            "running_s": running_s,
+            "ended": self._ended,
+            "last": self._last,
+            "succeeded": self._succeeded,
+            "failed": self._failed,
+        }

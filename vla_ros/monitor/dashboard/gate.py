@@ -1,7 +1,7 @@
-"""Who may ask the dashboard for what: no foreign page, no stranger without the token, no guessing at speed.
+"""Who may ask the dashboard for what: no foreign page, no stranger without the token, no fast guessing.
 
-A token is exchanged once for a session key, drawn anew by every server. The key cannot be guessed, so that pages that
-are logged in go on, STOP with them, while guesses from the same address are slowed down.
+A token is exchanged once for a session key, drawn anew by every server. The key cannot be guessed, so pages that are
+logged in keep working, and STOP with them, while guesses from the same address are slowed down.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from aiohttp import web
 from vla_ros.core.errors import ConfigError
 from vla_ros.monitor.dashboard.door import peer_of
 
-MARK = "X-Vla-Ros"  # a foreign page in the same browser cannot set it: no cross-site request moves the robot
+MARK = "X-Vla-Ros"  # a foreign page in the same browser cannot set it, so no cross-site request moves the robot
 SHORTEST_TOKEN = 8
 PUBLIC = ("/", "/page.js", "/page.css")  # the page itself holds nothing; a browser cannot send it a token
 FREE_GUESSES, LONGEST_WAIT_S, FORGET_S, MOST_PEERS = 5, 30.0, 600.0, 1024
@@ -38,7 +38,7 @@ HEADERS = {
 
 
 class Guesses:
-    """Wrong tokens by peer: a few are free, then each doubles the time in which no token is looked at."""
+    """Wrong tokens by peer: a few are free, then each doubles the time in which no token is checked."""
 
     def __init__(self, now_s: Callable[[], float] = time.monotonic) -> None:
         self._now_s = now_s
@@ -48,7 +48,7 @@ class Guesses:
         return len(self._wrong)
 
     def wait_s(self, peer: str) -> float:
-        """How long no token of this peer is looked at."""
+        """Return for how long no token of this peer is checked."""
         count, last_s = self._wrong.get(peer, (0, 0.0))
         pause_s = min(2.0 ** (count - FREE_GUESSES), LONGEST_WAIT_S) if count >= FREE_GUESSES else 0.0
         return max(0.0, last_s + pause_s - self._now_s())
@@ -62,12 +62,12 @@ class Guesses:
             del self._wrong[next(iter(self._wrong))]
 
     def right(self, peer: str) -> None:
-        """Forget the wrong ones of a peer that knows it."""
+        """Forget the wrong tokens of a peer that knows the right one."""
         self._wrong.pop(peer, None)
 
 
 class Gate:
-    """Lets a request pass, or raises the answer that it gets."""
+    """Lets a request pass, or raises its answer."""
 
     def __init__(self, host: str, token: str) -> None:
         if not is_local(host) and len(token) < SHORTEST_TOKEN:
@@ -80,7 +80,7 @@ class Gate:
         self._guesses = Guesses()
 
     def check(self, request: web.Request) -> None:
-        """Raise HTTPException for one that may not pass."""
+        """Raise HTTPException for a request that may not pass."""
         name = _host(request)
         if self._local and not self._token and not is_local(name):
             raise web.HTTPForbidden(text=f"asked for as {name[:100]!r}; open http://127.0.0.1 instead")  # DNS rebinding
@@ -93,7 +93,7 @@ class Gate:
     def _check_origin(self, request: web.Request) -> None:
         allowed = {"same-origin"} if request.method != "GET" else {"same-origin", "none"}
         sites = set(request.headers.getall("Sec-Fetch-Site", []))
-        link = request.method == "GET" and request.path == "/"  # anyone may link to the page
+        link = request.method == "GET" and request.path == "/"  # any site may link to the page
         if not link and sites - allowed:
             raise web.HTTPForbidden(text="asked for by a page of another site")
         own = _netloc(f"http://{request.host}")
@@ -119,7 +119,7 @@ class Gate:
 
 
 def is_local(host: str) -> bool:
-    """Whether an address can be reached from this machine only."""
+    """Return whether an address can be reached from this machine only."""
     try:
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:
@@ -134,7 +134,7 @@ def _host(request: web.Request) -> str:
 
 
 def _netloc(url: str) -> tuple[str | None, int | None]:
-    """Host and port, None where it is the usual one: a proxy may speak https before us."""
+    """Return host and port; port None if it is the usual one: a proxy may speak https in front of us."""
     try:
         parts = urlsplit(url)
         port = parts.port

@@ -1,6 +1,6 @@
 """The dashboard's safety: STOP waits for nothing, one arm request at a time, and none after STOP until it is released.
 
-All of it runs on the server's event loop, so that no two steps overlap; what blocks has threads of its own.
+All of it runs on the server's event loop, so no two steps overlap; blocking calls have threads of their own.
 """
 
 from __future__ import annotations
@@ -16,11 +16,11 @@ from functools import partial
 from typing import Protocol
 
 CONFIRM_S = 0.2  # how long the answer to STOP waits for the commander's word; the stop itself is out by then
-GRACE_S = 0.02  # middleware may hold the question itself up, where the commander's process is suspended
+GRACE_S = 0.02  # middleware may block the request itself if the commander's process is suspended
 CONFIRMED_AT_ONCE = 4
 ALIVE_HZ = 5.0
 WATCHED_S = 0.5  # a heartbeat of the page holds this long
-SETTLE_S = 0.5  # diagnostics of a robot that is still armed may be on their way while STOP is
+SETTLE_S = 0.5  # diagnostics of a still armed robot may be on their way while STOP is
 LOCKED_OUT = "locked out after STOP: make sure that the robot may move, then press Release"
 
 
@@ -28,22 +28,22 @@ class Brakes(Protocol):
     """What the dashboard needs to arm and to stop a robot."""
 
     def halt(self) -> None:
-        """Send the stop, at once; returns without waiting for anybody."""
+        """Send the stop at once; return without waiting for anybody."""
 
     def confirm(self, timeout_s: float) -> tuple[bool, str]:
-        """Ask the commander to stop and to lock arming out; whether it has confirmed, and what it says. Blocks."""
+        """Ask the commander to stop and lock out arming; return whether it confirmed, and what it says. Blocks."""
 
     def arm(self, cancelled: threading.Event) -> tuple[bool, str]:
-        """Whether the robot is armed now, and why not. Blocks; sends nothing once `cancelled`."""
+        """Return whether the robot is armed now, and why not. Blocks; sends nothing once `cancelled`."""
 
     def release(self, cancelled: threading.Event) -> tuple[bool, str]:
         """Let the commander be armed again. Blocks; sends nothing once `cancelled`."""
 
     def alive(self) -> None:
-        """Say that a person watches; returns without waiting for anybody."""
+        """Say that a person watches; return without waiting for anybody."""
 
     def armed_at_s(self) -> float | None:
-        """When the commander last said that it is armed [monotonic]; None where it last said something else."""
+        """Return when the commander last said that it is armed [monotonic]; None if it last said something else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,18 +85,18 @@ class Safety:
 
     @property
     def watched(self) -> bool:
-        """Whether a page with a person before it has said so within `WATCHED_S`."""
+        """Whether a page has said within `WATCHED_S` that a person is looking at it."""
         return time.monotonic() - self._beat_s < WATCHED_S
 
     async def stop(self) -> Answer:
-        """Send the stop before anything else, cancel what is asked, lock arming out; then hear what came of it."""
+        """Send the stop before anything else, cancel open requests, lock out arming; then wait for confirmation."""
         self._stops += 1
         self.locked_out, self._stopped_s = True, time.monotonic()
         if self._asked is not None:
             self._asked.cancel()
         self._brakes.halt()
         if self._confirming >= CONFIRMED_AT_ONCE:
-            return Answer(True, "STOP was sent")  # as were those that still wait for the commander's word
+            return Answer(True, "STOP was sent")  # as was that of calls still waiting for confirmation
         self._confirming += 1
         confirming = asyncio.ensure_future(_in_thread(self._stopping, partial(self._brakes.confirm, CONFIRM_S)))
         confirming.add_done_callback(self._confirmed)
@@ -104,7 +104,7 @@ class Safety:
         return Answer(*confirming.result()) if done else Answer(False, "STOP was sent; nobody has confirmed it yet")
 
     async def arm(self) -> Answer:
-        """Arm, unless locked out or asked for already."""
+        """Arm, unless locked out or already requested."""
         if self.locked_out:
             return Answer(False, LOCKED_OUT, refused=True)
         return await self._ask(self._brakes.arm)
@@ -118,11 +118,11 @@ class Safety:
         return answer
 
     def beat(self) -> None:
-        """A person watches."""
+        """Note that a person watches."""
         self._beat_s = time.monotonic()
 
     async def keep(self) -> None:
-        """Say that a person watches while one does, and hold the lock-out against whoever arms around it."""
+        """Pass on that a person watches, and enforce the lock-out against anyone who arms the robot another way."""
         while True:
             if self.watched:
                 self._brakes.alive()
@@ -145,13 +145,13 @@ class Safety:
         asked = self._asked = _Asked()
         running = asyncio.ensure_future(_in_thread(self._asking, partial(call, asked.cancelled)))
         running.add_done_callback(partial(self._came, asked))
-        return await asyncio.shield(asked.answer)  # who leaves does not cancel it
+        return await asyncio.shield(asked.answer)  # a client that leaves does not cancel it
 
     def _came(self, asked: _Asked, running: asyncio.Future[tuple[bool, str]]) -> None:
         self._asked = None
         done, message = running.result() if not running.cancelled() else (False, "the dashboard is closing")
         if done and asked.cancelled.is_set():
-            self._brakes.halt()  # STOP came between the question and its answer
+            self._brakes.halt()  # STOP came between the request and its answer
         asked.settle(Answer(done, message))
 
 

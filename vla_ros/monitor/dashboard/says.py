@@ -1,4 +1,4 @@
-"""What the nodes say of themselves, of one robot, in bounded memory: anyone may write to `/diagnostics`."""
+"""What the nodes of one robot say of themselves, in bounded memory: anyone may write to `/diagnostics`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ KNOWN = (
     "sim",
     "world_model",
 )
-MOST_OTHERS = 16  # nodes under names of a user's own
+MOST_OTHERS = 16  # nodes under names that a user chose
 FORGET_S = 60.0
 MOST_VALUES, KEY_CHARS, MESSAGE_CHARS, STATUS_CHARS = 64, 80, 4000, 12_000
 
@@ -44,10 +44,10 @@ class Says:
         self._words: dict[str, Status] = {}
 
     def hear(self, name: str, owner: str, level: str, message: str, values: Iterable[tuple[str, str]]) -> str | None:
-        """Keep a status if it is of this package and robot; the node's short name, or None.
+        """Keep a status if it is of this package and robot; return the node's short name, or None.
 
-        owner: its hardware_id. Nodes of this package name themselves in full, carry `package: vla_ros` and the robot as
-        hardware_id; those of older versions carry `vla_ros` there, and a name without a namespace.
+        owner: its hardware_id. Nodes of this package use their full name, `package: vla_ros` and the robot as
+        hardware_id; those of older versions have `vla_ros` as hardware_id, and a name without a namespace.
         """
         pairs = list(values)
         short = short_name(name, self._namespace)
@@ -62,7 +62,7 @@ class Says:
         return short
 
     def told(self) -> dict[str, dict[str, Any]]:
-        """For the page."""
+        """Return the nodes' words for the page."""
         now_s = self._now_s()
         with self._lock:
             self._forget()
@@ -82,7 +82,7 @@ class Says:
 
 
 def short_name(name: str, namespace: str) -> str | None:
-    """The last part of a node's name, where it is of that namespace; a name without any is taken as it is."""
+    """Return the last part of a node's name in that namespace; a name without a namespace is taken as it is."""
     if len(name) > 255 or not name:
         return None
     if not name.startswith("/"):

@@ -1,7 +1,7 @@
 """The dashboard's server: one page, the robot's state as JSON, pictures as JPEG. Neither ROS nor the robot in here.
 
-A browser asks for each picture when it has drawn the last, so that a slow or stalled one costs nobody anything: no
-queue grows for it. A picture, or the state, is made once for all who ask, at most `REFRESH_HZ` times a second.
+A browser asks for a picture once it has drawn the last, so a slow or stalled one costs nobody anything: no queue
+grows for it. A picture, or the state, is made once for all who ask, at most `REFRESH_HZ` times a second.
 """
 
 from __future__ import annotations
@@ -28,26 +28,26 @@ from vla_ros.monitor.dashboard.shared import Shared, jpeg
 PAGE = Path(__file__).parent / "page"
 MAX_REQUEST_BYTES = 4096
 BODY_S = 5.0  # for a client to send the rest of its request
-END_S = 0.5  # for what is under way when the server ends
-COMPLAIN_S = 5.0  # no more than one line in the log for as long
+END_S = 0.5  # for requests under way when the server ends
+COMPLAIN_S = 5.0  # at most one line in the log in this time
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 class Robot(Brakes, Protocol):
-    """What the dashboard needs of a robot. Calls may block, but for those of `Brakes` that say otherwise."""
+    """What the dashboard needs of a robot. Calls may block, except those of `Brakes` that say otherwise."""
 
     def state(self) -> Mapping[str, Any]:
-        """What the page shows, as plain data without NaN."""
+        """Return what the page shows, as plain data without NaN."""
 
     def frame(self, name: str) -> NDArray[np.uint8] | None:
-        """(H, W, 3) RGB: the newest picture of that name."""
+        """Return the newest picture of that name, (H, W, 3) RGB."""
 
     def instruct(self, sentence: str) -> str:
-        """Give an instruction; a complaint, or nothing."""
+        """Give an instruction; return a complaint, or nothing."""
 
 
 def application(robot: Robot, safety: Safety, gate: Gate, door: Door) -> web.Application:
-    """The server's answers."""
+    """Return the server's application."""
     pictures = Shared(lambda name: jpeg(robot.frame(name)))
     states = Shared(
         lambda _: json.dumps({**robot.state(), "locked_out": safety.locked_out, "watched": safety.watched}).encode()
@@ -75,8 +75,11 @@ def application(robot: Robot, safety: Safety, gate: Gate, door: Door) -> web.App
 
     app = web.Application(middlewares=[_answers(door), _passes(gate)], client_max_size=MAX_REQUEST_BYTES)
     app.on_response_prepare.append(_protect)
-    for path, file, kind in (("/", "index.html", "text/html"), ("/page.css", "page.css", "text/css"),
-                             ("/page.js", "page.js", "text/javascript")):  # fmt: skip
+    for path, file, kind in (
+        ("/", "index.html", "text/html"),
+        ("/page.css", "page.css", "text/css"),
+        ("/page.js", "page.js", "text/javascript"),
+    ):
         app.router.add_get(path, partial(_static, (PAGE / file).read_text(encoding="utf-8"), kind))
     app.router.add_get("/state", state)
     app.router.add_get("/frame/{name}", frame)
@@ -90,16 +93,21 @@ def application(robot: Robot, safety: Safety, gate: Gate, door: Door) -> web.App
 async def serve(
     robot: Robot, host: str, port: int, token: str, going: Callable[[], bool], show_token: bool = False
 ) -> None:
-    """Serve while `going()`; the address is printed once it can be opened. ConfigError where it cannot be, or would be
-    open to the network without a token.
+    """Serve while `going()`; print the address once it can be opened.
 
     show_token: print it as part of the address, in the fragment, which a browser tells no server.
+    ConfigError if the address cannot be opened, or would be open to the network without a token.
     """
     gate, safety = Gate(host, token), Safety(robot)
     most = room_for_connections()
     door = Door(most, min(most * 3 // 4, 128))
-    runner = web.AppRunner(application(robot, safety, gate, door), access_log=None, logger=_log(),
-                           shutdown_timeout=END_S, lingering_time=END_S)  # fmt: skip
+    runner = web.AppRunner(
+        application(robot, safety, gate, door),
+        access_log=None,
+        logger=_log(),
+        shutdown_timeout=END_S,
+        lingering_time=END_S,
+    )
     await runner.setup()
     assert runner.server is not None
     keeping = asyncio.ensure_future(safety.keep())
@@ -170,7 +178,7 @@ def _passes(gate: Gate) -> Any:
 
 
 def _answers(door: Door) -> Any:
-    """Every request is answered in one line, whatever is wrong with it or with us."""
+    """Answer every request in one line, whatever is wrong with it or with us."""
 
     @web.middleware
     async def answers(request: web.Request, handler: Handler) -> web.StreamResponse:
@@ -187,7 +195,7 @@ def _answers(door: Door) -> Any:
 
 
 class _Short(logging.Filter):
-    """One line for what happens, without a traceback, and not more than one every `COMPLAIN_S`."""
+    """One line per record, without a traceback, and at most one every `COMPLAIN_S`."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -22,11 +22,11 @@ class Shared:
         self._made: dict[str, tuple[float, asyncio.Future[bytes | None]]] = {}
 
     async def get(self, name: str) -> bytes | None:
-        """What is at most 1 / REFRESH_HZ old; whoever asks while it is being made waits for the same."""
+        """Return what is at most 1 / REFRESH_HZ old; everyone who asks while it is being made gets the same."""
         now_s = time.monotonic()
         if name not in self._made or self._old(name, now_s):
             for known in [known for known in self._made if self._old(known, now_s)]:
-                del self._made[known]  # names that nobody asks for any more must not pile up
+                del self._made[known]  # unused names must not pile up
             self._made[name] = now_s, asyncio.ensure_future(asyncio.to_thread(self._make, name))
         return await asyncio.shield(self._made[name][1])  # one who leaves takes nothing from the others
 
@@ -36,7 +36,7 @@ class Shared:
 
 
 def jpeg(frame: NDArray[np.uint8] | None) -> bytes | None:
-    """(H, W, 3) RGB, encoded."""
+    """Encode (H, W, 3) RGB."""
     if frame is None:
         return None
     buffer = io.BytesIO()

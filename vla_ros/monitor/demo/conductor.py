@@ -1,4 +1,4 @@
-"""Runs episodes against a robot's graph: reset, instruct, arm, watch, stop. What a graph is, is behind a protocol."""
+"""Runs episodes against a robot's graph: reset, instruct, arm, watch, stop. The graph is behind a protocol."""
 
 from __future__ import annotations
 
@@ -8,23 +8,23 @@ from typing import Protocol
 
 from vla_ros.core.errors import VlaRosError
 from vla_ros.media.animations import Frame
-from vla_ros.monitor.demo.episodes import Episode, EpisodeResult
+from vla_ros.monitor.demo.episodes import DemoEpisode, DemoResult
 from vla_ros.monitor.latency import ChunkLatency
 
-Progress = Callable[[Episode, str, float], None]
+Progress = Callable[[DemoEpisode, str, float], None]
 
 
 class Graph(Protocol):
     """What the conductor needs of the running nodes. Every call may raise VlaRosError, which ends the series."""
 
     def now_s(self) -> float:
-        """A clock that never goes back [s]."""
+        """Return a clock that never goes back [s]."""
 
     def wait(self, seconds: float) -> None:
         """Let time pass."""
 
     def ready(self) -> str | None:
-        """None when every node is active, else what is missing."""
+        """Return None if every node is active, else what is missing."""
 
     def reset(self, seed: int, task: str) -> None:
         """Put everything at the start of an episode."""
@@ -33,25 +33,25 @@ class Graph(Protocol):
         """Publish the instruction."""
 
     def has_answered(self) -> bool:
-        """Whether the policy has planned from something seen since the last `instruct`."""
+        """Return whether the policy has planned from something seen since the last `instruct`."""
 
     def arm(self) -> str | None:
-        """Arm the commander. Returns why not, or None."""
+        """Arm the commander. Return why not, or None."""
 
     def stop(self) -> None:
         """Disarm: nothing moves after this."""
 
     def success(self) -> bool | None:
-        """Whether the task is done now; None while nothing fresh is known since the last `reset`."""
+        """Return whether the task is done now; None while nothing fresh is known since the last `reset`."""
 
     def fault(self) -> str | None:
-        """Why the commander has stopped by itself since `arm`, or None."""
+        """Return why the commander has stopped by itself since `arm`, or None."""
 
     def take_chunks(self) -> tuple[ChunkLatency, ...]:
-        """The latencies of the chunks since the last call."""
+        """Return the latencies of the chunks since the last call."""
 
     def take_frames(self) -> list[Frame]:
-        """The frames of the overview camera since the last call; empty where nobody watches."""
+        """Return the overview camera's frames since the last call; empty without one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,17 +76,17 @@ def wait_until_ready(graph: Graph, pace: Pace, progress: Callable[[str], None]) 
         graph.wait(0.2)
 
 
-def run_episode(graph: Graph, episode: Episode, pace: Pace, progress: Progress) -> EpisodeResult:
-    """One episode from reset to stop; the commander is disarmed before and after: no plan outlives its scene."""
+def run_episode(graph: Graph, episode: DemoEpisode, pace: Pace, progress: Progress) -> DemoResult:
+    """Run one episode from reset to stop; the commander is disarmed before and after: no plan outlives its scene."""
     progress(episode, "reset", 0.0)
     graph.stop()
     graph.reset(episode.seed, episode.task)
     graph.take_frames()
     graph.instruct(episode.instruction)
-    try:  # from here: interrupted while it asks, `_arm` may have armed a commander whose answer nobody heard
+    try:  # from here on: an interrupted `_arm` may have armed a commander whose answer nobody heard
         refusal = _answered(graph, pace) or _arm(graph, pace)
         if refusal is not None:
-            return EpisodeResult(episode, _judged(episode, False), 0.0, (), refusal)
+            return DemoResult(episode, _judged(episode, False), 0.0, (), refusal)
         graph.take_chunks()
         started_s = graph.now_s()
         fault = _watch(graph, episode, pace, progress)
@@ -94,17 +94,17 @@ def run_episode(graph: Graph, episode: Episode, pace: Pace, progress: Progress) 
     finally:
         graph.stop()
     graph.wait(pace.drain_s)
-    return EpisodeResult(episode, _judged(episode, success), seconds, graph.take_chunks(), fault)
+    return DemoResult(episode, _judged(episode, success), seconds, graph.take_chunks(), fault)
 
 
-def outcome(result: EpisodeResult) -> str:
-    """One word, or a few, for how an episode ended."""
+def outcome(result: DemoResult) -> str:
+    """Return in a few words how an episode ended."""
     if result.reason:
         return result.reason
     return {True: "done", False: "time is up", None: "ended"}[result.success]
 
 
-def _judged(episode: Episode, success: bool) -> bool | None:
+def _judged(episode: DemoEpisode, success: bool) -> bool | None:
     return success if episode.task else None
 
 
@@ -127,8 +127,8 @@ def _arm(graph: Graph, pace: Pace) -> str | None:
     return None
 
 
-def _watch(graph: Graph, episode: Episode, pace: Pace, progress: Progress) -> str:
-    """Wait for success, a fault or the end of the time. Returns the fault, or empty text."""
+def _watch(graph: Graph, episode: DemoEpisode, pace: Pace, progress: Progress) -> str:
+    """Wait for success, a fault or the end of the time. Return the fault, or empty text."""
     started_s = graph.now_s()
     while (elapsed_s := graph.now_s() - started_s) < pace.limit_s:
         if episode.task and graph.success():

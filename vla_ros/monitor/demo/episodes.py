@@ -1,4 +1,4 @@
-"""Which episodes run, and what came of each."""
+"""Which episodes run, and the result of each."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ Sentences = Mapping[str, Sequence[str]]
 
 
 @dataclass(frozen=True, slots=True)
-class Episode:
-    """What is asked for.
+class DemoEpisode:
+    """An episode to run.
 
     instruction: the sentence that the policy gets.
     task: the task that decides success; empty for a sentence that belongs to none.
-    seed: where everything lies at the start.
+    seed: of the scene at the start.
     """
 
     instruction: str
@@ -28,42 +28,42 @@ class Episode:
 
 
 @dataclass(frozen=True, slots=True)
-class EpisodeResult:
-    """What came of an episode.
+class DemoResult:
+    """The result of an episode.
 
-    success: None where no task decides it.
+    success: None if no task decides it.
     seconds: from the instruction in force and the commander armed to success or the end.
-    reason: why it ended early, empty otherwise.
+    reason: why it ended early, else empty.
     """
 
-    episode: Episode
+    episode: DemoEpisode
     success: bool | None
     seconds: float
     chunks: tuple[ChunkLatency, ...] = ()
     reason: str = ""
 
 
-def tour(sentences: Sentences, families: Mapping[str, str], seed: int, episodes: int = 0) -> list[Episode]:
-    """Every task once, families in turn; `episodes` cuts the tour short or goes round again, 0 means once around."""
+def tour(sentences: Sentences, families: Mapping[str, str], seed: int, episodes: int = 0) -> list[DemoEpisode]:
+    """Return every task once, families in turn; `episodes` cuts the tour short or extends it, 0 means once around."""
     groups: dict[str, list[str]] = {}
     for task in sentences:
         groups.setdefault(families[task], []).append(task)
     order = [task for task in chain.from_iterable(zip_longest(*groups.values())) if task is not None]
     count = episodes or len(order)
     tasks = [order[index % len(order)] for index in range(count)]
-    return [Episode(_wording(sentences[task], seed + i), task, seed + i) for i, task in enumerate(tasks)]
+    return [DemoEpisode(_wording(sentences[task], seed + i), task, seed + i) for i, task in enumerate(tasks)]
 
 
-def drawn(sentences: Sentences, seed: int, episodes: int) -> list[Episode]:
-    """The episodes that `vla-ros eval` runs for the same seeds: tasks in turn by seed, wordings drawn by it."""
+def drawn(sentences: Sentences, seed: int, episodes: int) -> list[DemoEpisode]:
+    """Return the episodes that `vla-ros eval` runs for the same seeds: task and wording follow from the seed."""
     names = list(sentences)
     seeds = range(seed, seed + max(episodes, 1))
-    return [Episode(_wording(sentences[names[s % len(names)]], s), names[s % len(names)], s) for s in seeds]
+    return [DemoEpisode(_wording(sentences[names[s % len(names)]], s), names[s % len(names)], s) for s in seeds]
 
 
-def repeated(instruction: str, task: str, seed: int, episodes: int) -> list[Episode]:
-    """One sentence, over and over, each time from another start."""
-    return [Episode(instruction, task, seed + index) for index in range(max(episodes, 1))]
+def repeated(instruction: str, task: str, seed: int, episodes: int) -> list[DemoEpisode]:
+    """Return one sentence repeatedly, each time from another start."""
+    return [DemoEpisode(instruction, task, seed + index) for index in range(max(episodes, 1))]
 
 
 def _wording(sentences: Sequence[str], seed: int) -> str:

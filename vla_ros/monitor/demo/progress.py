@@ -1,4 +1,4 @@
-"""One live line for each episode: rewritten in place on a terminal, printed once at its end elsewhere."""
+"""One live line per episode: rewritten in place on a terminal, else printed once at its end."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 import time
 from typing import TextIO
 
-from vla_ros.monitor.demo.episodes import Episode
+from vla_ros.monitor.demo.episodes import DemoEpisode
 
 INTERVAL_S = 0.1
 ERASE_REST = "\x1b[K"
@@ -23,7 +23,7 @@ class ProgressLine:
         self._shown_s = 0.0
         self.index = 0
 
-    def __call__(self, episode: Episode, state: str, seconds: float) -> None:
+    def __call__(self, episode: DemoEpisode, state: str, seconds: float) -> None:
         """Show where the episode is; on a terminal at most every `INTERVAL_S`."""
         now_s = time.monotonic()
         if self._live and now_s - self._shown_s >= INTERVAL_S:
@@ -35,11 +35,11 @@ class ProgressLine:
         if self._live:
             self._write(self._cut(f"waiting: {what}"), ERASE_REST + "\r")
 
-    def ended(self, episode: Episode, state: str, seconds: float) -> None:
+    def ended(self, episode: DemoEpisode, state: str, seconds: float) -> None:
         """Print the episode's last line, which stays."""
         self._write(self._text(episode, state, seconds), (ERASE_REST if self._live else "") + "\n")
 
-    def _text(self, episode: Episode, state: str, seconds: float) -> str:
+    def _text(self, episode: DemoEpisode, state: str, seconds: float) -> str:
         width = len(str(self._total))
         return f"{self.index:>{width}}/{self._total}  {episode.instruction:<44}  {state:<12} {seconds:5.1f} s"
 

@@ -11,15 +11,15 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from vla_ros.monitor.demo.episodes import EpisodeResult
+from vla_ros.monitor.demo.episodes import DemoResult
 from vla_ros.monitor.latency import ChunkLatency, Percentiles, percentiles
 
 PLAIN_WIDTH = 118
 MARKS = {True: "[green]yes[/green]", False: "[red]no[/red]", None: "-"}
 
 
-def summarise(results: Sequence[EpisodeResult], *, complete: bool) -> dict[str, Any]:
-    """Success and latencies over all episodes and of each, as data for JSON. `complete`: whether all of them ran."""
+def series_report(results: Sequence[DemoResult], *, complete: bool) -> dict[str, Any]:
+    """Return success and latencies over all episodes and of each, for JSON. complete: whether all of them ran."""
     judged = [result for result in results if result.success is not None]
     done = sum(bool(result.success) for result in judged)
     return {
@@ -42,8 +42,8 @@ def write_json(path: Path, report: dict[str, Any]) -> None:
     partial.replace(path)
 
 
-def table(results: Sequence[EpisodeResult]) -> Table:
-    """What a person reads at the end; all times but the seconds in ms, as p50 / p99."""
+def result_table(results: Sequence[DemoResult]) -> Table:
+    """Return the table at the end; all times but the seconds in ms, as p50 / p99."""
     grid = Table()
     grid.add_column("instruction")
     grid.add_column("success", justify="center")
@@ -69,10 +69,10 @@ def table(results: Sequence[EpisodeResult]) -> Table:
     return grid
 
 
-def show(results: Sequence[EpisodeResult], folder: Path) -> None:
-    """Print the table, as wide as the terminal or as `PLAIN_WIDTH` where there is none."""
+def show(results: Sequence[DemoResult], folder: Path) -> None:
+    """Print the table, as wide as the terminal, or `PLAIN_WIDTH` without one."""
     console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False)
-    console.print(table(results))
+    console.print(result_table(results))
     console.print(f"report and pictures: {folder}", markup=False)
 
 
@@ -80,7 +80,7 @@ def _plain(text: str) -> str:
     return text.replace("[", r"\[")
 
 
-def _by_task(judged: Sequence[EpisodeResult]) -> dict[str, dict[str, float | int]]:
+def _by_task(judged: Sequence[DemoResult]) -> dict[str, dict[str, float | int]]:
     groups: dict[str, list[bool]] = {}
     for result in judged:
         groups.setdefault(result.episode.task, []).append(bool(result.success))
@@ -115,7 +115,7 @@ def _short(value: float) -> str:
     return f"{value:.0f}" if value >= 100 else f"{value:.1f}"
 
 
-def _row(result: EpisodeResult) -> dict[str, Any]:
+def _row(result: DemoResult) -> dict[str, Any]:
     return {
         "instruction": result.episode.instruction,
         "task": result.episode.task,

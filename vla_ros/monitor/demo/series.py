@@ -1,4 +1,4 @@
-"""A series of episodes from first to last: what runs, the live line, pictures, and a report that is always current."""
+"""A series of episodes from first to last: the live line, pictures, and a report that is always current."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from vla_ros.core.errors import ConfigError, did_you_mean
 from vla_ros.core.streams.admission import check_instruction
 from vla_ros.media.animations import Gallery
 from vla_ros.monitor.demo.conductor import Graph, Pace, outcome, run_episode, wait_until_ready
-from vla_ros.monitor.demo.episodes import Episode, EpisodeResult, Sentences, drawn, repeated, tour
+from vla_ros.monitor.demo.episodes import DemoEpisode, DemoResult, Sentences, drawn, repeated, tour
 from vla_ros.monitor.demo.progress import ProgressLine
-from vla_ros.monitor.demo.report import summarise, write_json
+from vla_ros.monitor.demo.report import series_report, write_json
 
 SERIES = ("tour", "random")
 FRAME_STEP_S = 0.1
@@ -39,18 +39,20 @@ class Settings:
         if self.series not in SERIES:
             raise ConfigError(f"series '{self.series}'{did_you_mean(self.series, SERIES)}")
         if self.episodes < 0 or self.seed < 0:
-            raise ConfigError(f"episodes is {self.episodes}, seed is {self.seed}; right would be 0 or more for both")
+            raise ConfigError(f"episodes and seed must be >= 0, got {self.episodes} and {self.seed}")
         if not 0 < self.time_limit_s <= 600:
-            raise ConfigError(f"time_limit_s is {self.time_limit_s:g}; right would be above 0 and at most 600")
+            raise ConfigError(f"time_limit_s must be > 0 and <= 600, got {self.time_limit_s:g}")
 
     @property
     def pictures(self) -> bool:
-        """Whether animations are wanted."""
+        """Whether to write animations."""
         return bool(self.instruction) or self.series == "tour"
 
 
-def plan(settings: Settings, sentences: Sentences, families: Mapping[str, str], task: str) -> list[Episode]:
-    """The episodes; `sentences` and `families` by task, `task` that of the instruction or empty."""
+def planned_episodes(
+    settings: Settings, sentences: Sentences, families: Mapping[str, str], task: str
+) -> list[DemoEpisode]:
+    """Return the episodes; `sentences` and `families` by task, `task` the instruction's or empty."""
     if settings.instruction:
         return repeated(settings.instruction, task, settings.seed, settings.episodes)
     if settings.series == "random":
@@ -58,12 +60,12 @@ def plan(settings: Settings, sentences: Sentences, families: Mapping[str, str], 
     return tour(sentences, families, settings.seed, settings.episodes)
 
 
-def conduct(graph: Graph, episodes: Sequence[Episode], settings: Settings) -> list[EpisodeResult]:
+def conduct(graph: Graph, episodes: Sequence[DemoEpisode], settings: Settings) -> list[DemoResult]:
     """Run `episodes`, writing `report.json` after each."""
     pace = Pace(limit_s=settings.time_limit_s)
     line = ProgressLine(len(episodes))
     gallery = Gallery(settings.out, FRAME_STEP_S)
-    results: list[EpisodeResult] = []
+    results: list[DemoResult] = []
     wait_until_ready(graph, pace, line.waiting)
     try:
         for line.index, episode in enumerate(episodes, start=1):
@@ -71,7 +73,7 @@ def conduct(graph: Graph, episodes: Sequence[Episode], settings: Settings) -> li
             results.append(result)
             line.ended(episode, outcome(result), result.seconds)
             gallery.add(line.index, episode.instruction, result.success, graph.take_frames())
-            write_json(settings.out / "report.json", summarise(results, complete=len(results) == len(episodes)))
+            write_json(settings.out / "report.json", series_report(results, complete=len(results) == len(episodes)))
     finally:
         gallery.close()
     return results

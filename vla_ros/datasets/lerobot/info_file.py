@@ -1,4 +1,4 @@
-"""`meta/info.json` of a LeRobotDataset, held to what the format says: it was written by strangers."""
+"""`meta/info.json` of a LeRobotDataset, checked against the format: it was written by strangers."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _FIELD = re.compile(r"\{(\w+)(:(?:0\d)?d)?\}")  # {name}, {name:d}, {name:03d}
 
 @dataclass(frozen=True, slots=True)
 class Feature:
-    """A column. names: of its numbers, where they are told. is_depth: of pictures, which then show no colours."""
+    """A column. names: of its numbers, if told. is_depth: of pictures that show depth, not colours."""
 
     dtype: str
     names: tuple[str, ...] | None
@@ -30,13 +30,13 @@ class Feature:
 
     @property
     def is_picture(self) -> bool:
-        """Whether it holds pictures in colours."""
+        """Whether it holds colour pictures."""
         return self.dtype in ("video", "image") and not self.is_depth
 
 
 @dataclass(frozen=True, slots=True)
 class Info:
-    """What the reader needs of it. video_path: the pattern of the videos' paths, where there are any."""
+    """What the reader needs of it. video_path: the pattern of the videos' paths, if there are any."""
 
     folder: Path
     fps: int
@@ -46,7 +46,7 @@ class Info:
     video_path: str | None
 
     def video_file(self, key: str, chunk: int, file: int) -> Path:
-        """The n-th video of a camera; ConfigError where the pattern leads out of the dataset."""
+        """Return the path of a camera's video; ConfigError if the pattern leads out of the dataset."""
         if self.video_path is None:
             raise ConfigError(f"{self.folder / INFO}: video_path is missing, but '{key}' is a video")
         relative = filled(self.video_path, self.folder / INFO, video_key=key, chunk_index=chunk, file_index=file)
@@ -67,10 +67,13 @@ def read_info(folder: Path) -> Info:
     if not (pattern is None or isinstance(pattern, str)):
         raise ConfigError(f"{path}: video_path must be text, got {_named(pattern)}")
     return Info(
-        folder, _number(path, found, "fps", 1, MAX_FPS), _number(path, found, "total_episodes", 1, MAX_FRAMES),
+        folder,
+        _number(path, found, "fps", 1, MAX_FPS),
+        _number(path, found, "total_episodes", 1, MAX_FRAMES),
         _number(path, found, "total_frames", 1, MAX_FRAMES),
-        {key: _feature(path, key, feature) for key, feature in features.items()}, pattern,
-    )  # fmt: skip
+        {key: _feature(path, key, feature) for key, feature in features.items()},
+        pattern,
+    )
 
 
 def _check_version(path: Path, version: Any) -> None:
@@ -99,7 +102,7 @@ def _feature(path: Path, key: str, feature: Any) -> Feature:
 
 
 def _names(path: Path, key: str, names: Any) -> tuple[str, ...] | None:
-    """A list of names, or a dict of one list; None where it is anything else, as that of pictures may be."""
+    """Return a list of names, or a dict of one list; None for anything else, as it may be for pictures."""
     if isinstance(names, dict) and len(names) == 1:
         (names,) = names.values()
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
@@ -110,9 +113,9 @@ def _names(path: Path, key: str, names: Any) -> tuple[str, ...] | None:
 
 
 def filled(pattern: str, where: Path, **values: str | int) -> str:
-    """A path pattern with its placeholders filled in: `{name}` or `{name:03d}` of the known names, and nothing else.
+    """Fill in a path pattern's placeholders, `{name}` or `{name:03d}` of the known names, and nothing else.
 
-    It is not given to `str.format`, which would evaluate attributes and widths that a stranger wrote.
+    `str.format` would evaluate attributes and widths that a stranger wrote.
     """
 
     def fill(match: re.Match[str]) -> str:

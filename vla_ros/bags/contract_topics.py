@@ -1,4 +1,4 @@
-"""The topics of a robot's contract, as nodes call them, and bags read by these names."""
+"""The topics of a robot's contract under the names that nodes use, and bags read by these names."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ IN_NAMESPACE = (
     "/diagnostics",
     "action_chunk",
     EPISODE,
-)  # NODES as nodes say them
+)  # NODES as nodes call them
 PREDICTIONS = "world_model/"
 COMMANDS = {
-    "Float64MultiArray": "std_msgs/msg/Float64MultiArray", "JointTrajectory": "trajectory_msgs/msg/JointTrajectory",
+    "Float64MultiArray": "std_msgs/msg/Float64MultiArray",
+    "JointTrajectory": "trajectory_msgs/msg/JointTrajectory",
     "JointState": "sensor_msgs/msg/JointState",
-}  # fmt: skip
+}
 
 
 def contract_topics(robot: RobotSpec) -> dict[str, str]:
-    """The topics that a robot's contract names, as it names them, and the type of each: cameras, joint states,
-    instruction, commands."""
+    """Return topic -> type of the contract: cameras, joint states, instruction, commands."""
     found = {}
     for camera in robot.cameras:
         topic = f"{camera.topic}/compressed" if camera.compressed else camera.topic
@@ -38,13 +38,13 @@ def contract_topics(robot: RobotSpec) -> dict[str, str]:
 
 
 def by_contract(bag: Bag, robot: RobotSpec, said: Mapping[str, str] | None = None) -> Bag:
-    """An open bag whose topics are called as `robot`'s contract calls them; open as long as `bag` is.
+    """Return an open bag under the topic names of `robot`'s contract; it stays open as long as `bag`.
 
-    said: contract name -> name on the bag, where a person says it; it counts before what the recorder says.
+    said: contract name -> name on the bag, as given by the user; it overrides what the recorder wrote.
     """
     known = {absolute(topic): topic for topic in (*contract_topics(robot), *NODES)}
     if unknown := sorted(set(said or ()) - set(known)):
-        raise ConfigError(f"remap: {unknown[0]} is no topic of robot '{robot.name}'{did_you_mean(unknown[0], known)}")
+        raise ConfigError(f"remap: robot '{robot.name}' has no topic {unknown[0]}{did_you_mean(unknown[0], known)}")
     names = names_on(bag) | dict(said or {})
     own = {topic: names.get(name, name) for name, topic in known.items()}
     own = {topic: name for topic, name in own.items() if topic != name}

@@ -13,8 +13,8 @@ import yaml
 
 from vla_ros.core.checks import topic
 from vla_ros.core.errors import ConfigError, did_you_mean
-from vla_ros.launcher.commands import executable_command
 from vla_ros.launcher.entities import Arg, Condition, Entity, Include, Let, Node, Param, SetEnv, read_entities
+from vla_ros.launcher.executables import executable_command
 from vla_ros.launcher.substitutions import Scope, expand
 
 MAX_INCLUDES = 20
@@ -22,7 +22,7 @@ MAX_INCLUDES = 20
 
 @dataclass(frozen=True, slots=True)
 class ProcessSpec:
-    """One process: what it is called on the screen, its command line and its whole environment."""
+    """One process: its name on the screen, its command line and its whole environment."""
 
     label: str
     command: tuple[str, ...]
@@ -40,12 +40,12 @@ class _Evaluation:
 
 
 def declared_arguments(path: Path) -> tuple[Arg, ...]:
-    """The arguments that a launch file itself declares."""
+    """Return the arguments that a launch file itself declares."""
     return tuple(entity.action for entity in read_entities(path) if isinstance(entity.action, Arg))
 
 
-def evaluate(path: Path, arguments: Mapping[str, str], environment: Mapping[str, str]) -> tuple[ProcessSpec, ...]:
-    """The processes that a launch file starts, in order, under `arguments` and `environment`."""
+def resolve(path: Path, arguments: Mapping[str, str], environment: Mapping[str, str]) -> tuple[ProcessSpec, ...]:
+    """Return the processes that a launch file starts, in order, under `arguments` and `environment`."""
     state = _Evaluation(Scope(dict(arguments), dict(environment)))
     _run_file(path, state)
     names = [arg.name for arg in state.declared]
@@ -81,7 +81,7 @@ def _run(entity: Entity, state: _Evaluation) -> None:
 def _holds(condition: Condition, scope: Scope) -> bool:
     text = expand(condition.text, scope).strip().lower()
     if text not in ("true", "1", "false", "0"):
-        raise ConfigError(f"condition '{condition.text}' became '{text}'; right would be true, false, 1 or 0")
+        raise ConfigError(f"condition '{condition.text}' must be true, false, 1 or 0, got '{text}'")
     return (text in ("true", "1")) == condition.wanted
 
 
@@ -93,7 +93,7 @@ def _declare(arg: Arg, state: _Evaluation) -> None:
         state.scope.variables[arg.name] = expand(arg.default, state.scope)
     value = state.scope.variables[arg.name]
     if arg.choices and value not in arg.choices:
-        raise ConfigError(f"argument '{arg.name}': '{value}' is no choice{did_you_mean(value, arg.choices)}")
+        raise ConfigError(f"argument '{arg.name}': unknown choice '{value}'{did_you_mean(value, arg.choices)}")
 
 
 def _include(include: Include, state: _Evaluation) -> None:
@@ -131,7 +131,7 @@ def _process(node: Node, scope: Scope) -> ProcessSpec:
 
 
 def _namespace(text: str) -> str:
-    """Absolute; `/` where the text is empty."""
+    """Return the absolute namespace; `/` for empty text."""
     name = text.strip("/")
     if name:
         topic(name)  # the same rules
@@ -149,7 +149,7 @@ def _parameter(param: Param, scope: Scope) -> list[str]:
 
 
 def _value(name: str, param: Param, scope: Scope) -> Any:
-    """The typed value, by the rules of launch_ros: text is read as YAML unless `type` says otherwise."""
+    """Return the typed value by launch_ros's rules: text is read as YAML unless `type` says otherwise."""
     value = param.value
     if isinstance(value, list):
         return [expand(item, scope) if isinstance(item, str) else item for item in value]
@@ -165,7 +165,7 @@ def _value(name: str, param: Param, scope: Scope) -> Any:
     if param.type is not None:
         return _typed(name, text, value, param.type)
     if value is None:
-        raise ConfigError(f"parameter '{name}' is empty; right would be a value, or 'type: str' for empty text")
+        raise ConfigError(f"parameter '{name}' is empty; give it a value, or 'type: str' for empty text")
     return value
 
 
@@ -181,10 +181,10 @@ def _typed(name: str, text: str, value: Any, kind: str) -> Any:
 
 
 def _as_yaml(name: str, value: Any) -> str:
-    """A value as rcl's argument parser reads it: JSON is YAML, and its quotes keep text as text."""
+    """Return a value as rcl's argument parser reads it: JSON is YAML, and its quotes keep text as text."""
     items = value if isinstance(value, list) else [value]
     if len({type(item) for item in items}) > 1 or not all(isinstance(item, str | bool | int | float) for item in items):
-        raise ConfigError(f"parameter '{name}': {value!r} is no text, number, truth value or list of one of these")
+        raise ConfigError(f"parameter '{name}': must be text, number, bool or a list of one kind, got {value!r}")
     if any(isinstance(item, float) and not math.isfinite(item) for item in items):
-        raise ConfigError(f"parameter '{name}': {value!r} is not finite")
+        raise ConfigError(f"parameter '{name}': must be finite, got {value!r}")
     return json.dumps(value, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""The commands on a bag, ready to be judged and followed."""
+"""The commands on a bag, to be judged and followed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,10 @@ from vla_ros.ros.convert import COMMAND_TYPES, command_to_array, type_name
 
 
 def recorded_motion(bag: Bag, robot: RobotSpec) -> RecordedMotion:
-    """Every command on an open bag that the robot's contract knows. BagError where one is none, with its time."""
+    """Return every command on an open bag that the robot's contract names.
+
+    Raise BagError with the topic and time of the first message that is no such command.
+    """
     try:
         named = zip(command_topics(robot), robot.outputs, strict=True)
         return RecordedMotion(robot, [_stream(bag, robot, topic, *output) for topic, output in named])

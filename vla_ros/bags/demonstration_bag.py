@@ -1,7 +1,7 @@
-"""Demonstrations as a bag: what a robot would have published while it was shown a task, at the times it would have.
+"""Demonstrations as a bag: what a robot would have published while it was shown a task, with the right times.
 
-The counterpart of `export.py`, for demonstrations that were not recorded but computed (`vla-ros demos`): what then goes
-through a bag and back can be compared with what went in.
+The counterpart of an export, for demonstrations that were computed (`vla-ros demos`), not recorded: what goes through a
+bag and back can be compared with the original.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from vla_ros.ros.convert import (
 )
 
 MS = 1_000_000
-# After the moment that they speak of: the marks and the sentence come before the first frame.
+# After the moment they describe; the marks and the sentence come before the first frame.
 START_NS, SENTENCE_NS, STATE_NS, IMAGE_NS, CHUNK_NS = -20 * MS, -10 * MS, 1 * MS, 2 * MS, 30 * MS
 PAUSE_NS = NS_PER_S  # between episodes
 
@@ -39,10 +39,10 @@ Timed = tuple[int, str, Any]  # time of reception [ns], topic, message
 
 @dataclass(frozen=True, slots=True)
 class Demonstration:
-    """One episode of T frames, a step apart.
+    """One episode of T frames, one step apart.
 
     images: camera -> (T, H, W, 3) uint8. state: (T, D) measured positions. executed: (T, D) positions commanded one
-    step later, noise included. plans: (T, H, D) what the demonstrator meant to do from there, the first one step ahead.
+    step later, noise included. plans: (T, H, D) the demonstrator's plans; the first step is one ahead.
     """
 
     sentence: str
@@ -55,7 +55,7 @@ class Demonstration:
 def write_demonstrations(
     path: Path, robot: RobotSpec, episodes: Iterable[Demonstration], step_ns: int, start_ns: int = NS_PER_S
 ) -> int:
-    """Write a bag with marks around each episode; returns the number of episodes. BagError where `path` exists."""
+    """Write a bag with marks around each episode and return the number of episodes. BagError if `path` exists."""
     writer, count = BagWriter(path, Format()), 0
     for episode in episodes:
         for receive_ns, topic, message in sorted(_messages(robot, episode, step_ns, start_ns), key=lambda m: m[0]):
@@ -68,7 +68,7 @@ def write_demonstrations(
 
 
 def _messages(robot: RobotSpec, episode: Demonstration, step_ns: int, start_ns: int) -> Iterator[Timed]:
-    """An episode's messages, in no order."""
+    """Yield an episode's messages, unordered."""
     end_ns = start_ns + len(episode.state) * step_ns
     yield start_ns + START_NS, EPISODE_TOPIC, String(data=mark_text("start", instruction=episode.sentence))
     yield start_ns + SENTENCE_NS, robot.instruction_topic, String(data=episode.sentence)
@@ -84,7 +84,7 @@ def _messages(robot: RobotSpec, episode: Demonstration, step_ns: int, start_ns: 
 
 
 def _commands(robot: RobotSpec, episode: Demonstration, step_ns: int, start_ns: int) -> Iterator[Timed]:
-    """Straight from one executed position to the next, at the rate of the robot's commands."""
+    """Yield commands on a straight line from each executed position to the next, at the robot's command rate."""
     ways = [(spec, list(columns), [robot.joint_names[i] for i in columns]) for spec, columns in robot.outputs]
     before = episode.state[0]
     for frame, target in enumerate(episode.executed):
