@@ -99,7 +99,7 @@ def test_windows_hold_what_was_done_and_seen_next(held_out) -> None:
 
 def test_held_out_episodes_are_not_those_of_training(held_out) -> None:
     assert held_out.episode.min() >= 2 * 10000
-    with pytest.raises(ConfigError, match="seed is 9999; right would be above 9999"):
+    with pytest.raises(ConfigError, match="seed must be > 9999 .*, got 9999"):
         record_held_out(Options(seed=9999))
 
 
@@ -162,9 +162,9 @@ def test_the_command_compares_models_and_writes_pictures(
         (["eval", "modes", "uwm_tabletop", "--card"], "--card: not for 'vla-ros eval modes'"),
         (["eval", "questions", "vla_tabletop", "--held-out"], "--held-out: not for 'vla-ros eval questions'"),
         (["eval", "bag", "x", "--seed", "3"], "--seed: not for 'vla-ros eval bag'"),
-        (["eval", "modes", "uwm_tabletop", "--compare", "twin"], "--compare 'twin'; right would be NAME=FOLDER"),
+        (["eval", "modes", "uwm_tabletop", "--compare", "twin"], "--compare must be NAME=FOLDER, got 'twin'"),
         (["eval", "modes", "uwm_tabletp"], "no model folder (a folder with config.yaml); did you mean 'uwm_tabletop'?"),
-        (["eval", "modes", "uwm_tabletop", "--episodes", "1"], "1 episodes, 512 windows; right would be 2 or more"),
+        (["eval", "modes", "uwm_tabletop", "--episodes", "1"], "episodes and windows must be >= 2, got 1 and 512"),
     ],
 )
 def test_what_does_not_fit_is_refused(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -39,7 +39,7 @@ def run(args: argparse.Namespace) -> int:
     from vla_ros.policies.loading import check_contract, load_policy
 
     if args.policy is None:
-        raise ConfigError("--policy is missing; right would be a model folder, such as models/uwm_tabletop")
+        raise ConfigError("--policy is missing; give a model folder, such as models/uwm_tabletop")
     thresholds = [parse_threshold(text) for text in args.fail_above]
     robot = load_robot(args.robot)
     policy = load_policy(args.policy, threads=args.threads, device=args.device)

@@ -68,9 +68,9 @@ def record_held_out(options: Options) -> Demonstrations:
     from vla_ros.datasets.expert import CAMERAS, LAST_SEED, STEP_NS, joints_meta, record_episodes
 
     if options.seed <= LAST_SEED:
-        raise ConfigError(f"seed is {options.seed}; right would be above {LAST_SEED}: training used the others")
+        raise ConfigError(f"seed must be > {LAST_SEED} (training used the others), got {options.seed}")
     if options.episodes < 2 or options.windows < 2:
-        raise ConfigError(f"{options.episodes} episodes, {options.windows} windows; right would be 2 or more of each")
+        raise ConfigError(f"episodes and windows must be >= 2, got {options.episodes} and {options.windows}")
     seeds = range(options.seed, options.seed + options.episodes)
     columns = record_episodes(track(seeds, description="recording"))[0].columns
     arrays = {name: np.stack(column) for name, column in columns.items() if name != "displaced"}
@@ -208,7 +208,7 @@ def check(name: str, policy: Any, first: Any) -> None:
 def _name_and_folder(text: str) -> tuple[str, str]:
     name, equals, folder = text.partition("=")
     if not (name and equals and folder):
-        raise ConfigError(f"--compare '{text}'; right would be NAME=FOLDER")
+        raise ConfigError(f"--compare must be NAME=FOLDER, got '{text}'")
     return name, folder
 
 

@@ -48,8 +48,10 @@ class VLMTraining:
             wanted = (
                 f"the folder of stage '{BEFORE[self.stage]}'" if self.stage in BEFORE else "none, it begins with it"
             )
-            raise ConfigError(f"stage is '{self.stage}', initial is {self.initial}; right would be {wanted}")
+            raise ConfigError(f"initial must be {wanted} for stage '{self.stage}', got {self.initial}")
         if self.backbone.keypoints is None:
             raise ConfigError("tower needs backbone.keypoints")
         if self.questions < 1 or not 0 <= self.captions <= 1:
-            raise ConfigError("right would be questions of 1 or more, and captions of 0 to 1")
+            raise ConfigError(
+                f"questions must be >= 1 and captions from 0 to 1, got {self.questions} and {self.captions}"
+            )
