@@ -99,7 +99,7 @@ def test_windows_hold_what_was_done_and_seen_next(held_out) -> None:
 
 def test_held_out_episodes_are_not_those_of_training(held_out) -> None:
     assert held_out.episode.min() >= 2 * 10000
-    with pytest.raises(ConfigError, match="seed must be > 9999 .*, got 9999"):
+    with pytest.raises(ConfigError, match=r"seed must be > 9999 .*, got 9999"):
         record_held_out(Options(seed=9999))
 
 

@@ -133,7 +133,7 @@ def test_a_plan_that_cannot_be_continued(policy):
     with pytest.raises(ContractError, match="frozen_steps is 13; the plan covers 12 steps"):
         policy.continue_plan(observation(), plan, 13)
     other = dataclasses.replace(plan, names=tuple(f"joint_{i}" for i in range(7)))
-    with pytest.raises(ContractError, match="the plan must move .*, got joint_0"):
+    with pytest.raises(ContractError, match=r"the plan must move .*, got joint_0"):
         policy.continue_plan(observation(), other, 1)
 
 

@@ -160,7 +160,7 @@ def test_a_stage_without_the_one_before_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="none, it begins with it"):
         stage(tmp_path, tmp_path, "words", tmp_path, tmp_path)
     fine = stage(tmp_path, tmp_path, "words", tmp_path, None)
-    with pytest.raises(ConfigError, match="captions from 0 to 1"):
+    with pytest.raises(ConfigError, match="captions must be from 0 to 1"):
         replace(fine, captions=2.0)
 
 

@@ -79,10 +79,9 @@ class VLALibraryTraining:
     columns: Columns = field(default_factory=Columns)
 
     def __post_init__(self) -> None:
-        if self.window < 1 or (self.formulation in ("one_step", "discrete") and self.window != 1):
-            raise ConfigError(
-                f"window must be {'>= 1' if self.window < 1 else 1} for '{self.formulation}', got {self.window}"
-            )
+        one = self.formulation in ("one_step", "discrete")
+        if self.window < 1 or (one and self.window != 1):
+            raise ConfigError(f"window must be {'1' if one else '>= 1'} for '{self.formulation}', got {self.window}")
         if self.lora is not None and self.freeze:
             raise ConfigError(
                 "freeze: with lora, nothing of the backbone but the adapters learns; leave one of them out"

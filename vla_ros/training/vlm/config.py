@@ -9,7 +9,7 @@ from typing import Literal
 from vla_ros.core.errors import ConfigError
 from vla_ros.datasets.lerobot.columns import Columns
 from vla_ros.policies.backbones.tiny import TinyBackbone
-from vla_ros.training.config import LoopConfig
+from vla_ros.training.config import LoopConfig, check_shares
 
 Stage = Literal["words", "align", "instruct"]
 BEFORE: dict[str, str] = {"align": "words", "instruct": "align"}
@@ -51,7 +51,6 @@ class VLMTraining:
             raise ConfigError(f"initial must be {wanted} for stage '{self.stage}', got {self.initial}")
         if self.backbone.keypoints is None:
             raise ConfigError("tower needs backbone.keypoints")
-        if self.questions < 1 or not 0 <= self.captions <= 1:
-            raise ConfigError(
-                f"questions must be >= 1 and captions from 0 to 1, got {self.questions} and {self.captions}"
-            )
+        if self.questions < 1:
+            raise ConfigError(f"questions must be >= 1, got {self.questions}")
+        check_shares(self, "captions")
