@@ -135,7 +135,7 @@ def edit(path: Path, old: str, new: str) -> None:
     ("window: 3", "windw: 3", r"unknown key 'windw'; did you mean 'window'\?"),
     ("formulation: policy_head", "formulation: one_step", "window must be 1 for 'one_step', got 3"),
     ("image_size: 64", "image_size: 32", "is 64x64; backbone.image_size says 32x32"),
-    ("formulation: policy_head", "formulation: interleaved", "kind must be 'fc' (no memory) for interleaved, got"),
+    ("formulation: policy_head", "formulation: interleaved", "kind must be 'fc' .* for interleaved, got"),
     ("gripper: gripper_joint", "gripper: griper_joint", r"gripper 'griper_joint'; did you mean 'gripper_joint'\?"),
     ("vocabulary: 640", "vocabulary: 200", "backbone.vocabulary must be > 267, got 200"),
 ])  # fmt: skip

@@ -314,7 +314,9 @@ def test_trainings_that_cannot_be_are_refused(tmp_path, choices, message) -> Non
 
 
 @pytest.mark.parametrize(("choices", "message"), [
-    ({"rank": 0}, "rank is 0"), ({"dropout": 1.0}, "lora.dropout is 1.0"), ({"targets": ()}, "lora.targets is empty"),
+    ({"rank": 0}, "must be > 0, got 0 and"),
+    ({"dropout": 1.0}, "lora.dropout must be from 0 to below 1, got 1.0"),
+    ({"targets": ()}, "lora.targets is empty"),
 ])  # fmt: skip
 def test_adapters_that_cannot_be_are_refused(choices, message) -> None:
     with pytest.raises(ConfigError, match=message):
