@@ -134,7 +134,8 @@ def watch(
     model: str, jobs: Sequence[Job], *, samples: int, threads: int = 1, processes: int = 1, kept: Path | None = None
 ) -> Iterator[Run]:
     """Run the episodes, in order, `processes` at a time. kept: a folder for those that are done; they are not run
-    again, so that a long bench may be broken off and go on. It must hold episodes of the same model and samples."""
+    again, so that a long bench may be broken off and go on. It must hold episodes of the same model and samples.
+    """
     missing = [job for job in jobs if kept is None or not _path(kept, job).is_file()]
     with ProcessPoolExecutor(processes, get_context("spawn"), _begin, (model, threads)) as pool:
         fresh = dict(zip(missing, (pool.submit(_run, job, samples) for job in missing), strict=True))
