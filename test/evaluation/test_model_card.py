@@ -51,8 +51,16 @@ def test_it_says_what_was_measured(kind, tmp_path):
     assert "wrong colour (low is right) (seed 7) | 8 | 12.5 % | 20 to 90 % | - | 12 % |" in text
 
 
-def test_what_it_goes_on_from_is_named_once(tmp_path):
-    made = COMMON["provenance"] | {"training": COMMON["provenance"]["training"] | {"initial_part": "all"}}
+@pytest.mark.parametrize(
+    "start",
+    [
+        {"start": {"folder": "runs/before", "part": "all", "freeze_images": True}},
+        {"initial": "runs/before", "initial_part": "all", "freeze_images": True},  # of an older model
+    ],
+)
+def test_what_it_goes_on_from_is_named_once(tmp_path, start):
+    loop = {"loop": COMMON["provenance"]["training"]["loop"]}
+    made = COMMON["provenance"] | {"training": loop | start}
     (tmp_path / "config.yaml").write_text(yaml.safe_dump({"kind": "uwm", **COMMON, **KINDS["uwm"], "provenance": made}))
     (tmp_path / "model.safetensors").write_bytes(b"0")
     write_card(tmp_path, summary(1.0, ("lift",)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 from typing import Any
@@ -12,17 +13,18 @@ import torch
 from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
+from vla_ros.cli import eval as cli
 from vla_ros.cli.main import main
 from vla_ros.core.errors import ConfigError
 from vla_ros.evaluation import modes
 from vla_ros.evaluation.answers import answer, windows_at
 from vla_ros.evaluation.frames import MOVED, frame_figures, moving, score
 from vla_ros.evaluation.intervals import Comparison, bootstrap
-from vla_ros.evaluation.modes import Options, record_held_out
+from vla_ros.evaluation.modes import ModesOptions, record_held_out
 from vla_ros.evaluation.modes_table import table
 from vla_ros.policies.loading import load_policy
 
-FEW = Options(episodes=2, windows=12, steps=2)
+FEW = ModesOptions(episodes=2, windows=12, steps=2)
 
 
 @pytest.fixture(scope="module")
@@ -99,8 +101,8 @@ def test_windows_hold_what_was_done_and_seen_next(held_out) -> None:
 
 def test_held_out_episodes_are_not_those_of_training(held_out) -> None:
     assert held_out.episode.min() >= 2 * 10000
-    with pytest.raises(ConfigError, match="seed is 9999; right would be above 9999"):
-        record_held_out(Options(seed=9999))
+    with pytest.raises(ConfigError, match=r"seed must be > 9999 .*, got 9999"):
+        record_held_out(ModesOptions(seed=9999))
 
 
 def test_answers_repeat_and_do_not_depend_on_the_batch(held_out, tiny_model: Path, monkeypatch) -> None:
@@ -158,15 +160,40 @@ def test_the_command_compares_models_and_writes_pictures(
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["eval", "tabletop", "--windows", "3"], "--windows: not for 'vla-ros eval MODEL'"),
-        (["eval", "modes", "uwm_tabletop", "--card"], "--card: not for 'vla-ros eval modes'"),
-        (["eval", "questions", "vla_tabletop", "--held-out"], "--held-out: not for 'vla-ros eval questions'"),
-        (["eval", "bag", "x", "--seed", "3"], "--seed: not for 'vla-ros eval bag'"),
-        (["eval", "modes", "uwm_tabletop", "--compare", "twin"], "--compare 'twin'; right would be NAME=FOLDER"),
+        (["eval", "modes", "uwm_tabletop", "--compare", "twin"], "--compare must be NAME=FOLDER, got 'twin'"),
         (["eval", "modes", "uwm_tabletp"], "no model folder (a folder with config.yaml); did you mean 'uwm_tabletop'?"),
-        (["eval", "modes", "uwm_tabletop", "--episodes", "1"], "1 episodes, 512 windows; right would be 2 or more"),
+        (["eval", "modes", "uwm_tabletop", "--episodes", "1"], "episodes and windows must be >= 2, got 1 and 512"),
     ],
 )
 def test_what_does_not_fit_is_refused(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(words) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "foreign"),
+    [
+        (["tabletop", "--windows", "3"], "--windows 3"),
+        (["modes", "uwm_tabletop", "--card"], "--card"),
+        (["questions", "vla_tabletop", "--held-out"], "--held-out"),
+        (["bag", "x", "--seed", "3"], "--seed 3"),
+    ],
+)
+def test_options_of_another_form_are_refused(
+    words: list[str], foreign: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(["eval", *words])
+    assert end.value.code == 2 and f"unrecognized arguments: {foreign}" in capsys.readouterr().err
+
+
+def test_a_model_alone_is_driven_closed_loop() -> None:
+    """Also with options before it; forms keep their own defaults."""
+    parser = argparse.ArgumentParser()
+    cli.add_arguments(parser)
+    for words in (["--json", "a", "--seed", "3"], ["a", "--json", "--seed", "3"]):
+        given = parser.parse_args(cli.complete(words))
+        assert (given.form, given.model, given.json, given.seed) == ("episodes", "a", True, 3)
+    defaults = {words[0]: parser.parse_args([*cli.complete(words)]) for words in (["a"], ["modes", "a"])}
+    assert (defaults["a"].episodes, defaults["modes"].episodes) == (120, 60)
+    assert parser.parse_args(["bag", "b", "--policy", "m"]).bag == Path("b")

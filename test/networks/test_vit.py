@@ -72,5 +72,5 @@ def test_the_published_base_model_has_86_million_weights():
 
 
 def test_a_patch_that_does_not_divide_the_image_is_refused():
-    with pytest.raises(ValueError, match="image_size is 30"):
+    with pytest.raises(ValueError, match="image_size must be a multiple of the patch, 8, got 30"):
         ViTConfig(image_size=30, patch=8)

@@ -75,11 +75,11 @@ def test_imagine_and_explain(policy):
 def test_a_chunk_of_another_time_base_is_not_imagined(policy):
     """Its frames would be due at other moments than they are labelled with."""
     chunk = policy.infer(observation())
-    with pytest.raises(ContractError, match="step is 50000000 ns; right would be 100000000"):
+    with pytest.raises(ContractError, match="step must be 100000000 ns, the model's own, got 50000000"):
         policy.foresee(observation(), dataclasses.replace(chunk, step_ns=50_000_000))
     for starts_ns in (0, 200_000_000):
         late = dataclasses.replace(chunk, start_ns=5_000_000_000 + starts_ns)
-        with pytest.raises(ContractError, match=f"starts {starts_ns} ns after .*right would be one step, 100000000 ns"):
+        with pytest.raises(ContractError, match=f"must start one step, 100000000 ns, after .*got {starts_ns} ns"):
             policy.foresee(observation(), late)
     policy.foresee(observation(), dataclasses.replace(chunk, step_ns=99_999_999))  # rounded on its way
     policy.foresee(dataclasses.replace(observation(), stamp_ns=5_050_000_000), chunk)  # the nearest that was kept
@@ -133,7 +133,7 @@ def test_a_plan_that_cannot_be_continued(policy):
     with pytest.raises(ContractError, match="frozen_steps is 13; the plan covers 12 steps"):
         policy.continue_plan(observation(), plan, 13)
     other = dataclasses.replace(plan, names=tuple(f"joint_{i}" for i in range(7)))
-    with pytest.raises(ContractError, match="the plan moves joint_0"):
+    with pytest.raises(ContractError, match=r"the plan must move .*, got joint_0"):
         policy.continue_plan(observation(), other, 1)
 
 
@@ -216,7 +216,7 @@ def test_a_pickle_instead_of_weights_is_not_opened(folder, tmp_path):
         (lambda s: s["joints"].__setitem__(0, "base_joint"), "statistics are for the joints base_joint"),
         (lambda s: s.pop("state"), "damaged or incomplete"),
         (lambda s: s["state"]["std"].__setitem__(2, 0.0), "not finite, or a deviation that is not positive"),
-        (lambda s: s["action"]["mean"].pop(), r"action mean has shape \(11, 7\)"),
+        (lambda s: s["action"]["mean"].pop(), r"action mean must have shape .*got \(11, 7\)"),
     ],
 )
 def test_wrong_statistics(folder, change, message):

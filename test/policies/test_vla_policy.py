@@ -133,11 +133,11 @@ def edit(path: Path, old: str, new: str) -> None:
 @pytest.mark.parametrize(("old", "new", "message"), [
     ("formulation: policy_head", "formulation: policy_hed", r"formulation"),
     ("window: 3", "windw: 3", r"unknown key 'windw'; did you mean 'window'\?"),
-    ("formulation: policy_head", "formulation: one_step", "window is 3; right for 'one_step' would be 1"),
+    ("formulation: policy_head", "formulation: one_step", "window must be 1 for 'one_step', got 3"),
     ("image_size: 64", "image_size: 32", "is 64x64; backbone.image_size says 32x32"),
-    ("formulation: policy_head", "formulation: interleaved", "kind is 'lstm'; right for interleaved would be 'fc'"),
+    ("formulation: policy_head", "formulation: interleaved", "kind must be 'fc' .* for interleaved, got"),
     ("gripper: gripper_joint", "gripper: griper_joint", r"gripper 'griper_joint'; did you mean 'gripper_joint'\?"),
-    ("vocabulary: 640", "vocabulary: 200", "backbone.vocabulary is 200; right would be above 267"),
+    ("vocabulary: 640", "vocabulary: 200", "backbone.vocabulary must be > 267, got 200"),
 ])  # fmt: skip
 def test_a_config_that_contradicts_itself(folder, old, new, message):
     edit(folder / "config.yaml", old, new)

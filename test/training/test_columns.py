@@ -32,10 +32,11 @@ from vla_ros.policies.backbones.tiny import TinyBackbone
 from vla_ros.policies.loading import load_policy
 from vla_ros.policies.statistics import statistics_for
 from vla_ros.policies.vla import HeadSizes
-from vla_ros.training.config import AutoencoderTraining, LoopConfig, UWMTraining
+from vla_ros.training.config import LoopConfig
 from vla_ros.training.data import load_data
 from vla_ros.training.pretrained.config import Pretrained, VLALibraryTraining
 from vla_ros.training.run import train
+from vla_ros.training.uwm.config import AutoencoderTraining, Joint, Losses, UWMTraining
 from vla_ros.training.uwm.train import UWMLoss, _error, known_statistics, motion_weights
 from vla_ros.training.vla.batches import clipped, quantile_statistics
 from vla_ros.training.vla.config import VLATraining
@@ -76,8 +77,8 @@ def run(config: Any) -> dict[str, float]:
 def uwm(data: Path, folder: Path, states: int = 7, views: int = 1, **choices: Any) -> UWMTraining:
     return UWMTraining(
         "uwm", data, folder / "autoencoder", folder / "model", loop(folder, "run"), network(states, views=views),
-        future_steps=(2, 4), sampling_steps=2, validation_share=0.25, auxiliary=0.0,
-        **{"joint_rows": 4, **choices},
+        Joint(4), future_steps=(2, 4), sampling_steps=2, validation_share=0.25, losses=Losses(auxiliary=0.0),
+        **choices,
     )  # fmt: skip
 
 

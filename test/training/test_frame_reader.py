@@ -18,9 +18,11 @@ from vla_ros.networks.uwm.encoders import KeypointEncoderConfig
 from vla_ros.networks.uwm.model import UnifiedWorldModel
 from vla_ros.policies.loading import load_policy
 from vla_ros.policies.weights import FILE, load_weights
-from vla_ros.training.config import FrameReaderTraining, LoopConfig, UWMTraining
+from vla_ros.training.config import LoopConfig
+from vla_ros.training.uwm.config import FrameReaderTraining, Joint, JointLosses, Losses, Start, UWMTraining
 from vla_ros.training.uwm.frame_reader import FrameReaderLoss, Frames, train_frame_reader
-from vla_ros.training.uwm.train import UWMLoss, initial_weights, motion_weights, train_uwm
+from vla_ros.training.uwm.loss import UWMLoss, motion_weights
+from vla_ros.training.uwm.train import initial_weights, train_uwm
 
 AUTOENCODER = AutoencoderConfig((8, 8, 8), norm_groups=4)
 
@@ -74,9 +76,9 @@ def test_the_world_model_starts_from_the_taught_reader(tmp_path: Path, short_dem
     load_weights(taught, tmp_path / "reader" / FILE)
     loop = LoopConfig(tmp_path / "run", 1, batch=6, learning_rate=1e-9, warmup=1, ema=0, threads=1)
     config = UWMTraining(
-        "uwm", short_demonstrations, tiny_model, tmp_path / "model", loop, network, initial=tiny_model,
-        initial_part="all", reader=tmp_path / "reader", joint_rows=4, validation_share=0.34,
-        inverse=1.0, motion_floor=0.25,
+        "uwm", short_demonstrations, tiny_model, tmp_path / "model", loop, network,
+        Joint(4, losses=JointLosses(inverse=1.0)), Start(tiny_model, "all"), reader=tmp_path / "reader",
+        losses=Losses(motion_floor=0.25), validation_share=0.34,
     )  # fmt: skip
     train_uwm(config, resume=False)
     kept = load_policy(tmp_path / "model").model.frame_reader
@@ -87,10 +89,10 @@ def test_the_world_model_starts_from_the_taught_reader(tmp_path: Path, short_dem
 def test_a_model_that_is_given_a_reader_answers_as_before(tmp_path: Path, tiny_model: Path):
     config = UWMTraining(
         "uwm", tmp_path, tiny_model, tmp_path, LoopConfig(tmp_path, 1, batch=4), network_of(tiny_model),
-        initial=tiny_model, initial_part="all", joint_rows=2,
+        Joint(2),
     )  # fmt: skip
     module = UWMLoss(config, 15)
-    initial_weights(module, tiny_model)
+    initial_weights(module, Start(tiny_model, "all"))
     before, shape = load_policy(tiny_model).model, network_of(tiny_model).latent_shape
     future, noise = torch.randn(3, *shape), torch.randn(3, 12, 7)
     ask = dict(predict=("action",), steps=3, action_noise=noise, next_obs=future, current=future[:, :, :, 0])
@@ -111,7 +113,8 @@ def test_a_joint_that_hardly_moves_weighs_as_little_as_it_moves(tiny_model: Path
 
 def test_a_reader_without_a_width_is_refused(tmp_path: Path):
     loop = LoopConfig(tmp_path, 1, batch=4)
-    with pytest.raises(ConfigError, match=r"network\.reader_width is 0; right would be"):
+    with pytest.raises(ConfigError, match=r"network\.reader_width must be > 0, got 0"):
         FrameReaderTraining("frame_reader", tmp_path, tmp_path, loop, UWMConfig(KeypointEncoderConfig(), AUTOENCODER))
-    with pytest.raises(ConfigError, match=r"reader and inverse need a network\.reader_width"):
-        UWMTraining("uwm", tmp_path, tmp_path, tmp_path, LoopConfig(tmp_path, 1, batch=32), reader=tmp_path)
+    for choices in ({"reader": tmp_path}, {"joint": Joint(8, losses=JointLosses(inverse=1.0))}):
+        with pytest.raises(ConfigError, match=r"(^reader|inverse) needs network\.reader_width > 0"):
+            UWMTraining("uwm", tmp_path, tmp_path, tmp_path, LoopConfig(tmp_path, 1, batch=32), **choices)

@@ -155,12 +155,12 @@ def test_it_speaks_of_two_moments_and_no_policy_node_takes_it(short_demonstratio
 
 
 def test_a_stage_without_the_one_before_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match="right would be the folder of stage 'words'"):
+    with pytest.raises(ConfigError, match="initial must be the folder of stage 'words'"):
         stage(tmp_path, tmp_path, "align", tmp_path, None)
     with pytest.raises(ConfigError, match="none, it begins with it"):
         stage(tmp_path, tmp_path, "words", tmp_path, tmp_path)
     fine = stage(tmp_path, tmp_path, "words", tmp_path, None)
-    with pytest.raises(ConfigError, match="captions of 0 to 1"):
+    with pytest.raises(ConfigError, match="captions must be from 0 to 1"):
         replace(fine, captions=2.0)
 
 

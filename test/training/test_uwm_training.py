@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +17,9 @@ import yaml
 from accelerate.state import AcceleratorState
 from numpy.typing import NDArray
 
-from vla_ros.core.config import parse, to_plain
+from vla_ros.core.config import load_yaml, parse, read_yaml, to_plain
 from vla_ros.core.errors import ConfigError
+from vla_ros.core.paths import share_folder
 from vla_ros.datasets.demonstrations import Demonstrations
 from vla_ros.datasets.expert import collect_demonstrations, joints_meta
 from vla_ros.networks.uwm.autoencoder import AutoencoderConfig, LatentAutoencoder
@@ -27,15 +28,19 @@ from vla_ros.networks.uwm.encoders import KeypointEncoderConfig
 from vla_ros.policies.loading import load_policy
 from vla_ros.policies.weights import FILE, save_weights
 from vla_ros.sim.tabletop.tasks import TASKS
-from vla_ros.training.config import LoopConfig, UWMTraining
+from vla_ros.training.config import LoopConfig
 from vla_ros.training.data import load_data
 from vla_ros.training.loop import Trainer
+from vla_ros.training.run import train
 from vla_ros.training.uwm.batches import BatchMaker
-from vla_ros.training.uwm.train import UWMLoss, initial_weights, known_statistics, pictures, train_uwm, validate
+from vla_ros.training.uwm.config import MOVED, Joint, JointLosses, Losses, Start, UWMTraining, check_moved
+from vla_ros.training.uwm.loss import UWMLoss
+from vla_ros.training.uwm.train import initial_weights, known_statistics, pictures, train_uwm, validate
 
 EPISODES, FRAMES, HORIZON = 8, 16, 12
 ENCODER = KeypointEncoderConfig(7, (8, 8, 8), image_features=16, obs_features=32, text_dim=8)
 AUTOENCODER = AutoencoderConfig((8, 8, 8), norm_groups=4)
+BLOCKS = {"start": Start, "joint": Joint, "joint.losses": JointLosses, "losses": Losses}
 NETWORK = UWMConfig(ENCODER, AUTOENCODER, dim=32, depth=1, heads=2, timestep_dim=16)
 
 
@@ -65,7 +70,7 @@ def training(folder: Path, **choices: Any) -> UWMTraining:
     loop = LoopConfig(folder / "run", steps=2, batch=12, learning_rate=1e-3, warmup=1, threads=1, validate_every=2)
     return UWMTraining(
         "uwm", folder / "data", folder / "autoencoder", folder / "model", loop, NETWORK,
-        sampling_steps=2, **{"validation_share": 0.125, "joint_rows": 8, **choices},
+        sampling_steps=2, **{"validation_share": 0.125, "joint": Joint(8), **choices},
     )  # fmt: skip
 
 
@@ -76,7 +81,7 @@ def numbered_latents(data: Demonstrations) -> NDArray[np.float16]:
 
 
 def maker(config: UWMTraining, data: Demonstrations) -> BatchMaker:
-    latents = numbered_latents(data) if config.joint_rows else None
+    latents = numbered_latents(data) if config.joint else None
     return BatchMaker(config, data, known_statistics(config, data), latents)
 
 
@@ -93,7 +98,7 @@ def forget(data: Demonstrations, episodes: range) -> Demonstrations:
     [
         ({}, range(7), range(7)),
         ({"labelled_share": 0.25}, range(2), range(2)),
-        ({"labelled_share": 0.25, "joint_rows": 5, "video_rows": 3}, range(7), range(2)),
+        ({"labelled_share": 0.25, "joint": Joint(5, 3)}, range(7), range(2)),
     ],
 )
 def test_frames_appear_only_where_they_may(
@@ -118,12 +123,8 @@ def test_frames_appear_only_where_they_may(
 
 
 def test_actions_that_are_not_known_reach_neither_the_statistics_nor_the_loss(tmp_path: Path) -> None:
-    config, data = (
-        training(
-            tmp_path, labelled_share=0.25, joint_rows=5, video_rows=3, sentence_dropout=0.2, observation_dropout=0.2
-        ),
-        demonstrations(),
-    )
+    joint = Joint(5, video_rows=3, sentence_dropout=0.2, observation_dropout=0.2)
+    config, data = training(tmp_path, labelled_share=0.25, joint=joint), demonstrations()
     reached = []
     for source in (data, forget(data, range(2, 7))):
         torch.manual_seed(0)
@@ -144,7 +145,7 @@ def test_actions_that_are_not_known_reach_neither_the_statistics_nor_the_loss(tm
 
 
 def test_precision_bf16_keeps_every_loss_finite(tmp_path: Path) -> None:
-    config = training(tmp_path, observation_dropout=0.2)
+    config = training(tmp_path, joint=Joint(8, observation_dropout=0.2))
     config = replace(config, loop=replace(config.loop, precision="bf16"))
     batches, rng = maker(config, demonstrations()), np.random.default_rng(0)
     trainer = Trainer(UWMLoss(config, 15), config.loop)
@@ -169,7 +170,8 @@ def test_validation_gives_finite_figures_and_a_picture_a_column(tmp_path: Path) 
 
 def test_every_weight_that_can_learn_takes_part_in_every_step(tmp_path: Path) -> None:
     """Several processes wait for the gradient of each; one without would stop them all."""
-    for choices in ({}, {"observation_dropout": 0.5}, {"regression": 0.0, "auxiliary": 0.0}, {"joint_rows": 0}):
+    alone = {"losses": Losses(regression=0.0, auxiliary=0.0)}
+    for choices in ({}, {"joint": Joint(8, observation_dropout=0.5)}, alone, {"joint": None}):
         config = training(tmp_path, **choices)
         module = UWMLoss(config, 15)
         losses = module(**maker(config, demonstrations()).draw(np.random.default_rng(0)))
@@ -181,7 +183,7 @@ def test_a_policy_alone_is_learned_without_any_latents(prepared: Path) -> None:
     """Also from an autoencoder that is part of a model folder, and without the plans for other tasks."""
     first = training(prepared, validation_share=0.25)
     train_uwm(first, resume=False)
-    config = replace(first, autoencoder=first.out, joint_rows=0, relabelled=False, out=prepared / "policy")
+    config = replace(first, autoencoder=first.out, joint=None, relabelled=False, out=prepared / "policy")
     config = replace(config, loop=replace(config.loop, run=prepared / "policy_run"))
     for each, plans in ((config, 1), (first, 4)):
         assert load_data(each, HORIZON, each.relabelled).plans.shape[1] == plans
@@ -275,8 +277,9 @@ def test_the_command_under_torchrun(prepared: Path) -> None:
 
 @pytest.mark.parametrize("part", ["encoder", "all"])
 def test_a_training_starts_from_a_model(tmp_path: Path, tiny_model: Path, part: str) -> None:
-    module = UWMLoss(training(tmp_path, initial=tiny_model, initial_part=part), 15)
-    initial_weights(module, tiny_model)
+    start = Start(tiny_model, part)
+    module = UWMLoss(training(tmp_path, start=start), 15)
+    initial_weights(module, start)
     given = load_policy(tiny_model).model.state_dict()
     equal = {name for name, value in module.uwm.state_dict().items() if torch.equal(value, given[name])}
     assert equal >= {name for name in given if name.startswith("obs_encoder.")}
@@ -284,14 +287,32 @@ def test_a_training_starts_from_a_model(tmp_path: Path, tiny_model: Path, part: 
 
 
 def test_a_model_of_other_sizes_is_refused(tmp_path: Path, tiny_model: Path) -> None:
-    config = training(tmp_path, initial=tiny_model, initial_part="all")
-    module = UWMLoss(replace(config, network=replace(NETWORK, depth=2)), 15)
+    start = Start(tiny_model, "all")
+    config = replace(training(tmp_path, start=start), network=replace(NETWORK, depth=2))
+    module = UWMLoss(config, 15)
     with pytest.raises(ConfigError, match="its weights are not those of this training"):
-        initial_weights(module, tiny_model)
+        initial_weights(module, start)
 
 
 def test_video_rows_without_video_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="video_rows needs a labelled_share below 1"):
-        training(tmp_path, joint_rows=5, video_rows=3)
-    with pytest.raises(ConfigError, match="together at most the batch, 12"):
-        training(tmp_path, labelled_share=0.5, joint_rows=8, video_rows=5)
+    with pytest.raises(ConfigError, match=r"joint\.video_rows needs labelled_share < 1"):
+        training(tmp_path, joint=Joint(5, 3))
+    with pytest.raises(ConfigError, match=r"must be <= loop\.batch, got 8 \+ 5 with a batch of 12"):
+        training(tmp_path, labelled_share=0.5, joint=Joint(8, 5))
+
+
+@pytest.mark.parametrize("key", MOVED)
+def test_a_flat_key_is_refused_with_its_block(tmp_path: Path, key: str) -> None:
+    plain = to_plain(training(tmp_path)) | {key: 0}
+    (tmp_path / "flat.yaml").write_text(yaml.safe_dump(plain))
+    with pytest.raises(ConfigError, match=rf"flat\.yaml: the key '{key}' is now '{MOVED[key]}'"):
+        train(tmp_path / "flat.yaml", resume=False)
+    block, name = MOVED[key].rsplit(".", 1)
+    assert name in {field.name for field in fields(BLOCKS[block])}
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in (share_folder() / "config/training").glob("uwm_*.yaml")))
+def test_a_shipped_recipe_can_be_read(name: str) -> None:
+    path = share_folder() / "config/training" / name
+    check_moved(load_yaml(path), name)
+    assert read_yaml(path, UWMTraining).kind == "uwm"

@@ -294,19 +294,19 @@ def test_adapters_for_layers_that_are_not_there_are_refused(
 
 def test_a_folder_that_is_not_what_it_should_be_is_refused(short_demonstrations, folders, tmp_path) -> None:
     other = training(short_demonstrations, folders["paligemma"], tmp_path)
-    with pytest.raises(ConfigError, match="describes a paligemma; right would be llava"):
+    with pytest.raises(ConfigError, match="must describe llava, got a paligemma"):
         run(replace(other, pretrained=Pretrained("llava", folders["paligemma"])))
     bare = backbone_folder("paligemma", tmp_path / "paligemma")
     with pytest.raises(ConfigError, match=r"has no \*\.safetensors"):
         run(training(short_demonstrations, bare, tmp_path))
-    with pytest.raises(ConfigError, match=r"config\.json: no such file; right would be paligemma's"):
+    with pytest.raises(ConfigError, match=r"config\.json: no such file; it must be paligemma's"):
         run(training(short_demonstrations, tmp_path / "absent" / "paligemma", tmp_path))
 
 
 @pytest.mark.parametrize(("choices", "message"), [
     ({"freeze": ("vision",)}, "freeze: with lora, nothing of the backbone but the adapters learns"),
-    ({"formulation": "one_step"}, "window is 3; right for 'one_step' would be 1"),
-    ({"window": 7}, "loop.batch is 6; right would be at least the window, 7"),
+    ({"formulation": "one_step"}, "window must be 1 for 'one_step', got 3"),
+    ({"window": 7}, "loop.batch must be >= the window, 7, got 6"),
 ])  # fmt: skip
 def test_trainings_that_cannot_be_are_refused(tmp_path, choices, message) -> None:
     with pytest.raises(ConfigError, match=message):
@@ -314,7 +314,9 @@ def test_trainings_that_cannot_be_are_refused(tmp_path, choices, message) -> Non
 
 
 @pytest.mark.parametrize(("choices", "message"), [
-    ({"rank": 0}, "rank is 0"), ({"dropout": 1.0}, "lora.dropout is 1.0"), ({"targets": ()}, "lora.targets is empty"),
+    ({"rank": 0}, "must be > 0, got 0 and"),
+    ({"dropout": 1.0}, "lora.dropout must be from 0 to below 1, got 1.0"),
+    ({"targets": ()}, "lora.targets is empty"),
 ])  # fmt: skip
 def test_adapters_that_cannot_be_are_refused(choices, message) -> None:
     with pytest.raises(ConfigError, match=message):

@@ -100,10 +100,11 @@ def test_the_tower_is_the_trained_one_and_stays_so(data, tmp_path, tiny_model, o
 
 
 @pytest.mark.parametrize(("choices", "message"), [
-    ({"window": 2}, "window is 2; right for 'one_step' would be 1"),
+    ({"window": 2}, "window must be 1 for 'one_step', got 2"),
     ({"freeze_backbone": True}, "freeze_backbone needs 'initial'"),
     ({"tower": Path("models/uwm_tabletop")}, "tower needs backbone.keypoints"),
-    ({"word_dropout": 1.0}, "word_dropout is 1.0"), ({"judged": 0.5}, "judged needs answers"),
+    ({"word_dropout": 1.0}, "word_dropout must be from 0 to below 1, got 1.0"),
+    ({"judged": 0.5}, "judged needs answers"),
 ])  # fmt: skip
 def test_trainings_that_cannot_be_are_refused(data, tmp_path, choices, message):
     with pytest.raises(ConfigError, match=message):

@@ -127,7 +127,7 @@ def bench_uwm(
     if preset not in PRESETS:
         raise ConfigError(f"unknown preset '{preset}'{did_you_mean(preset, PRESETS)}")
     if device.startswith("cuda") and not torch.cuda.is_available():
-        raise ConfigError(f"device '{device}': torch sees no CUDA device here; right would be cpu")
+        raise ConfigError(f"device is '{device}', but torch sees no CUDA device here; use cpu")
     torch.set_num_threads(threads)
     config = PRESETS[preset]
     model, x = random_model(config, device), noise_of(config, batch, device)

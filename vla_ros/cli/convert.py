@@ -43,6 +43,6 @@ def _kosmos_ph(args: argparse.Namespace) -> dict[str, object]:
     from vla_ros.policies.convert.kosmos_ph import convert_kosmos_ph
 
     if args.backbone is None:
-        raise ConfigError("--backbone is missing; right would be a folder of Kosmos-2's config and tokenizer")
+        raise ConfigError("--backbone is missing; give a folder of Kosmos-2's config and tokenizer")
     folder = convert_kosmos_ph(args.checkpoint, args.backbone, args.preset, args.out)
     return {"preset": args.preset, "layers": folder.head.num_layers, "chunk": folder.contract.horizon}

@@ -11,87 +11,90 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from vla_ros.cli import eval_bag
 
-# Options of one form only, and their defaults.
-CLOSED_LOOP = {
-    "episodes": None, "seed": 10000, "held_out": False, "execute_steps": None, "time_limit": 12.0, "card": False,
-    "wrong_colour": False, "marked": False, "environment": "tabletop",
-}  # fmt: skip
-MODES: dict[str, Any] = {"windows": 512, "steps": None, "pictures": None, "compare": [], "compare_episodes": 0}
-EPISODES = {None: 120, "modes": 60, "questions": 60}
-# Options of other forms that this one has, too.
-SHARED = {
-    "bag": ("pictures", "execute_steps"), "modes": ("episodes", "seed", "held_out"), "questions": ("episodes", "seed"),
-}  # fmt: skip
+HAS_SUBCOMMANDS = True
+DEFAULT = "episodes"  # the form of `vla-ros eval MODEL`
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Declare the options."""
-    parser.add_argument(
-        "form", nargs="?", choices=["modes", "bag", "questions"], metavar="modes|bag|questions", help="what to measure"
-    )
-    parser.add_argument("model", help="a model folder, or its name in models/; of bag, the bag")
-    parser.add_argument("--episodes", type=int, help="default 120; of modes and questions 60")
+    """Declare one sub-parser for each form."""
+    forms = parser.add_subparsers(dest="form", metavar="FORM", required=True)
+    _add_episodes(forms.add_parser(DEFAULT, help="drive episodes closed loop; the form when none is named"))
+    _add_modes(forms.add_parser("modes", help="ask a world model every question about held-out episodes"))
+    bag = forms.add_parser("bag", help="plan from a bag's observations and compare with what was recorded")
+    eval_bag.add_arguments(bag)
+    questions = forms.add_parser("questions", help="ask a vision-language model about scenes it never saw")
+    _add_simulator(questions, episodes=60)
+    questions.set_defaults(measure=run_questions)
+    for form in forms.choices.values():
+        form.add_argument("--threads", type=int, default=1, help="CPU threads for the network")
+        form.add_argument("--device", default="cpu")
+        form.add_argument("--json", action="store_true", help="print one JSON object as the last line")
+
+
+def complete(words: Sequence[str]) -> Sequence[str]:
+    """Return the words with the form named: `MODEL ...` is `episodes MODEL ...`."""
+    named = words and words[0] in (DEFAULT, "modes", "bag", "questions", "-h", "--help")
+    return words if named or not words else [DEFAULT, *words]
+
+
+def _add_simulator(parser: argparse.ArgumentParser, episodes: int) -> None:
+    parser.add_argument("model", help="a model folder, or its name in models/")
+    parser.add_argument("--episodes", type=int, default=episodes, help=f"default {episodes}")
     parser.add_argument("--seed", type=int, default=10000, help="the first episode's seed; training used 0 to 9999")
+
+
+def _add_episodes(parser: argparse.ArgumentParser) -> None:
+    _add_simulator(parser, episodes=120)
     parser.add_argument("--held-out", action="store_true", help="use the wordings that training never saw")
-    parser.add_argument("--threads", type=int, default=1, help="CPU threads for the network")
-    parser.add_argument("--device", default="cpu")
-    parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
-    eval_bag.add_arguments(parser)
-    parser.set_defaults(**CLOSED_LOOP, **MODES, **eval_bag.BAG)
-    closed = parser.add_argument_group("closed loop")
-    closed.add_argument("--execute-steps", type=int, help="actions to execute of each chunk")
-    closed.add_argument("--environment", metavar="NAME", help="where episodes run: tabletop, or one of a plugin")
-    closed.add_argument("--time-limit", type=float, help="seconds an episode may take")
-    closed.add_argument(
+    parser.add_argument("--execute-steps", type=int, help="actions to execute of each chunk")
+    parser.add_argument(
+        "--environment", metavar="NAME", default="tabletop", help="where episodes run: tabletop, or one of a plugin"
+    )
+    parser.add_argument("--time-limit", type=float, default=12.0, help="seconds an episode may take")
+    parser.add_argument(
         "--wrong-colour",
         action="store_true",
         help="name another block than the task's: a policy that follows language fails at the task",
     )
-    closed.add_argument(
+    parser.add_argument(
         "--marked", action="store_true", help="the block to reach is shown for a moment, not told: needs a memory"
     )
-    closed.add_argument("--card", action="store_true", help="write the model card (README.md) with these figures")
-    modes = parser.add_argument_group("modes")
-    modes.add_argument("--windows", type=int, help="how many windows of the episodes to ask about")
-    modes.add_argument("--steps", type=int, help="sampling steps; the model's own by default")
-    modes.add_argument("--pictures", type=Path, metavar="DIR", help="write pictures of predicted and true frames")
-    modes.add_argument("--compare", action="append", metavar="NAME=FOLDER", help="a model to compare; repeatable")
-    modes.add_argument("--compare-episodes", type=int, metavar="N", help="closed-loop episodes of each model, too")
+    parser.add_argument("--card", action="store_true", help="write the model card (README.md) with these figures")
+    parser.set_defaults(measure=run_closed_loop)
+
+
+def _add_modes(parser: argparse.ArgumentParser) -> None:
+    _add_simulator(parser, episodes=60)
+    parser.add_argument("--held-out", action="store_true", help="use the wordings that training never saw")
+    parser.add_argument("--windows", type=int, default=512, help="how many windows of the episodes to ask about")
+    parser.add_argument("--steps", type=int, help="sampling steps; the model's own by default")
+    parser.add_argument("--pictures", type=Path, metavar="DIR", help="write pictures of predicted and true frames")
+    parser.add_argument(
+        "--compare", action="append", default=[], metavar="NAME=FOLDER", help="a model to compare; repeatable"
+    )
+    parser.add_argument(
+        "--compare-episodes", type=int, default=0, metavar="N", help="closed-loop episodes of each model, too"
+    )
+    parser.set_defaults(measure=run_modes)
 
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate, and print a table or JSON."""
-    from vla_ros.core.errors import ConfigError
-
-    forms = {None: CLOSED_LOOP, "modes": MODES, "bag": eval_bag.BAG, "questions": {}}
-    own = {*forms[args.form], *SHARED.get(args.form, ())}
-    foreign = {n: default for options in forms.values() for n, default in options.items() if n not in own}
-    if given := [name for name, default in foreign.items() if getattr(args, name) != default]:
-        words = ", ".join("--" + name.replace("_", "-") for name in given)
-        raise ConfigError(f"{words}: not for 'vla-ros eval {args.form or 'MODEL'}'; see 'vla-ros eval --help'")
-    if args.form == "bag":
-        return eval_bag.run(args)
-    args.episodes = EPISODES[args.form] if args.episodes is None else args.episodes
-    if args.form == "questions":
-        return run_questions(args)
-    return run_modes(args) if args.form == "modes" else run_closed_loop(args)
+    return int(args.measure(args))
 
 
 def run_modes(args: argparse.Namespace) -> int:
     """Measure the modes."""
-    from vla_ros.evaluation.modes import Options, measure_modes
+    from vla_ros.evaluation.modes import ModesOptions, measure_modes
     from vla_ros.evaluation.modes_table import table
 
-    options = Options(
-        episodes=args.episodes, seed=args.seed, held_out=args.held_out, threads=args.threads, device=args.device,
-        **{name: getattr(args, name) for name in MODES},
-    )  # fmt: skip
-    figures = measure_modes(args.model, options)
+    names = ModesOptions.__dataclass_fields__
+    figures = measure_modes(args.model, ModesOptions(**{name: getattr(args, name) for name in names}))
     print(json.dumps(figures) if args.json else table(figures))
     return 0
 
@@ -105,10 +108,12 @@ def run_questions(args: argparse.Namespace) -> int:
 
     model = load_speaker(Path(args.model), threads=args.threads, device=args.device)
     figures = measure_questions(
-        model, episodes=args.episodes, seed=args.seed,
+        model,
+        episodes=args.episodes,
+        seed=args.seed,
         progress=lambda seeds: iter(track(seeds, description="episodes")),
-    )  # fmt: skip
-    print(json.dumps(figures) if args.json else json.dumps(figures, indent=1))
+    )
+    print(json.dumps(figures, indent=None if args.json else 1))
     return 0
 
 
@@ -125,10 +130,15 @@ def run_closed_loop(args: argparse.Namespace) -> int:
     environment = make_environment(args.environment)
     try:
         results = evaluate(
-            policy, environment, episodes=args.episodes, seed=args.seed, limit_s=args.time_limit,
+            policy,
+            environment,
+            episodes=args.episodes,
+            seed=args.seed,
+            limit_s=args.time_limit,
             variant=Variant(held_out=args.held_out, wrong_colour=args.wrong_colour, marked=args.marked),
-            execute_steps=args.execute_steps, progress=lambda seeds: iter(track(seeds, description="episodes")),
-        )  # fmt: skip
+            execute_steps=args.execute_steps,
+            progress=lambda seeds: iter(track(seeds, description="episodes")),
+        )
     finally:
         environment.close()
     asked = {"seed": args.seed, "held_out_wordings": args.held_out, "wrong_colour": args.wrong_colour}
@@ -136,5 +146,5 @@ def run_closed_loop(args: argparse.Namespace) -> int:
     summary = {**summarise(results), **asked}
     if args.card:
         write_card(find_model(args.model), summary)
-    print(json.dumps(summary) if args.json else json.dumps(summary, indent=1))
+    print(json.dumps(summary, indent=None if args.json else 1))
     return 0

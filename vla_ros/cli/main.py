@@ -61,8 +61,10 @@ def _run(name: str, words: Sequence[str]) -> int:
         raise VlaRosError(f"unknown sub-command '{name}'{did_you_mean(name, COMMANDS)}")
     command = importlib.import_module(f"vla_ros.cli.{name}")
     parser = _parser(name, command)
-    plain = getattr(command, "HAS_SUBCOMMANDS", False)  # argparse cannot intermix those
-    return int(command.run(parser.parse_args(words) if plain else parser.parse_intermixed_args(words)))
+    if not getattr(command, "HAS_SUBCOMMANDS", False):  # argparse cannot intermix those
+        return int(command.run(parser.parse_intermixed_args(words)))
+    complete = getattr(command, "complete", list)
+    return int(command.run(parser.parse_args(complete(words))))
 
 
 def _parser(name: str, command: ModuleType) -> argparse.ArgumentParser:

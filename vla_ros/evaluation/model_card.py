@@ -86,19 +86,26 @@ def _beside(config: dict[str, Any]) -> str:
 
 
 def _before(training: dict[str, Any]) -> list[str]:
-    """What was trained before this training, and stays as it was."""
+    """Say what was trained before this training, and what of it does not learn here."""
     lines = []
-    frozen = training.get("freeze_images")
-    if training.get("initial_part") == "all":
+    start = training.get("start") or _flat_start(training)
+    frozen = start["freeze_images"]
+    if start["part"] == "all":
         stay = "; its image networks stay as they were" if frozen else ""
-        lines.append(f"- It goes on from {training['initial']}, all of whose weights were trained before{stay}.")
+        lines.append(f"- It goes on from {start['folder']}, all of whose weights were trained before{stay}.")
     elif frozen:
-        lines.append(f"- Its image networks were trained before, in {training['initial']}, and are frozen here.")
+        lines.append(f"- Its image networks were trained before, in {start['folder']}, and are frozen here.")
     if training.get("tower"):
         lines.append(f"- Its image networks are those of {training['tower']}, in the place of CLIP, and frozen.")
     if training.get("freeze_backbone"):
-        lines.append(f"- Its backbone was trained before, in {training['initial']}, and is frozen here.")
+        lines.append(f"- Its backbone was trained before, in {start['folder']}, and is frozen here.")
     return lines
+
+
+def _flat_start(training: dict[str, Any]) -> dict[str, Any]:
+    """Return the block `start` of a training that has none: of a VLA, or of a model older than the block."""
+    names = {"folder": "initial", "part": "initial_part", "freeze_images": "freeze_images"}
+    return {name: training.get(old) for name, old in names.items()}
 
 
 def _table(figures: dict[str, Any]) -> list[str]:

@@ -42,7 +42,7 @@ FRAMES = ("forward", "video", "forward_wrong_action")
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class ModesOptions:
     """What to measure on; the defaults are those of `vla-ros eval modes`.
 
     episodes, seed: held-out episodes, recorded afresh. windows: how many of their windows, drawn at random.
@@ -62,15 +62,15 @@ class Options:
     compare_episodes: int = 0
 
 
-def record_held_out(options: Options) -> Demonstrations:
+def record_held_out(options: ModesOptions) -> Demonstrations:
     """Episodes of the scripted expert, with the noise of training's, on seeds that training never used."""
     # The simulator, which a training does not need.
     from vla_ros.datasets.expert import CAMERAS, LAST_SEED, STEP_NS, joints_meta, record_episodes
 
     if options.seed <= LAST_SEED:
-        raise ConfigError(f"seed is {options.seed}; right would be above {LAST_SEED}: training used the others")
+        raise ConfigError(f"seed must be > {LAST_SEED} (training used the others), got {options.seed}")
     if options.episodes < 2 or options.windows < 2:
-        raise ConfigError(f"{options.episodes} episodes, {options.windows} windows; right would be 2 or more of each")
+        raise ConfigError(f"episodes and windows must be >= 2, got {options.episodes} and {options.windows}")
     seeds = range(options.seed, options.seed + options.episodes)
     columns = record_episodes(track(seeds, description="recording"))[0].columns
     arrays = {name: np.stack(column) for name, column in columns.items() if name != "displaced"}
@@ -94,7 +94,7 @@ class Measured:
     success: list[bool]
 
 
-def measure(policy: Any, windows: Windows, arm: NDArray[np.bool_], options: Options) -> Measured:
+def measure(policy: Any, windows: Windows, arm: NDArray[np.bool_], options: ModesOptions) -> Measured:
     """Ask a model everything, and hold its answers against what was executed and seen.
 
     arm: (D,) the columns whose error counts: all but grippers.
@@ -136,7 +136,7 @@ def latent_figures(answers: dict[str, Tensor]) -> Figures:
     return figures
 
 
-def closed_loop(policy: Policy, options: Options) -> list[bool]:
+def closed_loop(policy: Policy, options: ModesOptions) -> list[bool]:
     """Success of each closed-loop episode, where any were asked for."""
     if not options.compare_episodes:
         return []
@@ -160,7 +160,7 @@ def _write_pictures(policy: Any, windows: Windows, answers: dict[str, Tensor], f
         write_grid(folder / f"modes_{contract.name}.png", {name: x.cpu().numpy() for name, x in shown.items()})
 
 
-def measure_modes(model: str, options: Options) -> Figures:
+def measure_modes(model: str, options: ModesOptions) -> Figures:
     """Everything that `vla-ros eval modes` prints, as plain data."""
     folders = {find_model(model).name: model, **dict(_name_and_folder(text) for text in options.compare)}
     if len(folders) != 1 + len(options.compare):
@@ -208,11 +208,11 @@ def check(name: str, policy: Any, first: Any) -> None:
 def _name_and_folder(text: str) -> tuple[str, str]:
     name, equals, folder = text.partition("=")
     if not (name and equals and folder):
-        raise ConfigError(f"--compare '{text}'; right would be NAME=FOLDER")
+        raise ConfigError(f"--compare must be NAME=FOLDER, got '{text}'")
     return name, folder
 
 
-def _conditions(options: Options, data: Demonstrations, windows: Windows, own: Measured, policy: Any) -> Figures:
+def _conditions(options: ModesOptions, data: Demonstrations, windows: Windows, own: Measured, policy: Any) -> Figures:
     copied = own.frames["copy"]
     share = copied[..., MOVING_PIXELS].sum(0) / copied[..., PIXELS].sum(0)
     return {

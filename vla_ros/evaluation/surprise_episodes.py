@@ -134,7 +134,8 @@ def watch(
     model: str, jobs: Sequence[Job], *, samples: int, threads: int = 1, processes: int = 1, kept: Path | None = None
 ) -> Iterator[Run]:
     """Run the episodes, in order, `processes` at a time. kept: a folder for those that are done; they are not run
-    again, so that a long bench may be broken off and go on. It must hold episodes of the same model and samples."""
+    again, so that a long bench may be broken off and go on. It must hold episodes of the same model and samples.
+    """
     missing = [job for job in jobs if kept is None or not _path(kept, job).is_file()]
     with ProcessPoolExecutor(processes, get_context("spawn"), _begin, (model, threads)) as pool:
         fresh = dict(zip(missing, (pool.submit(_run, job, samples) for job in missing), strict=True))
@@ -179,14 +180,14 @@ def _load(path: Path) -> Run:
         readings = [(time_s, {k: np.asarray(v) for k, v in reading.items()}) for time_s, reading in plain["readings"]]
         return Run(**plain | {"readings": tuple(readings)})
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ConfigError(f"{path}: {error}; right would be an episode of `--runs`, or no such file") from None
+        raise ConfigError(f"{path}: {error}; it must be an episode of `--runs`, or not exist") from None
 
 
 def normal_episodes(runs: Sequence[Run]) -> list[list[Reading]]:
     """The readings of those that succeeded; ConfigError where they are too few to say what is normal."""
     good = [[reading for _, reading in run.readings] for run in runs if run.success]
     if len(good) < LEAST_EPISODES:
-        raise ConfigError(f"{len(good)} of {len(runs)} runs succeeded; right would be {LEAST_EPISODES} or more")
+        raise ConfigError(f"{LEAST_EPISODES} or more runs must succeed, got {len(good)} of {len(runs)}")
     return good
 
 

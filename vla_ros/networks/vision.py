@@ -99,9 +99,9 @@ class ViTConfig:
 
     def __post_init__(self) -> None:
         if self.image_size % self.patch:
-            raise ValueError(f"image_size is {self.image_size}; right would be a multiple of the patch, {self.patch}")
+            raise ValueError(f"image_size must be a multiple of the patch, {self.patch}, got {self.image_size}")
         if self.dim % self.heads:
-            raise ValueError(f"dim is {self.dim}; right would be a multiple of {self.heads} heads")
+            raise ValueError(f"dim must be a multiple of {self.heads} heads, got {self.dim}")
 
 
 class PatchEmbedding(nn.Module):

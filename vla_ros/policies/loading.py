@@ -83,8 +83,8 @@ def load_model(folder: Path | str, *, threads: int | None = None, device: str = 
     try:
         torch.device(device)
     except RuntimeError:
-        raise ConfigError(f"device is '{device}', which torch does not know; right would be cpu or cuda:0") from None
+        raise ConfigError(f"device must be cpu or cuda:N, got '{device}', which torch does not know") from None
     if device.startswith("cuda") and not torch.cuda.is_available():
-        raise ConfigError(f"device is '{device}', but torch sees no CUDA device here; right would be 'cpu'")
+        raise ConfigError(f"device is '{device}', but torch sees no CUDA device here; use 'cpu'")
     model: Policy | Speaks = module.load(folder, device)
     return model

@@ -123,11 +123,11 @@ def load_statistics(
     for name, values in parts.items():
         shape = (horizon, len(joints)) if name.startswith("action") else (states or len(joints),)
         if values.shape != shape:
-            raise ModelError(f"{path}: {name} has shape {values.shape}; right would be {shape}")
+            raise ModelError(f"{path}: {name} must have shape {shape}, got {values.shape}")
         if not np.isfinite(values).all() or (name.endswith("std") and (values <= 0).any()):
             raise ModelError(f"{path}: {name} holds values that are not finite, or a deviation that is not positive")
     if relative.shape != (len(joints),):
-        raise ModelError(f"{path}: relative has {relative.size} entries; right would be {len(joints)}")
+        raise ModelError(f"{path}: relative must have {len(joints)} entries, got {relative.size}")
     if relative.any() and states not in (None, len(joints)):
         raise ModelError(f"{path}: relative must be all false where the states' columns are not the joints")
     return Statistics(names, relative, *(parts[f"{g} {k}"] for g in ("state", "action") for k in ("mean", "std")))

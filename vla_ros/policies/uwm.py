@@ -153,9 +153,7 @@ class UWMPolicy:
     def _prefix(self, observation: Observation, plan: ActionChunk, frozen_steps: int) -> Prefix:
         """The plan at the new chunk's due times, as the network has actions."""
         if plan.names != self.contract.joints:
-            raise ContractError(
-                f"the plan moves {', '.join(plan.names)}; right would be {', '.join(self.contract.joints)}"
-            )
+            raise ContractError(f"the plan must move {', '.join(self.contract.joints)}, got {', '.join(plan.names)}")
         knots, horizon = Knots.of(plan), self.contract.horizon
         due_ns = observation.stamp_ns + self.contract.step_ns * np.arange(1, horizon + 1, dtype=np.int64)
         covered = int((due_ns <= knots.last_ns).sum())
@@ -259,16 +257,16 @@ class UWMPolicy:
     def _normalised(self, chunk: ActionChunk, observation: Observation) -> Tensor:
         if chunk.names != self.contract.joints or len(chunk.actions) != self.contract.horizon:
             raise ContractError(
-                f"the chunk has {len(chunk.actions)} steps of {', '.join(chunk.names)}; "
-                f"right would be {self.contract.horizon} of {', '.join(self.contract.joints)}"
+                f"the chunk must have {self.contract.horizon} steps of {', '.join(self.contract.joints)}, "
+                f"got {len(chunk.actions)} of {', '.join(chunk.names)}"
             )
         step_ns = self.contract.step_ns
         if abs(chunk.step_ns - step_ns) > ROUNDING_NS:
-            raise ContractError(f"the chunk's step is {chunk.step_ns} ns; right would be {step_ns}, the model's own")
+            raise ContractError(f"the chunk's step must be {step_ns} ns, the model's own, got {chunk.step_ns}")
         # The observation nearest to a chunk's stamp may lie half a step from it; farther off, frames would be misdated.
         if abs(late_ns := chunk.start_ns - observation.stamp_ns - step_ns) > step_ns // 2 + ROUNDING_NS:
             raise ContractError(
-                f"the chunk starts {late_ns + step_ns} ns after the observation; right would be one step, {step_ns} ns"
+                f"the chunk must start one step, {step_ns} ns, after the observation, got {late_ns + step_ns} ns"
             )
         action = self.statistics.normalise_action(chunk.actions, observation.state[-1])
         return torch.from_numpy(action).to(self._device)[None]

@@ -61,7 +61,7 @@ class VLAFolder:
 
     def __post_init__(self) -> None:
         if self.contract.history != 1:
-            raise ConfigError(f"contract.history is {self.contract.history}; right would be 1: the policy remembers")
+            raise ConfigError(f"contract.history must be 1 (the policy remembers), got {self.contract.history}")
         if self.gripper not in self.contract.joints:
             raise ConfigError(f"gripper '{self.gripper}'{did_you_mean(self.gripper, self.contract.joints)}")
         kinds = dict(zip(self.contract.joints, self.contract.kinds, strict=False))  # an older folder has none
@@ -77,7 +77,7 @@ class VLAFolder:
                         f"backbone.image_size says {side}x{side}"
                     )
         if self.window < 1 or (self.formulation in ("one_step", "discrete") and self.window != 1):
-            raise ConfigError(f"window is {self.window}; right for '{self.formulation}' would be 1")
+            raise ConfigError(f"window must be 1 for '{self.formulation}', got {self.window}")
         try:
             self.head_config(2)
         except ValueError as error:

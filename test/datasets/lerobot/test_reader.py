@@ -25,9 +25,10 @@ from vla_ros.networks.uwm.autoencoder import AutoencoderConfig
 from vla_ros.networks.uwm.config import UWMConfig
 from vla_ros.networks.uwm.encoders import KeypointEncoderConfig
 from vla_ros.policies.loading import check_contract, load_policy
-from vla_ros.training.config import AutoencoderTraining, LoopConfig, UWMTraining
+from vla_ros.training.config import LoopConfig
 from vla_ros.training.data import load_data
 from vla_ros.training.uwm.autoencoder import train_autoencoder
+from vla_ros.training.uwm.config import AutoencoderTraining, Joint, Losses, UWMTraining
 from vla_ros.training.uwm.train import train_uwm
 
 ROBOT = load_robot("ur5e_tabletop")
@@ -147,10 +148,10 @@ def test_a_policy_is_trained_from_bags(video: Path, tmp_path: Path) -> None:
         tmp_path / "model",
         loop("run"),
         UWMConfig(encoder, autoencoder, dim=32, depth=1, heads=2, timestep_dim=16),
+        Joint(4),
         sampling_steps=2,
         validation_share=0.25,
-        joint_rows=4,
-        auxiliary=0.0,
+        losses=Losses(auxiliary=0.0),
     )
     figures = train_uwm(config, resume=False)
     assert all(np.isfinite(value) for value in figures.values())

@@ -27,7 +27,7 @@ def test_the_weights_are_the_paper_s():
 
 @pytest.mark.parametrize(("frozen", "overlap"), [(-1, 4), (5, 4), (3, 13)])
 def test_impossible_masks_are_refused(frozen, overlap):
-    with pytest.raises(ValueError, match="right would be 0 <= frozen <= overlap <= 12"):
+    with pytest.raises(ValueError, match="must be 0 <= frozen <= overlap <= 12"):
         soft_mask(12, frozen, overlap)
 
 

@@ -178,7 +178,7 @@ def test_actions_without_weight_are_not_learned_from(inputs, monkeypatch):
 
 
 def test_a_reader_that_would_not_see_the_present_is_refused():
-    with pytest.raises(ValueError, match="reader_width is 8; right would be 0, or more with condition_on_current"):
+    with pytest.raises(ValueError, match="reader_width must be 0 without condition_on_current, got 8"):
         dataclasses.replace(READING, condition_on_current=False)
 
 

@@ -115,5 +115,5 @@ def test_the_count_is_what_the_library_packs(make, layout):
 
 
 def test_another_tile_is_not_hd():
-    with pytest.raises(ValueError, match="image_size is 336"):
+    with pytest.raises(ValueError, match=r"image_size must be 224 for LLaVA-1.5-HD, got 336"):
         hd_config(LlamaConfig(**TEXT), CLIPVisionConfig(**SMALL, image_size=336, patch_size=14))

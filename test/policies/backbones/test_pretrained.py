@@ -120,7 +120,7 @@ def test_a_form_of_its_own(tmp_path):
     written = reader.tokenizer.decode(reader.prompt([np.zeros((56, 56, 3), np.uint8)], "{images}").ids[0])
     assert written.startswith("<s>[INST] <image>") and written.endswith("\n{images} [/INST]")
     for form in ("{images} only", "{images}{images}{sentence}"):
-        with pytest.raises(ConfigError, match=r"backbone.form is .*right would be a text with"):
+        with pytest.raises(ConfigError, match=r"backbone.form must contain .* once, got"):
             LibraryBackbone("library", "llava", form=form)
 
 
@@ -211,19 +211,19 @@ def image_beyond_the_vocabulary(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(("damage", "error", "message"), [
-    (no_config, ConfigError, r"backbone/config\.json: no such file; right would be paligemma's"),
+    (no_config, ConfigError, r"backbone/config\.json: no such file; it must be paligemma's"),
     (damaged_config, ModelError, r"config\.json: cannot be read: Expecting property name"),
     (doubled_key, ModelError, r"config\.json: cannot be read: key 'model_type' is given twice"),
     (pipe, ModelError, r"merges\.txt: is no regular file"),
     (endless_layers, ModelError, r"config\.json: num_hidden_layers must be 0 to 512, got 1000000000"),
     (huge_number, ModelError, r"config\.json: .* is a number of more than 64 bits"),
-    (other_family, ConfigError, "describes a llava; right would be paligemma"),
-    (image_beyond_the_vocabulary, ModelError, "image_token_id is 640; right would be below the vocabulary of 640"),
+    (other_family, ConfigError, "must describe paligemma, got a llava"),
+    (image_beyond_the_vocabulary, ModelError, "image_token_id must be below the vocabulary of 640, got 640"),
     (no_tokenizer, ModelError, "holds no tokenizer"),
     (large_tokenizer, ModelError, "its tokenizer has 861 words; the model's vocabulary has 640"),
     (other_tokenizer, ModelError, "has no special token 4, which stands for images"),
-    (no_images, ModelError, r"holds no image processor; right would be a processor_config\.json or"),
-    (other_images, ModelError, r"makes pictures of shape \(1, 3, 3, 28, 28\); right for paligemma would be 4 dim"),
+    (no_images, ModelError, r"holds no image processor; add a processor_config\.json or"),
+    (other_images, ModelError, r"makes pictures of shape \(1, 3, 3, 28, 28\); paligemma needs 4 dim"),
 ])  # fmt: skip
 def test_a_backbone_folder_that_does_not_fit_is_refused_by_name(models, tmp_path, damage, error, message):
     folder = Path(shutil.copytree(models["paligemma"], tmp_path / "model", ignore=UNTIED))
@@ -234,7 +234,7 @@ def test_a_backbone_folder_that_does_not_fit_is_refused_by_name(models, tmp_path
 
 def test_tiles_and_towers_that_the_counts_do_not_hold_for_are_refused(models, tmp_path):
     for family, values, message in (
-        ("llava_hd", {"image_grid_pinpoints": [[224, 224]]}, "224 pixels on 1 canvases; right for llava_hd would be"),
+        ("llava_hd", {"image_grid_pinpoints": [[224, 224]]}, "224 pixels on 1 canvases; llava_hd needs"),
         ("llava_next", {"vision_feature_select_strategy": "full"}, "leaves only the patches"),
         ("llava_onevision", {"image_grid_pinpoints": [[28, 28]]}, "not the same"),
     ):

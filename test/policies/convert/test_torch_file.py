@@ -151,8 +151,8 @@ def stored(shape: tuple, stride: tuple, offset: int = 0, count: int = 4) -> byte
         (stored((4,), (1,), count="4"), bytes(16), "a storage of '4' numbers"),
         (stored((4,), (1,), count=-4), bytes(16), "a storage of -4 numbers"),
         (stored((4,), (1,), offset=1), bytes(16), "reaches beyond its 4 numbers"),
-        (stored((4,), (1,)), bytes(8), "data/0 has 8 bytes; right would be 16"),
-        (stored((4,), (1,), count=10**15), bytes(16), "has 16 bytes; right would be 4000000000000000"),
+        (stored((4,), (1,)), bytes(8), "data/0 must have 16 bytes, got 8"),
+        (stored((4,), (1,), count=10**15), bytes(16), "must have 4000000000000000 bytes, got 16"),
     ],
 )
 def test_a_tensor_beyond_its_numbers_is_refused(tmp_path: Path, claim: bytes, content: bytes, message: str) -> None:
@@ -196,7 +196,7 @@ def test_a_missing_file_and_two_pickles_are_refused(tmp_path: Path) -> None:
     path = packed(tmp_path / "a.pt", pickle.dumps(1, protocol=2))
     with zipfile.ZipFile(path, "a") as file:
         file.writestr("other/data.pkl", b"")
-    with pytest.raises(ModelError, match=r"holds 2 data\.pkl"):
+    with pytest.raises(ModelError, match=r"must hold one data\.pkl.*got 2"):
         read(path)
 
 

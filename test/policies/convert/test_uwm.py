@@ -209,7 +209,7 @@ def test_other_presets_and_an_existing_folder_are_refused(tmp_path: Path, capsys
     assert convert(tmp_path / "models.pt", "libera", tmp_path / "m") == USER_ERROR
     assert "did you mean 'libero'?" in capsys.readouterr().err
     assert convert(tmp_path / "models.pt", "libero", tmp_path) == USER_ERROR
-    assert "is there already" in capsys.readouterr().err
+    assert "already exists" in capsys.readouterr().err
     with pytest.raises(ModelError, match="no 'model' with weights"):
         torch.save([1], tmp_path / "models.pt")
         from vla_ros.policies.convert.uwm import convert_uwm

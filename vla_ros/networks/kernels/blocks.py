@@ -22,7 +22,7 @@ class Kernels:
 def residual_norm(
     x: Tensor, branch: Tensor | None, gate: Tensor | None, scale: Tensor, shift: Tensor, eps: float, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor]:
-    """x + gate * branch, and its layer norm times scale plus shift, as `dtype`.
+    """Return x + gate * branch, and its layer norm times scale plus shift, as `dtype`.
 
     x (B, N, D) float32; branch (B, N, D) or None; gate, scale and shift (B, D), float32, slices of one matrix.
     """

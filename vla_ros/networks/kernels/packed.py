@@ -17,7 +17,7 @@ Linear = Callable[[Tensor], Tensor]
 
 
 def packed(weight: Tensor, bias: Tensor, rows: int, gelu: bool = False) -> Linear:
-    """x (..., I) -> (..., O) for a weight (O, I); inputs of other than `rows` rows in all work, slower.
+    """Return x (..., I) -> (..., O) for a weight (O, I); inputs of other than `rows` rows in all work, slower.
 
     gelu: of the result; where oneDNN multiplies, and in bfloat16 on a GPU (there by tanh, closer to the exact one than
     bfloat16 can tell), as part of the product, which saves a pass over the result.

@@ -68,7 +68,7 @@ class UWMConfig:
             raise ValueError(f"the future has {self.future_tokens} tokens; the limit is {MOST_TOKENS}")
         if self.reader_width and not self.condition_on_current:
             raise ValueError(
-                f"reader_width is {self.reader_width}; right would be 0, or more with condition_on_current: "
+                f"reader_width must be 0 without condition_on_current, got {self.reader_width}: "
                 "the reader is shown the present frame beside the future ones"
             )
 

@@ -32,7 +32,7 @@ class Prefix:
 def soft_mask(horizon: int, frozen: int, overlap: int) -> Tensor:
     """(H,) weights: 1 for the first `frozen` steps, decaying to 0 at step `overlap`, where the old plan ends."""
     if not 0 <= frozen <= overlap <= horizon:
-        raise ValueError(f"frozen {frozen}, overlap {overlap}: right would be 0 <= frozen <= overlap <= {horizon}")
+        raise ValueError(f"must be 0 <= frozen <= overlap <= {horizon}, got frozen {frozen}, overlap {overlap}")
     step = torch.arange(horizon, dtype=torch.float32)
     left = ((overlap - step) / (overlap - frozen + 1)).clamp(0, 1)  # c_i of the paper
     return torch.where(step < frozen, 1.0, left * torch.expm1(left) / (math.e - 1))

@@ -105,6 +105,6 @@ def hd_config(text: Any, vision: Any, **rest: Any) -> LlavaNextConfig:
     """LLaVA-1.5-HD, which no library has: LLaVA-NeXT's path over grids of 224-pixel tiles (16x16 tokens)."""
     side = vision["image_size"] if isinstance(vision, dict) else vision.image_size
     if side != HD.tile:
-        raise ValueError(f"vision.image_size is {side}; right for LLaVA-1.5-HD would be {HD.tile}")
+        raise ValueError(f"vision.image_size must be {HD.tile} for LLaVA-1.5-HD, got {side}")
     canvases = [list(canvas) for canvas in HD.canvases]
     return LlavaNextConfig(vision_config=vision, text_config=text, image_grid_pinpoints=canvases, **rest)

@@ -281,7 +281,7 @@ def load_backbone(family: Family, name: Path | str) -> Backbone:
     """A backbone from a local folder or by its hub name: safetensors only, and never code that comes with it."""
     folder = Path(name)
     if folder.is_dir() and not list(folder.glob("*.safetensors")):
-        raise ValueError(f"{folder}: has no *.safetensors; right would be a folder that save_pretrained wrote")
+        raise ValueError(f"{folder}: has no *.safetensors; name a folder that save_pretrained wrote")
     model_class = getattr(transformers, CLASSES[family])
     model, report = model_class.from_pretrained(
         name, trust_remote_code=False, use_safetensors=True, output_loading_info=True

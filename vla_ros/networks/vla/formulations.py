@@ -39,9 +39,9 @@ class ContinuousVLA(nn.Module):
         if head.in_features != backbone.dim:
             raise ValueError(f"head.in_features is {head.in_features}; the backbone's features have {backbone.dim}")
         if formulation == "one_step" and head.window != 1:
-            raise ValueError(f"head.window is {head.window}; right for one_step would be 1")
+            raise ValueError(f"head.window must be 1 for one_step, got {head.window}")
         if formulation != "policy_head" and head.kind != "fc":
-            raise ValueError(f"head.kind is '{head.kind}'; right for {formulation} would be 'fc', without a memory")
+            raise ValueError(f"head.kind must be 'fc' (no memory) for {formulation}, got '{head.kind}'")
         self.formulation = formulation
         self.backbone = backbone
         self.act_head = PolicyHead(head)

@@ -47,7 +47,7 @@ class HeadConfig:
             hidden_size=(1, MOST_UNITS), num_layers=(1, MOST_LAYERS), heads=(1, MOST_HEADS),
         )  # fmt: skip
         if self.kind == "gpt2" and self.hidden_size % self.heads:
-            raise ValueError(f"head.hidden_size is {self.hidden_size}; right would be a multiple of {self.heads} heads")
+            raise ValueError(f"head.hidden_size must be a multiple of {self.heads} heads, got {self.hidden_size}")
 
 
 @dataclass(frozen=True, slots=True)

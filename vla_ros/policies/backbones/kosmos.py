@@ -50,7 +50,7 @@ class KosmosBackbone:
         path, config = folder / self.folder, backbone.model.config
         tokenizer = read_tokenizer(path, config.get_text_config().vocab_size)
         if tokenizer.bos_token_id is None:
-            raise ModelError(f"{path}: its tokenizer lacks the token that begins a text; right would be kosmos-2's")
+            raise ModelError(f"{path}: its tokenizer lacks the token that begins a text; use kosmos-2's")
         return KosmosReader(tokenizer, int(config.vision_config.image_size), int(config.latent_query_num))
 
     def build(self, folder: Path) -> Backbone:

@@ -40,7 +40,7 @@ class LibraryBackbone:
     def __post_init__(self) -> None:
         for part in (IMAGES, SENTENCE):
             if self.form and self.form.count(part) != 1:
-                raise ConfigError(f"backbone.form is {self.form!r}; right would be a text with {part} in it, once")
+                raise ConfigError(f"backbone.form must contain {part} once, got {self.form!r}")
 
     def side(self, folder: Path) -> int:
         """Pixels along a side of the pictures, or tiles, that it sees."""
@@ -87,8 +87,8 @@ class LibraryBackbone:
         vocabulary = config.get_text_config().vocab_size
         if config.image_token_id >= vocabulary:
             raise ModelError(
-                f"{folder / self.folder / CONFIG}: image_token_id is {config.image_token_id}; right would be below the "
-                f"vocabulary of {vocabulary}"
+                f"{folder / self.folder / CONFIG}: image_token_id must be below the vocabulary of "
+                f"{vocabulary}, got {config.image_token_id}"
             )
         return Backbone(self.family, getattr(transformers, CLASSES[self.family])(config))
 
@@ -98,5 +98,5 @@ class LibraryBackbone:
         if config.vision_config.image_size != HD.tile or canvases != set(HD.canvases):
             raise ConfigError(
                 f"{path / CONFIG}: tiles of {config.vision_config.image_size} pixels on {len(canvases)} canvases; "
-                f"right for llava_hd would be {HD.tile} on {len(HD.canvases)} (`networks.vla.any_resolution.hd_config`)"
+                f"llava_hd needs {HD.tile} on {len(HD.canvases)} (`networks.vla.any_resolution.hd_config`)"
             )

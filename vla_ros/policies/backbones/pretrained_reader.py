@@ -106,7 +106,7 @@ class LibraryReader:
         if len(shape) != dims or shape[-2:] != (side, side):
             raise ModelError(
                 f"{where}: its image processor ({type(self.images).__name__}) makes pictures of shape {shape}; "
-                f"right for {self.family} would be {dims} dimensions, the last two {side}x{side}"
+                f"{self.family} needs {dims} dimensions, the last two {side}x{side}"
             )
         if self.family in TILED and list(map(list, self.images.image_grid_pinpoints)) != list(
             map(list, self.config.image_grid_pinpoints)

@@ -34,14 +34,14 @@ def read_config(path: Path, wanted: type, named: str) -> Any:
     """
     file = path / CONFIG
     if not file.is_file():
-        raise ConfigError(f"{file}: no such file; right would be {named}'s, of {path}")
+        raise ConfigError(f"{file}: no such file; it must be {named}'s, of {path}")
     check_files(path)
     try:
         config = AutoConfig.from_pretrained(path, **LOCAL)
     except (OSError, ValueError, KeyError) as error:
-        raise ConfigError(f"{file}: cannot be read: {_first_line(error)}; right would be {named}'s") from None
+        raise ConfigError(f"{file}: cannot be read: {_first_line(error)}; it must be {named}'s") from None
     if not isinstance(config, wanted):
-        raise ConfigError(f"{file}: describes a {config.model_type}; right would be {named}")
+        raise ConfigError(f"{file}: must describe {named}, got a {config.model_type}")
     return config
 
 
@@ -96,7 +96,7 @@ def read_tokenizer(path: Path, vocabulary: int) -> Any:
 def read_image_processor(path: Path) -> Any:
     """The image processor in its form without torchvision; ModelError where there is none."""
     if not any((path / name).is_file() for name in IMAGES):
-        raise ModelError(f"{path}: holds no image processor; right would be a {' or '.join(IMAGES)} in it")
+        raise ModelError(f"{path}: holds no image processor; add a {' or '.join(IMAGES)}")
     check_files(path)
     return _read(AutoImageProcessor.from_pretrained, path, "image processor", backend="pil")
 
@@ -104,7 +104,7 @@ def read_image_processor(path: Path) -> Any:
 def copy_backbone(source: Path, target: Path, named: str) -> None:
     """Everything but the weights; ConfigError where `source` is no such folder. named: what would be right."""
     if not (source / CONFIG).is_file():
-        raise ConfigError(f"{source}: holds no {CONFIG}; right would be {named}")
+        raise ConfigError(f"{source}: holds no {CONFIG}; it must be {named}")
     check_files(source)
     target.mkdir(parents=True, exist_ok=True)
     for pattern in KEPT:

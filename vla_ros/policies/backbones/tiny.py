@@ -88,7 +88,7 @@ class TinyBackbone:
             depth=(1, MOST_LAYERS), heads=(1, MOST_HEADS), mlp_ratio=(1, 64),
         )  # fmt: skip
         if self.room < 1:
-            raise ConfigError(f"backbone.vocabulary is {self.vocabulary}; right would be above {BINS + RESERVED + 1}")
+            raise ConfigError(f"backbone.vocabulary must be > {BINS + RESERVED + 1}, got {self.vocabulary}")
         if self.image_size % self.patch or self.dim % self.heads:
             raise ConfigError("backbone: image_size must be a multiple of patch, and dim one of heads")
         if self.early_convolutions and self.patch & (self.patch - 1):

@@ -82,7 +82,7 @@ def load_words(folder: Path, room: int) -> Words:
     except (ValueError, OSError) as error:
         raise ModelError(f"{path}: damaged: {error}") from None
     if not isinstance(known, list) or not all(isinstance(w, str) and words_of(w) == [w] for w in known):
-        raise ModelError(f"{path}: right would be a list of lower-case words")
+        raise ModelError(f"{path}: must be a list of lower-case words")
     if len(set(known)) != len(known):
         raise ModelError(f"{path}: holds a word twice")
     words = Words(tuple(known))

@@ -77,9 +77,7 @@ def read_kosmos_ph(checkpoint: Path) -> dict[str, Tensor]:
         held = file.content if isinstance(file.content, Mapping) else {}
         stored = next((held[name] for name in HOLDERS if isinstance(held.get(name), Mapping)), None)
         if stored is None:
-            raise ModelError(
-                f"{checkpoint}: holds no {' or '.join(HOLDERS)}; right would be a published kosmos_ph file"
-            )
+            raise ModelError(f"{checkpoint}: holds no {' or '.join(HOLDERS)}; give a published kosmos_ph file")
         weights = {}
         for name, value in stored.items():
             if not isinstance(name, str):
@@ -114,7 +112,7 @@ def convert_kosmos_ph(checkpoint: Path, backbone: Path, preset: str, out: Path) 
     if preset not in EMBODIMENTS:
         raise ConfigError(f"--preset '{preset}'{did_you_mean(preset, EMBODIMENTS)}")
     if out.exists():
-        raise ConfigError(f"{out}: is there already; right would be the name of a folder to make")
+        raise ConfigError(f"{out}: already exists; name a new folder")
     weights = read_kosmos_ph(checkpoint)
     folder = _folder(checkpoint, preset, weights)
     with ModelFolder.writing(out) as part:
@@ -133,7 +131,7 @@ def _folder(checkpoint: Path, preset: str, weights: Mapping[str, Tensor]) -> VLA
     layers = [name for name in weights if name.startswith("act_head.rnn.weight_ih_l")]
     last = weights.get("act_head.gripper.mlp.6.weight")
     if not layers or last is None or weights[layers[0]].ndim != 2:
-        raise ModelError(f"{checkpoint}: holds no LSTM head; right would be a published kosmos_ph file")
+        raise ModelError(f"{checkpoint}: holds no LSTM head; give a published kosmos_ph file")
     robot = EMBODIMENTS[preset]
     contract = PolicyContract(robot.cameras, ACTIONS, robot.step_s, len(last), execute_steps=1)  # as published
     head = HeadSizes("lstm", weights[layers[0]].shape[0] // 4, len(layers))

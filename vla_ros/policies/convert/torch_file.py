@@ -94,10 +94,10 @@ class TorchFile:
     def _read(self, known: dict[str, type]) -> Any:
         names = [name for name in self._zip.namelist() if name.endswith("/data.pkl")]
         if len(names) != 1:
-            raise ModelError(f"{self.path}: holds {len(names)} data.pkl; right would be one, as torch.save writes it")
+            raise ModelError(f"{self.path}: must hold one data.pkl, as torch.save writes it, got {len(names)}")
         self._folder = names[0].removesuffix("data.pkl")
         if self._folder + "byteorder" in self._zip.namelist() and self._record("byteorder") != b"little":
-            raise ModelError(f"{self.path}: was written on a big-endian machine; right would be little")
+            raise ModelError(f"{self.path}: must be little-endian, was written on a big-endian machine")
         if self._zip.getinfo(names[0]).file_size > MAX_PICKLE:
             raise ModelError(f"{self.path}: its data.pkl is longer than {MAX_PICKLE} bytes; tensors belong beside it")
         content = self._bytes(self._zip.getinfo(names[0]))
@@ -109,7 +109,7 @@ class TorchFile:
             if info.compress_type != zipfile.ZIP_STORED:
                 raise ModelError(f"{self.path}: {name} is compressed; torch.save never does that")
             if size is not None and info.file_size != size:
-                raise ModelError(f"{self.path}: {name} has {info.file_size} bytes; right would be {size}")
+                raise ModelError(f"{self.path}: {name} must have {size} bytes, got {info.file_size}")
         except KeyError as error:
             raise ModelError(f"{self.path}: {name} is damaged or missing: {error}") from None
         self._left -= info.file_size

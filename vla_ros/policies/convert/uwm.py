@@ -70,10 +70,10 @@ def convert_uwm(checkpoint: Path, preset: str, out: Path) -> UWMFolder:
     if preset not in EMBODIMENTS:
         raise ConfigError(f"--preset '{preset}'{did_you_mean(preset, EMBODIMENTS)}")
     if out.exists():
-        raise ConfigError(f"{out}: is there already; right would be the name of a folder to make")
+        raise ConfigError(f"{out}: already exists; name a new folder")
     with TorchFile(checkpoint, NORMALISERS) as file:
         if not isinstance(file.content, Mapping) or not isinstance(file.content.get("model"), Mapping):
-            raise ModelError(f"{checkpoint}: holds no 'model' with weights; right would be the official models.pt")
+            raise ModelError(f"{checkpoint}: holds no 'model' with weights; give the official models.pt")
         weights = _weights(file, file.content["model"])
         network = _network(checkpoint, preset, weights)
         statistics = _statistics(checkpoint, preset, network, file.content.get("action_normalizer"))
@@ -106,7 +106,7 @@ def _network(checkpoint: Path, preset: str, weights: dict[str, Tensor]) -> UWMCo
     """The preset, with as many registers as the weights have: the official releases differ in them."""
     registers = weights.get("noise_pred_net.registers")
     if registers is None or registers.ndim != 3:
-        raise ModelError(f"{checkpoint}: lacks noise_pred_net.registers; right would be a Unified World Model")
+        raise ModelError(f"{checkpoint}: lacks noise_pred_net.registers; it is no Unified World Model")
     try:
         return replace(PRESETS[preset], registers=registers.shape[1])
     except ValueError as error:

@@ -79,7 +79,7 @@ class Tabletop:
         """Set the servos' target (7,): arm [rad], gripper 0 open to 1 closed. Held until the next."""
         target = np.asarray(target, dtype=np.float64)
         if target.shape != (7,) or not np.isfinite(target).all():
-            raise ContractError(f"the command is {target}; right would be 7 finite numbers")
+            raise ContractError(f"the command must be 7 finite numbers, got {target}")
         self._data.ctrl[:6] = target[:6]
         self._data.ctrl[6:] = (1 - np.clip(target[6], 0, 1)) * FINGER_TRAVEL
 

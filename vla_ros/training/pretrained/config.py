@@ -41,11 +41,11 @@ class LoRA:
 
     def __post_init__(self) -> None:
         if self.rank < 1 or self.alpha <= 0:
-            raise ConfigError(f"lora: rank is {self.rank} and alpha {self.alpha}; right would be above 0")
+            raise ConfigError(f"lora.rank and lora.alpha must be > 0, got {self.rank} and {self.alpha}")
         if not 0 <= self.dropout < 1:
-            raise ConfigError(f"lora.dropout is {self.dropout}; right would be 0 to below 1")
+            raise ConfigError(f"lora.dropout must be from 0 to below 1, got {self.dropout}")
         if not self.targets:
-            raise ConfigError("lora.targets is empty; right would be names of layers, such as q_proj")
+            raise ConfigError("lora.targets is empty; name layers, such as q_proj")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,11 +79,12 @@ class VLALibraryTraining:
     columns: Columns = field(default_factory=Columns)
 
     def __post_init__(self) -> None:
-        if self.window < 1 or (self.formulation in ("one_step", "discrete") and self.window != 1):
-            raise ConfigError(f"window is {self.window}; right for '{self.formulation}' would be 1")
+        one = self.formulation in ("one_step", "discrete")
+        if self.window < 1 or (one and self.window != 1):
+            raise ConfigError(f"window must be {'1' if one else '>= 1'} for '{self.formulation}', got {self.window}")
         if self.lora is not None and self.freeze:
             raise ConfigError(
                 "freeze: with lora, nothing of the backbone but the adapters learns; leave one of them out"
             )
         if self.window > self.loop.batch:
-            raise ConfigError(f"loop.batch is {self.loop.batch}; right would be at least the window, {self.window}")
+            raise ConfigError(f"loop.batch must be >= the window, {self.window}, got {self.loop.batch}")

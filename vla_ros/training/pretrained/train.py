@@ -95,8 +95,7 @@ def check_processes(config: VLALibraryTraining) -> None:
     whole = config.lora is None and "vision" not in config.freeze
     if whole and config.pretrained.family != "paligemma" and processes().num_processes > 1:
         raise ConfigError(
-            "a LLaVA leaves the last layers of its tower unread; right for several processes would be "
-            "freeze: [vision], or lora"
+            "a LLaVA leaves the last layers of its tower unread; for several processes set freeze: [vision], or lora"
         )
 
 

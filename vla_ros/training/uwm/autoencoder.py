@@ -18,9 +18,9 @@ from vla_ros.policies.manifest import check_manifest
 from vla_ros.policies.model_folder import find_model, write_among
 from vla_ros.policies.uwm import UWMPolicy
 from vla_ros.policies.weights import FILE, load_weights
-from vla_ros.training.config import AutoencoderTraining
 from vla_ros.training.data import load_data
 from vla_ros.training.loop import Trainer
+from vla_ros.training.uwm.config import AutoencoderTraining
 
 
 def as_tensor(frames: NDArray[np.uint8]) -> Tensor:

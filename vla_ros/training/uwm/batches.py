@@ -17,8 +17,8 @@ from vla_ros.networks.uwm.model import UnifiedWorldModel
 from vla_ros.networks.uwm.text import tokenize, words_of
 from vla_ros.policies.statistics import Statistics
 from vla_ros.training.cache import digest, once
-from vla_ros.training.config import UWMTraining
 from vla_ros.training.uwm.autoencoder import as_tensor
+from vla_ros.training.uwm.config import UWMTraining
 
 MIN_STD = 1e-3  # below this a column is constant, and dividing by its deviation would only amplify rounding
 
@@ -59,11 +59,17 @@ class BatchMaker:
     """
 
     def __init__(
-        self, config: UWMTraining, data: Demonstrations, statistics: Statistics, latents: NDArray[np.float16] | None,
+        self,
+        config: UWMTraining,
+        data: Demonstrations,
+        statistics: Statistics,
+        latents: NDArray[np.float16] | None,
         features: NDArray[np.float16] | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.config, self.data, self.statistics, self.latents = config, data, statistics, latents
         self.features = features
+        joint = config.joint
+        self.plain_rows = config.loop.batch - (0 if joint is None else joint.rows + joint.video_rows)
         self.sentences = [[words_of(sentence) for sentence in sentences_of(name)] for name in data.meta["tasks"]]
         self.aux_mean = data.aux.mean(0)
         self.aux_std = np.maximum(data.aux.std(0), MIN_STD)
@@ -75,25 +81,33 @@ class BatchMaker:
         self.windows = {part: windows[there[windows]] for part, there in apart.items()}
 
     def draw(self, rng: np.random.Generator, part: str = "training") -> dict[str, Tensor]:
-        """A batch whose first frames have a whole window behind them: `joint_rows`, then `video_rows` of training."""
-        config, data = self.config, self.data
-        window = rng.choice(self.windows[part], config.joint_rows)
-        if config.video_rows and part == "training":
-            window = np.concatenate([window, rng.choice(self.windows["video"], config.video_rows)])
-        plain = config.loop.batch - config.joint_rows - config.video_rows
-        index = np.concatenate([window, rng.choice(self.frames[part], plain)])
+        """Return a batch whose first frames have a whole window behind them: `joint.rows`, in training also video."""
+        data = self.data
+        window = self._draw_windows(rng, part)
+        index = np.concatenate([window, rng.choice(self.frames[part], self.plain_rows)])
         state = data.state[index]
         plans = self.statistics.normalise_action(data.plans[index].swapaxes(0, 1), state).swapaxes(0, 1)
-        seen = {"images": images_of(data, index)} if self.features is None else {
-            "visual": torch.from_numpy(self.features[index]).float()
-        }  # fmt: skip
-        return seen | self._windows(window) | {
+        batch = {
             "state": torch.from_numpy(self.statistics.normalise_state(state)),
             "tokens": self._tokens(data.plan_task[index], rng, dropout=part == "training"),
             "plans": torch.from_numpy(np.ascontiguousarray(plans, dtype=np.float32)),
             "aux": torch.from_numpy(((data.aux[index] - self.aux_mean) / self.aux_std).astype(np.float32)),
             "known": torch.from_numpy(self.known[index]),
-        }  # fmt: skip
+        }
+        return self._seen(index) | self._windows(window) | batch
+
+    def _draw_windows(self, rng: np.random.Generator, part: str) -> NDArray[np.int64]:
+        """Return frames with a window behind them: `joint.rows`, then in training `joint.video_rows`."""
+        joint = self.config.joint
+        window: NDArray[np.int64] = rng.choice(self.windows[part], self.config.joint_rows)
+        if joint is not None and joint.video_rows and part == "training":
+            window = np.concatenate([window, rng.choice(self.windows["video"], joint.video_rows)])
+        return window
+
+    def _seen(self, index: NDArray[np.int64]) -> dict[str, Tensor]:
+        if self.features is None:
+            return {"images": images_of(self.data, index)}
+        return {"visual": torch.from_numpy(self.features[index]).float()}
 
     def _windows(self, window: NDArray[np.int64]) -> dict[str, Tensor]:
         """What was executed from the frames `window` (J,) on, and what was then seen."""

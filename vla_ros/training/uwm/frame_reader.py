@@ -15,12 +15,12 @@ from torch import Tensor, nn
 from vla_ros.datasets.demonstrations import Demonstrations, labelled
 from vla_ros.networks.uwm.model import UnifiedWorldModel, make_scheduler
 from vla_ros.policies.model_folder import write_among
-from vla_ros.training.config import FrameReaderTraining
 from vla_ros.training.data import load_data
 from vla_ros.training.learning import learn
 from vla_ros.training.loop import Trainer, keep_freed_memory, processes
 from vla_ros.training.uwm.autoencoder import load_autoencoder
 from vla_ros.training.uwm.batches import MIN_STD, cached_latents
+from vla_ros.training.uwm.config import FrameReaderTraining
 
 
 class FrameReaderLoss(nn.Module):

@@ -10,7 +10,7 @@ from vla_ros.core.errors import ConfigError
 from vla_ros.datasets.lerobot.columns import Columns
 from vla_ros.policies.backbones.tiny import TinyBackbone
 from vla_ros.policies.vla import HeadSizes, VLAFormulation
-from vla_ros.training.config import LoopConfig
+from vla_ros.training.config import LoopConfig, check_shares
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,21 +65,23 @@ class VLATraining:
     columns: Columns = field(default_factory=Columns)
 
     def __post_init__(self) -> None:
+        for name in ("window", "sentences", "questions"):
+            if getattr(self, name) < 1:
+                raise ConfigError(f"{name} must be >= 1, got {getattr(self, name)}")
+        check_shares(self, "word_dropout", "captions", "judged", below_one=True)
         if self.formulation in ("one_step", "discrete") and self.window != 1:
-            raise ConfigError(f"window is {self.window}; right for '{self.formulation}' would be 1")
+            raise ConfigError(f"window must be 1 for '{self.formulation}', got {self.window}")
+        self._check_frozen()
+        if self.answers and self.window > 1:
+            raise ConfigError("answers are learned about single frames; set answers: 0 or window: 1")
+        if self.judged and not self.answers:
+            raise ConfigError("judged needs answers > 0")
+
+    def _check_frozen(self) -> None:
+        """Raise ConfigError if something frozen leaves nothing for another choice to train."""
         if self.freeze_backbone and (self.initial is None or self.auxiliary):
             raise ConfigError("freeze_backbone needs 'initial', and auxiliary: 0 (nothing is left for it to train)")
         if self.tower is not None and (self.backbone.keypoints is None or self.auxiliary):
             raise ConfigError("tower needs backbone.keypoints, and auxiliary: 0 (the tower does not learn)")
         if self.freeze_backbone and self.formulation != "policy_head":
             raise ConfigError(f"freeze_backbone: a '{self.formulation}' model learns in its backbone; set it false")
-        if self.answers and self.window > 1:
-            raise ConfigError("answers are learned about single frames; right would be answers: 0 or window: 1")
-        if self.judged and not self.answers:
-            raise ConfigError("judged needs answers: above 0")
-        for name in ("word_dropout", "captions", "judged"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; right would be 0 to below 1")
-        for name in ("window", "sentences", "questions"):
-            if getattr(self, name) < 1:
-                raise ConfigError(f"{name} is {getattr(self, name)}; right would be 1 or more")

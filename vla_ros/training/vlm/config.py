@@ -9,7 +9,7 @@ from typing import Literal
 from vla_ros.core.errors import ConfigError
 from vla_ros.datasets.lerobot.columns import Columns
 from vla_ros.policies.backbones.tiny import TinyBackbone
-from vla_ros.training.config import LoopConfig
+from vla_ros.training.config import LoopConfig, check_shares
 
 Stage = Literal["words", "align", "instruct"]
 BEFORE: dict[str, str] = {"align": "words", "instruct": "align"}
@@ -48,8 +48,9 @@ class VLMTraining:
             wanted = (
                 f"the folder of stage '{BEFORE[self.stage]}'" if self.stage in BEFORE else "none, it begins with it"
             )
-            raise ConfigError(f"stage is '{self.stage}', initial is {self.initial}; right would be {wanted}")
+            raise ConfigError(f"initial must be {wanted} for stage '{self.stage}', got {self.initial}")
         if self.backbone.keypoints is None:
             raise ConfigError("tower needs backbone.keypoints")
-        if self.questions < 1 or not 0 <= self.captions <= 1:
-            raise ConfigError("right would be questions of 1 or more, and captions of 0 to 1")
+        if self.questions < 1:
+            raise ConfigError(f"questions must be >= 1, got {self.questions}")
+        check_shares(self, "captions")
