@@ -7,7 +7,8 @@ import math
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -41,12 +42,12 @@ from vla_ros.ros.convert import COMMAND_TYPES, compressed_to_array, image_to_arr
 from vla_ros.ros.listening.everyone import hear_everyone
 from vla_ros.ros.parameters import declare, parameter
 from vla_ros.ros.process.lifecycle import signals_ask
-from vla_ros.ros.process.scheduling import stand_back
+from vla_ros.ros.process.scheduling import stand_back_here
 from vla_ros.ros.process.spinning import spinning
 from vla_ros.ros.process.starting import start_ros
 from vla_ros.ros.qos import COMMAND, EVENTS, LATCHED, SENSOR
 
-NICE = 10  # those who watch stand back behind those who move the robot
+NICE = 10  # threads that watch stand back behind what moves the robot, and behind STOP
 LEVELS = {b"\x00": "ok", b"\x01": "warn", b"\x02": "error", b"\x03": "stale"}
 TOKEN_VARIABLE = "VLA_ROS_DASHBOARD_TOKEN"
 MOST_POINTS = 256  # of what is shown; anyone may publish more
@@ -266,18 +267,22 @@ def read_token(file: str) -> str:
     return token
 
 
+async def _serve(node: DashboardNode, token: str, going: Callable[[], bool], show_token: bool) -> None:
+    """Serve from this thread, which keeps its priority, as do those of STOP; pictures and state are made aside."""
+    pool = ThreadPoolExecutor(thread_name_prefix="pictures", initializer=stand_back_here, initargs=(NICE,))
+    asyncio.get_running_loop().set_default_executor(pool)
+    await serve(node, node.parameters.host, node.parameters.port, token, going, show_token)
+
+
 def main(show_token: bool = False) -> None:
-    """Entry point. show_token: print the token as part of the address, where it was drawn for this run."""
-    stand_back(NICE)
+    """Entry point. show_token: print the token as part of the address, if it was drawn for this run."""
     asked = signals_ask()
     try:
         start_ros(signal_handler_options=SignalHandlerOptions.NO)
         node = DashboardNode()
-        wanted = node.parameters
-        token = read_token(wanted.token_file)
-        with spinning(node), node.line.open():
-            going = lambda: not asked and node.context.ok()  # noqa: E731
-            asyncio.run(serve(node, wanted.host, wanted.port, token, going, show_token))
+        token = read_token(node.parameters.token_file)
+        with spinning(node, nice=NICE), node.line.open():
+            asyncio.run(_serve(node, token, lambda: not asked and node.context.ok(), show_token))
     except VlaRosError as error:
         raise SystemExit(f"dashboard: error: {error}") from None
     finally:

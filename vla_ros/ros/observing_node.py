@@ -9,8 +9,6 @@ import gc
 from collections.abc import Callable
 from typing import Any, Generic, Protocol, TypeVar
 
-from rclpy.clock import JumpThreshold
-from rclpy.duration import Duration
 from rclpy.qos import QoSProfile
 from rclpy.service import Service
 
@@ -21,6 +19,7 @@ from vla_ros.core.streams.synchroniser import Synchroniser
 from vla_ros.ros.diagnostics import Diagnostics, Report
 from vla_ros.ros.listening.everyone import Heard
 from vla_ros.ros.parameters import ModelParameters, declare
+from vla_ros.ros.process.clock_watch import on_clock_jump
 from vla_ros.ros.process.lifecycle import ManagedNode
 from vla_ros.ros.process.owner import Owner
 from vla_ros.ros.process.worker import Worker
@@ -40,12 +39,6 @@ M = TypeVar("M", bound=Model)
 P = TypeVar("P", bound=ModelParameters)
 S = TypeVar("S", bound="Session[Any]")
 Handler = Callable[[Any, Any], Any]
-
-
-def on_clock_jump(node: ManagedNode, restart: Callable[[], object]) -> Any:
-    """Call `restart` after the node's clock went back or became another one. Returns the handle to own."""
-    threshold = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True)
-    return node.get_clock().create_jump_callback(threshold, post_callback=lambda _: restart())
 
 
 class Session(Generic[M]):
