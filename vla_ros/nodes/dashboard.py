@@ -110,8 +110,8 @@ class DashboardNode(Node):
         for camera in self._robot.cameras:
             kind, suffix = (CompressedImage, "/compressed") if camera.compressed else (Image, "")
             listen(kind, camera.topic + suffix, partial(self._pictures.__setitem__, camera.name), SENSOR)
-            listen(Image, f"world_model/{camera.name}/comparison",
-                   partial(self._pictures.__setitem__, _expected(camera.name)), SENSOR)  # fmt: skip
+            keep = partial(self._pictures.__setitem__, _expected(camera.name))
+            listen(Image, f"world_model/{camera.name}/comparison", keep, SENSOR)
         listen(DiagnosticArray, "/diagnostics", self._on_diagnostics, EVENTS)
         listen(JointState, self._robot.joint_states_topic, self._on_joint_state, SENSOR)
         listen(JointTrajectory, "action_chunk", self._on_chunk, COMMAND)
@@ -123,22 +123,30 @@ class DashboardNode(Node):
                 listen(COMMAND_TYPES[spec.type], spec.topic, partial(self._on_command, names), COMMAND)
 
     def state(self) -> Mapping[str, Any]:
-        """What the page shows."""
+        """Return what the page shows."""
         with self._lock:
             self._stages.add(self._log.take())
             stages = {name: [row.p50, row.p99] for name, row in self._stages.stages().items()}
         return {
-            "robot": self._robot.name, "joints": list(self._robot.joint_names), "instruction": self._instruction,
+            "robot": self._robot.name,
+            "joints": list(self._robot.joint_names),
+            "instruction": self._instruction,
             "pictures": [*[OVERVIEW] * self._overview_offered, *sorted(self._pictures.keys() - {OVERVIEW})],
-            "expected": [_expected(name) for name in self._robot.camera_names], "nodes": self._says.told(),
-            "present": self._present(), "up_s": time.monotonic() - self._started_s,
-            "episode": self._episodes.told(), "events": self._events.told(),
-            "measured": self._vectors.get("measured"), "sent": self._vectors.get("sent"), "plan": self._plan,
-            "stages": stages, "dead_man_s": float(getattr(self._robot.guard, "dead_man_s", 0.0)),
-        }  # fmt: skip
+            "expected": [_expected(name) for name in self._robot.camera_names],
+            "nodes": self._says.told(),
+            "present": self._present(),
+            "up_s": time.monotonic() - self._started_s,
+            "episode": self._episodes.told(),
+            "events": self._events.told(),
+            "measured": self._vectors.get("measured"),
+            "sent": self._vectors.get("sent"),
+            "plan": self._plan,
+            "stages": stages,
+            "dead_man_s": self._robot.guard.dead_man_s,
+        }
 
     def frame(self, name: str) -> NDArray[np.uint8] | None:
-        """The newest picture of a camera, or of what was expected of it."""
+        """Return the newest picture of a camera, or of what was expected of it."""
         if name == OVERVIEW:
             self._overview_asked_s = time.monotonic()
         message = self._pictures.get(name)
@@ -150,7 +158,7 @@ class DashboardNode(Node):
             return None
 
     def instruct(self, sentence: str) -> str:
-        """Publish a sentence, where it is one that the policy would take."""
+        """Publish a sentence, if the policy would take it; return why not, or nothing."""
         try:
             self._sentences.publish(String(data=check_instruction(sentence)))
         except MessageError as error:
@@ -170,11 +178,11 @@ class DashboardNode(Node):
         return done, message
 
     def armed_at_s(self) -> float | None:
-        """When the commander last said that it is armed [monotonic]; None where it last said something else."""
+        """Return when the commander last said that it is armed [monotonic]; None if it last said something else."""
         return self._armed_s
 
     def _present(self) -> list[str]:
-        """Nodes of this namespace that are in the graph, whether they say something or not."""
+        """Return the nodes of this namespace that are in the graph, silent ones too."""
         asked_s, names = self._graph
         if time.monotonic() - asked_s > GRAPH_S:
             own = self.get_namespace()
@@ -224,10 +232,8 @@ class DashboardNode(Node):
             self.get_logger().warning(f"action chunk refused: {str(error)[:500]}", throttle_duration_sec=5.0)
             return
         columns = dict(zip(chunk.names, chunk.actions.T, strict=True))
-        self._plan = {
-            "at_s": time.monotonic(), "step_s": chunk.step_ns / NS_PER_S,
-            "joints": [_column(columns.get(name)) for name in self._robot.joint_names],
-        }  # fmt: skip
+        joints = [_column(columns.get(name)) for name in self._robot.joint_names]
+        self._plan = {"at_s": time.monotonic(), "step_s": chunk.step_ns / NS_PER_S, "joints": joints}
 
     def _on_instruction(self, message: String) -> None:
         self._instruction = message.data[:MAX_INSTRUCTION]
@@ -254,7 +260,7 @@ def _plain(value: Any) -> float | None:
 
 
 def read_token(file: str) -> str:
-    """The first line of `file`, or VLA_ROS_DASHBOARD_TOKEN, or nothing."""
+    """Return the first line of `file`, or VLA_ROS_DASHBOARD_TOKEN, or nothing."""
     if not file:
         return os.environ.get(TOKEN_VARIABLE, "").strip()
     try:
