@@ -60,7 +60,8 @@ class ManagedNode(LifecycleNode):
 
     def wind_down(self, reason: str) -> None:
         """Begin to bring to rest what moves; the node goes on hearing until `at_rest`. Called before a signal ends or
-        suspends the process."""
+        suspends the process.
+        """
 
     @property
     def at_rest(self) -> bool:
@@ -150,7 +151,8 @@ def spin(make: Callable[[], Node], start: Callable[[Any], None] = _start, stop: 
     """Run one node until SIGINT, SIGTERM, SIGHUP, SIGQUIT or `rclpy.shutdown`, then `stop` it; without `start` and
     `stop` it is a managed one. Ends the process: 0, or 2 for an error that the user can mend, said in one line. After
     any other error too the node is stopped first, and then reported. SIGTSTP suspends the process once the node is at
-    rest."""
+    rest.
+    """
     signals_interrupt()
     node, executor, code = None, None, 0
     try:
