@@ -17,9 +17,24 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 TOOLS = ROOT / "out" / "audit"
 FREE = (
-    "apache", "bsd", "mit", "mpl", "mozilla public", "python software foundation", "psf", "isc", "cnri", "zlib", "cc0",
-    "public domain", "any-osi", "unlicense", "bsl-1.0", "hpnd", "0bsd",
-)  # fmt: skip
+    "apache",
+    "bsd",
+    "mit",
+    "mpl",
+    "mozilla public",
+    "python software foundation",
+    "psf",
+    "isc",
+    "cnri",
+    "zlib",
+    "cc0",
+    "public domain",
+    "any-osi",
+    "unlicense",
+    "bsl-1.0",
+    "hpnd",
+    "0bsd",
+)
 STRONG = ("gpl", "gnu general public", "agpl", "sspl", "busl", "commons clause")
 KNOWN = {
     "av": "BSD itself; its wheel carries FFmpeg with libx264 and libx265, which are GPL-2.0-or-later: matters to who "

@@ -28,9 +28,16 @@ os.environ |= {"COLUMNS": "100", "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST", "
 OUT = Path(__file__).resolve().parents[1] / "docs" / "reference"
 NOTE = "<!-- Written by scripts/generate_reference.py; do not edit. -->\n"
 NODES = {
-    "policy": "PolicyNode", "commander": "CommanderNode", "world_model": "WorldModelNode",
-    "scene_question": "SceneQuestionNode", "dashboard": "", "recorder": "", "replay": "", "sim": "", "demo": "",
-}  # fmt: skip
+    "policy": "PolicyNode",
+    "commander": "CommanderNode",
+    "world_model": "WorldModelNode",
+    "scene_question": "SceneQuestionNode",
+    "dashboard": "",
+    "recorder": "",
+    "replay": "",
+    "sim": "",
+    "demo": "",
+}
 MODELS = {"scene_question": "vla_tabletop"}
 COMMON = re.compile(
     r"^/(parameter_events|rosout|clock)$|/(describe_parameters|get_parameter\w*|list_parameters|set_parameters\w*"
@@ -45,9 +52,13 @@ def main() -> int:
     parser.add_argument("--check", action="store_true", help="write nothing; exit with 1 if a page is not current")
     check = parser.parse_args().check
     pages = {
-        "robot_yaml.md": robot_yaml(), "model_folder.md": model_folder(), "launch_files.md": launch_files(),
-        "python_api.md": python_api(), "cli.md": cli(), "nodes.md": nodes(),
-    }  # fmt: skip
+        "robot_yaml.md": robot_yaml(),
+        "model_folder.md": model_folder(),
+        "launch_files.md": launch_files(),
+        "python_api.md": python_api(),
+        "cli.md": cli(),
+        "nodes.md": nodes(),
+    }
     stale = [name for name, text in pages.items() if not (OUT / name).is_file() or (OUT / name).read_text() != text]
     for name in stale:
         if check:
@@ -73,8 +84,10 @@ def model_folder() -> str:
     from vla_ros.policies.vla import VLAFolder
     from vla_ros.policies.vlm import VLMFolder
 
-    parts = [f"## kind: {kind}\n\n" + "\n".join(tables(folder, level=3, deep=("contract", "cameras")))
-             for kind, folder in (("uwm", UWMFolder), ("vla", VLAFolder), ("vlm", VLMFolder))]  # fmt: skip
+    parts = [
+        f"## kind: {kind}\n\n" + "\n".join(tables(folder, level=3, deep=("contract", "cameras")))
+        for kind, folder in (("uwm", UWMFolder), ("vla", VLAFolder), ("vlm", VLMFolder))
+    ]
     return f"{NOTE}# Model folder\n\nA folder with `config.yaml`, weights and statistics.\n\n" + "\n".join(parts)
 
 
@@ -217,8 +230,10 @@ def cell(text: str) -> str:
 
 def nodes() -> str:
     """Parameters, topics and services of every node."""
-    parts = [f"{NOTE}# Nodes\n\nTopic names are those of the robot `ur5e_tabletop`. Every node also publishes"
-             " `/diagnostics`.\n"]  # fmt: skip
+    parts = [
+        f"{NOTE}# Nodes\n\nTopic names are those of the robot `ur5e_tabletop`. Every node also publishes"
+        " `/diagnostics`.\n"
+    ]
     for name, made in NODES.items():
         module = importlib.import_module(f"vla_ros.nodes.{name}")
         parts.append(
@@ -252,8 +267,11 @@ def topics(kind: Any, name: str) -> str:
         rows = ["| | name | type |", "|---|---|---|"]
         for word, of in (("publishes", "publisher"), ("hears", "subscriber"), ("serves", "service")):
             found = getattr(node, f"get_{of}_names_and_types_by_node")(node.get_name(), node.get_namespace())
-            rows += [f"| {word} | `{topic}` | {', '.join(types)} |" for topic, types in sorted(found)
-                     if not COMMON.search(topic) and topic != "/diagnostics"]  # fmt: skip
+            rows += [
+                f"| {word} | `{topic}` | {', '.join(types)} |"
+                for topic, types in sorted(found)
+                if not COMMON.search(topic) and topic != "/diagnostics"
+            ]
     finally:
         node.deactivate()
         node.destroy_node()

@@ -18,9 +18,12 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 LOCK = ROOT / "requirements.lock"
 FILES = (
-    "requirements.txt", "requirements-ros.txt", "requirements-training.txt", "requirements-dev.txt",
+    "requirements.txt",
+    "requirements-ros.txt",
+    "requirements-training.txt",
+    "requirements-dev.txt",
     "requirements-docs.txt",
-)  # fmt: skip
+)
 APART = ("torch",)
 HEAD = """# What was tested, file by file; `make setup LOCKED=1` installs it, `make lock` writes it anew. Do not edit.
 # Without torch, whose builds differ (CPU, CUDA): constraints.txt says its version.
@@ -52,9 +55,21 @@ def resolved() -> list[dict[str, Any]]:
         kept.write_text("\n".join(installed()) + "\n", encoding="utf-8")
         wanted = [word for file in FILES for word in ("-r", str(ROOT / file))]
         command = [
-            sys.executable, "-m", "pip", "install", "-q", "--dry-run", "--ignore-installed", "--report", str(report),
-            "-c", str(kept), "-c", str(ROOT / "constraints.txt"), *wanted,
-        ]  # fmt: skip
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "-q",
+            "--dry-run",
+            "--ignore-installed",
+            "--report",
+            str(report),
+            "-c",
+            str(kept),
+            "-c",
+            str(ROOT / "constraints.txt"),
+            *wanted,
+        ]
         subprocess.run(command, check=True)
         found: list[dict[str, Any]] = json.loads(report.read_text(encoding="utf-8"))["install"]
         return found

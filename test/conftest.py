@@ -114,9 +114,18 @@ def browser(tmp_path: Path) -> Iterator[object]:
 
     options = webdriver.ChromeOptions()
     options.binary_location = chromium
-    for word in ("headless", "no-sandbox", "disable-gpu", "disable-quic", "no-first-run", "disable-sync",
-                 "disable-background-networking", "disable-component-update", "window-size=1400,1000",
-                 f"user-data-dir={tmp_path / 'browser'}"):  # fmt: skip
+    for word in (
+        "headless",
+        "no-sandbox",
+        "disable-gpu",
+        "disable-quic",
+        "no-first-run",
+        "disable-sync",
+        "disable-background-networking",
+        "disable-component-update",
+        "window-size=1400,1000",
+        f"user-data-dir={tmp_path / 'browser'}",
+    ):
         options.add_argument(f"--{word}")
     found = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
     try:

@@ -13,15 +13,36 @@ import pytest
 PACKAGE = "vla_ros"
 SOURCE = Path(__file__).resolve().parents[1] / PACKAGE
 MESSAGES = {
-    "builtin_interfaces", "diagnostic_msgs", "geometry_msgs", "lifecycle_msgs", "rcl_interfaces", "rosgraph_msgs",
-    "sensor_msgs", "std_msgs", "std_srvs", "trajectory_msgs",
-}  # fmt: skip
+    "builtin_interfaces",
+    "diagnostic_msgs",
+    "geometry_msgs",
+    "lifecycle_msgs",
+    "rcl_interfaces",
+    "rosgraph_msgs",
+    "sensor_msgs",
+    "std_msgs",
+    "std_srvs",
+    "trajectory_msgs",
+}
 ROS = {"rclpy", "ament_index_python"} | MESSAGES
 TORCH = {"torch", "einops", "transformers", "diffusers", "safetensors", "accelerate"}
 HOUSE = (
-    "core", "networks", "policies", "media", "sim", "bags", "datasets", "evaluation", "training", "bench", "monitor",
-    "ros", "nodes", "launcher", "cli",
-)  # fmt: skip
+    "core",
+    "networks",
+    "policies",
+    "media",
+    "sim",
+    "bags",
+    "datasets",
+    "evaluation",
+    "training",
+    "bench",
+    "monitor",
+    "ros",
+    "nodes",
+    "launcher",
+    "cli",
+)
 
 
 @dataclass(frozen=True)

@@ -36,13 +36,27 @@ ROSDEP = {  # pip name -> rosdep key; None where rosdistro has no key (package.x
 # Triton comes with torch's CUDA builds, and is used only where it came: asking for it by itself could contradict them.
 # So do lz4 and zstd with rosbags, which packs and unpacks by them; Python 3.14 has the latter as `compression`.
 IMPORT_NAMES = {
-    "PIL": "pillow", "backports": "rosbags", "compression": "rosbags", "lz4": "rosbags", "skimage": "scikit-image",
-    "triton": "torch", "yaml": "pyyaml",
-}  # fmt: skip
+    "PIL": "pillow",
+    "backports": "rosbags",
+    "compression": "rosbags",
+    "lz4": "rosbags",
+    "skimage": "scikit-image",
+    "triton": "torch",
+    "yaml": "pyyaml",
+}
 ROS_PACKAGES = {
-    "ament_index_python", "builtin_interfaces", "diagnostic_msgs", "lifecycle_msgs", "rcl_interfaces", "rclpy",
-    "rosgraph_msgs", "sensor_msgs", "std_msgs", "std_srvs", "trajectory_msgs",
-}  # fmt: skip
+    "ament_index_python",
+    "builtin_interfaces",
+    "diagnostic_msgs",
+    "lifecycle_msgs",
+    "rcl_interfaces",
+    "rclpy",
+    "rosgraph_msgs",
+    "sensor_msgs",
+    "std_msgs",
+    "std_srvs",
+    "trajectory_msgs",
+}
 NODES = sorted(path.stem for path in (ROOT / "vla_ros" / "nodes").glob("*.py") if "\ndef main(" in path.read_text())
 
 
@@ -132,8 +146,12 @@ def test_pyproject_leaves_the_package_to_setup_py() -> None:
 def test_colcon_sees_an_ament_python_package() -> None:
     listed = subprocess.run(
         [_tool("colcon"), "--log-base", "/dev/null", "list", "--base-paths", str(ROOT)],
-        env=_colcon_environment(), capture_output=True, text=True, check=True, cwd="/",
-    )  # fmt: skip
+        env=_colcon_environment(),
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd="/",
+    )
     assert re.search(r"^vla_ros\s.*\(ros\.ament_python\)$", listed.stdout, re.MULTILINE), listed.stdout + listed.stderr
 
 

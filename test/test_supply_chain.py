@@ -105,11 +105,13 @@ def test_ci_installs_from_the_lock() -> None:
 def test_an_audit_tells_findings_from_what_could_not_be_asked() -> None:
     audit = script("audit")
     flaw = {"id": "CVE-1", "fix_versions": ["2.1"]}
-    report = {"dependencies": [
-        {"name": "a", "version": "2.0", "vulns": [flaw, {"id": "CVE-2", "fix_versions": []}]},
-        {"name": "b", "version": "1.0", "vulns": []},
-        {"name": "ros-x", "skip_reason": "Dependency not found"},
-    ]}  # fmt: skip
+    report = {
+        "dependencies": [
+            {"name": "a", "version": "2.0", "vulns": [flaw, {"id": "CVE-2", "fix_versions": []}]},
+            {"name": "b", "version": "1.0", "vulns": []},
+            {"name": "ros-x", "skip_reason": "Dependency not found"},
+        ]
+    }
     found, asked, unknown = audit.vulnerabilities(report)
     assert found == ["a 2.0: CVE-1; mended in 2.1", "a 2.0: CVE-2; mended in no release yet"]
     assert (asked, unknown) == (2, ["ros-x"])
@@ -118,14 +120,22 @@ def test_an_audit_tells_findings_from_what_could_not_be_asked() -> None:
 @pytest.mark.parametrize(
     ("name", "licence", "passes"),
     [
-        ("a", "Apache-2.0", True), ("a", "MIT License", True), ("a", "BSD-3-Clause AND 0BSD", True),
-        ("a", "Mozilla Public License 2.0 (MPL 2.0)", True), ("a", "GPL-3.0-or-later", False),
-        ("a", "GNU Affero General Public License v3", False), ("a", "LGPLv2+", False), ("a", "UNKNOWN", False),
-        ("a", "BSD License; GNU General Public License (GPL)", False), ("ros-rclpy", "UNKNOWN", True),
-        ("sensor_msgs", "UNKNOWN", True), ("ros-rclpy", "GPL-3.0", False), ("a", "Proprietary", False),
+        ("a", "Apache-2.0", True),
+        ("a", "MIT License", True),
+        ("a", "BSD-3-Clause AND 0BSD", True),
+        ("a", "Mozilla Public License 2.0 (MPL 2.0)", True),
+        ("a", "GPL-3.0-or-later", False),
+        ("a", "GNU Affero General Public License v3", False),
+        ("a", "LGPLv2+", False),
+        ("a", "UNKNOWN", False),
+        ("a", "BSD License; GNU General Public License (GPL)", False),
+        ("ros-rclpy", "UNKNOWN", True),
+        ("sensor_msgs", "UNKNOWN", True),
+        ("ros-rclpy", "GPL-3.0", False),
+        ("a", "Proprietary", False),
         ("a", "Limited use", False),
     ],
-)  # fmt: skip
+)
 def test_licences_that_bind_who_passes_them_on_are_findings(name: str, licence: str, passes: bool) -> None:
     wrong, _ = script("audit").licences([{"Name": name, "Version": "1", "License": licence}])
     assert (wrong == []) == passes

@@ -6,9 +6,16 @@ import pytest
 from rosbags.typesys import Stores, get_typestore
 
 OURS = (
-    "builtin_interfaces", "diagnostic_msgs", "geometry_msgs", "lifecycle_msgs", "rcl_interfaces", "rosgraph_msgs",
-    "sensor_msgs", "std_msgs", "trajectory_msgs",
-)  # fmt: skip
+    "builtin_interfaces",
+    "diagnostic_msgs",
+    "geometry_msgs",
+    "lifecycle_msgs",
+    "rcl_interfaces",
+    "rosgraph_msgs",
+    "sensor_msgs",
+    "std_msgs",
+    "trajectory_msgs",
+)
 
 
 @pytest.mark.parametrize("package", OURS)

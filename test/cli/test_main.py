@@ -58,8 +58,11 @@ def test_demo_options_become_launch_arguments() -> None:
     demo.add_arguments(parser)
     given = parser.parse_args(["--instruction", "push the red block to the left", "--seed", "3", "--time-limit", "4"])
     assert demo.launch_words(given) == [
-        "instruction:=push the red block to the left", "seed:=3", "time_limit_s:=4.0", "out:=out/demo",
-    ]  # fmt: skip
+        "instruction:=push the red block to the left",
+        "seed:=3",
+        "time_limit_s:=4.0",
+        "out:=out/demo",
+    ]
     assert demo.launch_words(parser.parse_args([])) == ["out:=out/demo"]
 
 

@@ -18,9 +18,13 @@ def test_every_fault_names_the_file(tmp_path: Path) -> None:
     (tmp_path / "twice.json").write_text('{"a": 1, "a": 2}')
     (tmp_path / "large.json").write_text(" " * 101)
     for name, message in (
-        ("absent", "no such file"), ("pipe", "not a regular file"), ("folder", "cannot be read"),
-        ("latin", "not UTF-8"), ("twice", "key 'a' is given twice"), ("large", "larger than 100 bytes"),
-    ):  # fmt: skip
+        ("absent", "no such file"),
+        ("pipe", "not a regular file"),
+        ("folder", "cannot be read"),
+        ("latin", "not UTF-8"),
+        ("twice", "key 'a' is given twice"),
+        ("large", "larger than 100 bytes"),
+    ):
         path = tmp_path / f"{name}.json"
         with pytest.raises(ConfigError, match=message) as caught:
             read_json(path, 100)

@@ -10,15 +10,25 @@ from vla_ros.evaluation.model_card import write_card
 
 COMMON = {
     "contract": {
-        "cameras": [{"name": "front", "width": 64, "height": 64}], "joints": ["pan", "gripper"], "horizon": 12,
-        "step_s": 0.1, "execute_steps": 2,
+        "cameras": [{"name": "front", "width": 64, "height": 64}],
+        "joints": ["pan", "gripper"],
+        "horizon": 12,
+        "step_s": 0.1,
+        "execute_steps": 2,
     },
     "provenance": {
-        "training": {"loop": {"steps": 10, "batch": 2, "learning_rate": 0.001, "threads": 1}, "initial": "runs/before",
-                     "freeze_images": True, "freeze_backbone": True, "tower": "models/eyes"},
-        "demonstrations": {"episodes": 3, "frames": 90}, "validation": {"plan_mae": 0.0123}, "seconds": 120,
+        "training": {
+            "loop": {"steps": 10, "batch": 2, "learning_rate": 0.001, "threads": 1},
+            "initial": "runs/before",
+            "freeze_images": True,
+            "freeze_backbone": True,
+            "tower": "models/eyes",
+        },
+        "demonstrations": {"episodes": 3, "frames": 90},
+        "validation": {"plan_mae": 0.0123},
+        "seconds": 120,
     },
-}  # fmt: skip
+}
 KINDS = {
     "uwm": {"future_steps": [6, 12]},
     "vla": {"formulation": "policy_head", "head": {"kind": "lstm"}, "window": 8},
@@ -31,8 +41,15 @@ SAID = {
 
 def summary(rate: float, families: tuple[str, ...], **asked: bool) -> dict:
     groups = {name: {"success_rate": rate, "episodes": 4} for name in families}
-    figures = {"success_rate": rate, "confidence_95": [0.2, 0.9], "episodes": 8, "by_family": groups, "seed": 7,
-               "chunk_ms_p50": 1.0, "chunk_ms_p99": 2.0}  # fmt: skip
+    figures = {
+        "success_rate": rate,
+        "confidence_95": [0.2, 0.9],
+        "episodes": 8,
+        "by_family": groups,
+        "seed": 7,
+        "chunk_ms_p50": 1.0,
+        "chunk_ms_p99": 2.0,
+    }
     return figures | {"held_out_wordings": False, "wrong_colour": False} | asked
 
 

@@ -32,14 +32,18 @@ def main() -> None:
     node = rclpy.create_node("flood")
     frame = np.zeros((64, 64, 3), dtype=np.uint8)
     chunk = ActionChunk(1, 2, 100_000_000, np.repeat(HOME[None], 12, axis=0).astype(np.float32), robot.joint_names)
-    topics = [(JointState, robot.joint_states_topic, SENSOR, array_to_joint_state(robot.joint_names, HOME, 1)),
-              (JointTrajectory, "action_chunk", COMMAND, chunk_to_trajectory(chunk))]  # fmt: skip
+    topics = [
+        (JointState, robot.joint_states_topic, SENSOR, array_to_joint_state(robot.joint_names, HOME, 1)),
+        (JointTrajectory, "action_chunk", COMMAND, chunk_to_trajectory(chunk)),
+    ]
     for camera in robot.cameras:
         kind, suffix = (CompressedImage, "/compressed") if camera.compressed else (Image, "")
         message = array_to_compressed(frame, 1) if camera.compressed else array_to_image(frame, 1)
         topics.append((kind, camera.topic + suffix, SENSOR, message))
-    outputs = [(node.create_publisher(kind, topic, qos), bytearray(serialize_message(message)))
-               for kind, topic, qos, message in topics]  # fmt: skip
+    outputs = [
+        (node.create_publisher(kind, topic, qos), bytearray(serialize_message(message)))
+        for kind, topic, qos, message in topics
+    ]
     sentences = node.create_publisher(String, robot.instruction_topic, LATCHED)
     start_s, rounds = time.monotonic(), 0
     while (elapsed_s := time.monotonic() - start_s) < seconds:

@@ -83,9 +83,12 @@ def test_inference_slower_than_the_horizon(graph: Graph, row: Any) -> None:
 def test_a_policy_that_hangs(graph: Graph, row: Any) -> None:
     line, process = row("policy SIGSTOPped", "hold; nothing moves after SIGCONT"), graph.running["policy"]
     hold_under(
-        graph, line, lambda: process.send_signal(signal.SIGSTOP), ("commander", "the plan is stale"),
+        graph,
+        line,
+        lambda: process.send_signal(signal.SIGSTOP),
+        ("commander", "the plan is stale"),
         lambda: process.send_signal(signal.SIGCONT),
-    )  # fmt: skip
+    )
 
 
 @pytest.mark.parametrize(("name", "code"), [("SIGTERM", 0), ("SIGKILL", -9)])

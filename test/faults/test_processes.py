@@ -31,10 +31,12 @@ def test_the_commander_gets_sigkill(graph: Graph, row: Any) -> None:
     graph.move()
     passed_s: list[float] = []
     driver = graph.world.node.create_subscription(
-        JointState, graph.robot.spec.command.topic, lambda _: None,
+        JointState,
+        graph.robot.spec.command.topic,
+        lambda _: None,
         QoSProfile(depth=1, deadline=Duration(seconds=DEADLINE_S)),
         event_callbacks=SubscriptionEventCallbacks(deadline=lambda _: passed_s.append(time.time())),
-    )  # fmt: skip
+    )
     until(lambda: time.time() > recording.since()[0].sent_s + 0.5)
     killed_s = time.time()
     assert not [s for s in passed_s if s > killed_s - 0.2], "the deadline passes although the commander lives"

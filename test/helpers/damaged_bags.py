@@ -25,16 +25,33 @@ def cdr(text: str) -> bytes:
 
 
 def write_mcap(
-    path: Path, texts: list[str], compression: CompressionType = CompressionType.NONE, *, topic: str = "/words",
-    kind: str = STRING, definition: str = "string data", encoding: str = "cdr", schema_encoding: str = "ros2msg",
-    each: int = 10, summary: bool = True, pack: Any = bytes, qos: str = "",
-) -> Path:  # fmt: skip
+    path: Path,
+    texts: list[str],
+    compression: CompressionType = CompressionType.NONE,
+    *,
+    topic: str = "/words",
+    kind: str = STRING,
+    definition: str = "string data",
+    encoding: str = "cdr",
+    schema_encoding: str = "ros2msg",
+    each: int = 10,
+    summary: bool = True,
+    pack: Any = bytes,
+    qos: str = "",
+) -> Path:
     """Strings at 1 us, 2 us, ...; a chunk for about `each` of them. Not the writer that the product uses."""
     with path.open("wb") as stream:
-        options: dict[str, Any] = {} if summary else {
-            "index_types": IndexType.NONE, "repeat_channels": False, "repeat_schemas": False, "use_statistics": False,
-            "use_summary_offsets": False,
-        }  # fmt: skip
+        options: dict[str, Any] = (
+            {}
+            if summary
+            else {
+                "index_types": IndexType.NONE,
+                "repeat_channels": False,
+                "repeat_schemas": False,
+                "use_statistics": False,
+                "use_summary_offsets": False,
+            }
+        )
         chunk_size = each * (31 + len(pack(cdr(texts[0])))) if texts else 1000
         writer = Writer(stream, chunk_size=chunk_size, compression=compression, enable_crcs=True, **options)
         writer.start(profile="ros2", library="test")

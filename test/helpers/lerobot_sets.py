@@ -21,15 +21,22 @@ CAMERA = "observation.images.front"
 # As the two real robots are called: no name says "gripper", and the gripper is not the last column.
 COLUMNS = (
     *(Column(f"joint_{k}", "revolute") for k in range(5)),
-    Column("robotiq_85_left_knuckle_joint", "gripper", (0.0, 0.8)), Column("joint_5", "revolute"),
-)  # fmt: skip
+    Column("robotiq_85_left_knuckle_joint", "gripper", (0.0, 0.8)),
+    Column("joint_5", "revolute"),
+)
 GRIPPER = 5
 
 
 def write_set(
-    out: Path, *, episodes: int = 4, frames: int = 20, lossless: bool = True, columns: Sequence[Column] = COLUMNS,
-    cameras: Sequence[str] = ("front",), task: str = "push the red block to the left",
-) -> Path:  # fmt: skip
+    out: Path,
+    *,
+    episodes: int = 4,
+    frames: int = 20,
+    lossless: bool = True,
+    columns: Sequence[Column] = COLUMNS,
+    cameras: Sequence[str] = ("front",),
+    task: str = "push the red block to the left",
+) -> Path:
     """Joints swing, the gripper closes half way through an episode; commands are the next state."""
     layout = Layout("arm", 10, dict.fromkeys(cameras, (64, 64)), tuple(columns), lossless)
     writer, rng = open_writer("lerobot", out, layout), np.random.default_rng(0)
@@ -48,12 +55,13 @@ def state_at(columns: Sequence[Column], episode: int, k: int, frames: int) -> np
     closed = k >= frames // 2
     return np.array(
         [
-            (column.stroke or (0, 1))[int(closed)] if column.kind == "gripper" else
-            1.0 + place + 0.02 * k + 0.1 * np.sin(episode + 0.3 * k)
+            (column.stroke or (0, 1))[int(closed)]
+            if column.kind == "gripper"
+            else 1.0 + place + 0.02 * k + 0.1 * np.sin(episode + 0.3 * k)
             for place, column in enumerate(columns)
         ],
         dtype=np.float32,
-    )  # fmt: skip
+    )
 
 
 def edit_info(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:

@@ -41,18 +41,25 @@ def config_of(family: str) -> Any:
         return hd_config(hf.LlamaConfig(**TEXT), clip(HD.tile), image_token_id=IMAGE)
     if family == "llava_next":
         return hf.LlavaNextConfig(
-            vision_config=clip(), text_config=hf.LlamaConfig(**TEXT), image_token_id=IMAGE,
+            vision_config=clip(),
+            text_config=hf.LlamaConfig(**TEXT),
+            image_token_id=IMAGE,
             image_grid_pinpoints=PINPOINTS,
-        )  # fmt: skip
+        )
     if family == "llava_onevision":
         return hf.LlavaOnevisionConfig(
-            vision_config=siglip(), text_config=hf.Qwen2Config(**TEXT), image_token_id=IMAGE, video_token_id=639,
+            vision_config=siglip(),
+            text_config=hf.Qwen2Config(**TEXT),
+            image_token_id=IMAGE,
+            video_token_id=639,
             image_grid_pinpoints=PINPOINTS,
-        )  # fmt: skip
+        )
     return hf.PaliGemmaConfig(
-        vision_config=siglip(projection_dim=16), text_config=hf.GemmaConfig(**TEXT, head_dim=8), image_token_id=IMAGE,
+        vision_config=siglip(projection_dim=16),
+        text_config=hf.GemmaConfig(**TEXT, head_dim=8),
+        image_token_id=IMAGE,
         projection_dim=16,
-    )  # fmt: skip
+    )
 
 
 def tokenizer_of(family: str, special: tuple[str, ...] = SPECIAL) -> hf.PreTrainedTokenizerFast:
@@ -66,9 +73,13 @@ def tokenizer_of(family: str, special: tuple[str, ...] = SPECIAL) -> hf.PreTrain
         made.post_processor = processors.TemplateProcessing("<s> $A", special_tokens=[("<s>", 1)])
     extra = {"image_token": "<image>"} if "<image>" in special else {}
     return hf.PreTrainedTokenizerFast(
-        tokenizer_object=made, bos_token="<s>", eos_token="</s>", unk_token="<unk>", pad_token="<pad>",
+        tokenizer_object=made,
+        bos_token="<s>",
+        eos_token="</s>",
+        unk_token="<unk>",
+        pad_token="<pad>",
         extra_special_tokens=extra,
-    )  # fmt: skip
+    )
 
 
 def images_of(family: str) -> Any:

@@ -14,9 +14,16 @@ CONFIG = ViTConfig(image_size=32, patch=8, dim=24, depth=3, heads=4, classes=5, 
 def library_model() -> transformers.ViTForImageClassification:
     torch.manual_seed(0)
     config = transformers.ViTConfig(
-        hidden_size=24, num_hidden_layers=3, num_attention_heads=4, intermediate_size=96, image_size=32, patch_size=8,
-        num_labels=5, hidden_act="gelu", layer_norm_eps=1e-12,
-    )  # fmt: skip
+        hidden_size=24,
+        num_hidden_layers=3,
+        num_attention_heads=4,
+        intermediate_size=96,
+        image_size=32,
+        patch_size=8,
+        num_labels=5,
+        hidden_act="gelu",
+        layer_norm_eps=1e-12,
+    )
     model = transformers.ViTForImageClassification(config).eval()
     for weight in model.parameters():
         torch.nn.init.normal_(weight, std=0.2)  # fresh biases are zero and fresh norms one: a mix-up would not show

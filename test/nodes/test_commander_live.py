@@ -241,9 +241,11 @@ def test_a_lifecycle_manager_can_take_it_down_and_up_again(driver, world):
     client = world.node.create_client(ChangeState, "commander/change_state")
     driver.arm(world)
     for transition in (
-        Transition.TRANSITION_DEACTIVATE, Transition.TRANSITION_CLEANUP, Transition.TRANSITION_CONFIGURE,
+        Transition.TRANSITION_DEACTIVATE,
+        Transition.TRANSITION_CLEANUP,
+        Transition.TRANSITION_CONFIGURE,
         Transition.TRANSITION_ACTIVATE,
-    ):  # fmt: skip
+    ):
         future = client.call_async(ChangeState.Request(transition=Transition(id=transition)))
         until(future.done, what="the transition")
         assert future.result().success

@@ -41,9 +41,11 @@ def test_a_person_instructs_watches_and_stops_the_robot(world, processes, browse
 
     commands: list[tuple[float, tuple[float, ...]]] = []  # when they were sent
     world.node.create_subscription(
-        Float64MultiArray, "/joint_commands",
-        lambda m, info: commands.append((info["source_timestamp"] / 1e9, tuple(m.data))), 50,
-    )  # fmt: skip
+        Float64MultiArray,
+        "/joint_commands",
+        lambda m, info: commands.append((info["source_timestamp"] / 1e9, tuple(m.data))),
+        50,
+    )
     port = free_port()
     processes.start("sim")
     processes.start("policy", model=tiny_model)

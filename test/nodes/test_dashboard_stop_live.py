@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import json
+import os
 import signal
 import socket
 import threading
 import time
+import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import count
@@ -191,6 +194,33 @@ def test_stop_works_in_a_namespace_and_without_a_lock_out_service(world, process
     assert locks[0] is True and locks[-1] is False
     executor.shutdown()
     node.destroy_node()
+
+
+def test_stop_keeps_its_priority_and_pictures_stand_back(world, processes, tmp_path):
+    """On a loaded machine the whole process stood back, and STOP with it."""
+    script, found = tmp_path / "dashboard.py", tmp_path / "found.json"
+    script.write_text(
+        "import json, os, threading\nfrom vla_ros.nodes import dashboard\nhalt = dashboard.DashboardNode.halt\n"
+        "def look(self):\n    halt(self)\n"
+        "    nice = {t.name: os.getpriority(os.PRIO_PROCESS, t.native_id) for t in threading.enumerate()}\n"
+        f"    open({str(found)!r}, 'w').write(json.dumps([nice, threading.current_thread().name]))\n"
+        "dashboard.DashboardNode.halt = look\ndashboard.main()\n"
+    )
+    port = free_port()
+    processes.start("dashboard", script, port=port)
+    url = f"http://127.0.0.1:{port}/state"
+
+    def answers() -> bool:
+        with contextlib.suppress(OSError), urllib.request.urlopen(url, timeout=5):
+            return True
+        return False
+
+    until(answers, what="the server")
+    Server(port).post("/stop")
+    nice, stopped_in = json.loads(until(lambda: found.exists() and found.read_text(), what="the stop"))
+    usual = os.getpriority(os.PRIO_PROCESS, 0)
+    assert nice[stopped_in] == nice["MainThread"] == nice["spin dashboard_stop"] == usual
+    assert nice["spin dashboard"] == nice["pictures_0"] == max(10, usual)
 
 
 def _answering(heard: list[str], name: str, done: bool):

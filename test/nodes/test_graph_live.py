@@ -40,9 +40,11 @@ class Watcher:
             SENSOR,
         )
         node.create_subscription(
-            Float64MultiArray, "/joint_commands",
-            lambda m, info: self.commands.append((info["source_timestamp"] / 1e9, np.array(m.data))), 50,
-        )  # fmt: skip
+            Float64MultiArray,
+            "/joint_commands",
+            lambda m, info: self.commands.append((info["source_timestamp"] / 1e9, np.array(m.data))),
+            50,
+        )
         node.create_subscription(Bool, "/sim/success", lambda m: self.success.append(m.data), LATCHED)
 
     def say(self, sentence: str) -> None:
@@ -186,9 +188,11 @@ def test_large_images_arrive_with_the_profile(world, processes, tmp_path):
 
     seen: list[tuple[int, int]] = []  # numbers of the frames, and their sizes
     world.node.create_subscription(
-        Image, "/overview/image_raw", lambda m, info: seen.append((info["publication_sequence_number"], len(m.data))),
+        Image,
+        "/overview/image_raw",
+        lambda m, info: seen.append((info["publication_sequence_number"], len(m.data))),
         SENSOR,
-    )  # fmt: skip
+    )
     processes.start("sim", overview_width=640, overview_height=480, camera_rate_hz=10.0)
     until(lambda: len(seen) >= 20, what="frames")
     numbers, sizes = zip(*seen, strict=True)

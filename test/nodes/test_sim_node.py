@@ -40,4 +40,4 @@ def test_velocities_are_not_taken_for_positions(processes, tmp_path):
     robot = edited_robot(tmp_path, "rate_hz: 100}", "rate_hz: 100, interface: velocity}")
     assert processes.start("sim", robot=robot).wait(60) == 2
     said = processes.output("sim")
-    assert "the tabletop takes positions; right would be interface: position" in said and "Traceback" not in said
+    assert "the tabletop takes positions; set interface: position" in said and "Traceback" not in said

@@ -89,7 +89,7 @@ def test_frames_are_predicted_compared_saved_and_paused(world, processes, seen, 
     assert caller.trigger("world_model/predict")[0]
     until(lambda: int(figure(world, "predictions")) == before + 1, what="the one prediction that was asked for")
 
-    with pytest.raises(Exception, match="right would be forward or video"):
+    with pytest.raises(Exception, match="mode must be forward or video"):
         caller.set_parameters("world_model", {"mode": "backward"})
     caller.set_parameters("world_model", {"mode": "video"})
     assert caller._call(SetBool, "world_model/pause", SetBool.Request(data=False)).success

@@ -25,12 +25,15 @@ def environment():
     table.close()
 
 
-@pytest.mark.parametrize(("task", "sentence", "done"), [
-    ("push_left_red", "push the red block to the left", True),
-    ("push_left_red", "push the blue block to the left", False),
-    ("lift_green", "pick up the green cube", True),
-    ("reach_blue", "point at the blue block", True),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("task", "sentence", "done"),
+    [
+        ("push_left_red", "push the red block to the left", True),
+        ("push_left_red", "push the blue block to the left", False),
+        ("lift_green", "pick up the green cube", True),
+        ("reach_blue", "point at the blue block", True),
+    ],
+)
 def test_it_does_what_it_is_told(policy, environment, task, sentence, done):
     """Two of three scenes: a single one may be unlucky."""
     trials = [Trial(seed, task, "-", sentence) for seed in (31_000, 31_001, 31_002)]

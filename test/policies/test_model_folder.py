@@ -143,9 +143,18 @@ def test_missing_and_strange_files_are_refused(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", "{}", '{"version": 2, "sha256": {}}', '{"version": 1, "sha256": {"config.yaml": 1}}',
-             '{"version": 1, "version": 1, "sha256": {}}', '{"version": 1, "sha256": ["config.yaml"]}', "[" * 100_000],
-)  # fmt: skip
+    "text",
+    [
+        "",
+        "[]",
+        "{}",
+        '{"version": 2, "sha256": {}}',
+        '{"version": 1, "sha256": {"config.yaml": 1}}',
+        '{"version": 1, "version": 1, "sha256": {}}',
+        '{"version": 1, "sha256": ["config.yaml"]}',
+        "[" * 100_000,
+    ],
+)
 def test_a_broken_manifest_is_one_line(folder: Path, text: str) -> None:
     (folder / "manifest.json").write_text(text)
     with pytest.raises(ModelError, match=r"manifest\.json: (cannot be read|must hold version 1)") as said:
@@ -225,8 +234,12 @@ def test_only_one_file_writes_weights_and_configs() -> None:
     """Whatever wrote a model folder by itself would leave half of one when it is killed."""
     writes = re.compile(r"\bsave_weights\(|safe_dump\(to_plain|\bsave_file\(")
     homes = {"model_folder.py", "weights.py"}
-    found = [str(path) for room in ("policies", "training") for path in (ROOT / "vla_ros" / room).glob("*.py")
-             if path.name not in homes and writes.search(path.read_text())]  # fmt: skip
+    found = [
+        str(path)
+        for room in ("policies", "training")
+        for path in (ROOT / "vla_ros" / room).glob("*.py")
+        if path.name not in homes and writes.search(path.read_text())
+    ]
     assert found == []
 
 
@@ -244,9 +257,16 @@ def retyped(folder: Path, change) -> None:
 
 @pytest.mark.parametrize(
     ("dtype", "named"),
-    [(torch.int8, "I8"), (torch.int64, "I64"), (torch.uint8, "U8"), (torch.bool, "BOOL"), (torch.complex64, "C64"),
-     (torch.float8_e4m3fn, "F8_E4M3"), (torch.float8_e5m2, "F8_E5M2")],
-)  # fmt: skip
+    [
+        (torch.int8, "I8"),
+        (torch.int64, "I64"),
+        (torch.uint8, "U8"),
+        (torch.bool, "BOOL"),
+        (torch.complex64, "C64"),
+        (torch.float8_e4m3fn, "F8_E4M3"),
+        (torch.float8_e5m2, "F8_E5M2"),
+    ],
+)
 def test_weights_of_another_type_are_refused_by_name(folder: Path, dtype: torch.dtype, named: str) -> None:
     retyped(folder, lambda value: value.to(dtype))
     line = rf"head\.linear\.weight holds {named}; weights must be one of F32, F16, BF16, F64$"
@@ -262,9 +282,14 @@ def test_weights_of_every_float_type_are_read(folder: Path, dtype: torch.dtype) 
 
 @pytest.mark.parametrize(
     ("value", "message"),
-    [(3e38, r"holds 3e\+38; weights must be at most 1e\+18"), (-3e38, "weights must be at most"),
-     (1e300, "not finite in float32"), (float("nan"), "not finite"), (float("-inf"), "not finite")],
-)  # fmt: skip
+    [
+        (3e38, r"holds 3e\+38; weights must be at most 1e\+18"),
+        (-3e38, "weights must be at most"),
+        (1e300, "not finite in float32"),
+        (float("nan"), "not finite"),
+        (float("-inf"), "not finite"),
+    ],
+)
 def test_weights_that_cannot_be_computed_with_are_refused(folder: Path, value: float, message: str) -> None:
     retyped(folder, lambda weights: torch.full_like(weights, value, dtype=torch.float64))
     with pytest.raises(ModelError, match=message):
@@ -287,8 +312,11 @@ def test_weights_must_be_finite_in_the_type_that_computes(tmp_path: Path) -> Non
     [
         ("true,", '"false",', r"relative\[0\]: must be true or false, got 'false'"),
         ("true,", "1,", r"relative\[0\]: must be true or false, got 1"),
-        ('"relative"', '"relative": [false, false, false, false, false, false, false],\n "relative"',
-         "key 'relative' is given twice"),
+        (
+            '"relative"',
+            '"relative": [false, false, false, false, false, false, false],\n "relative"',
+            "key 'relative' is given twice",
+        ),
         ('"mean": [', '"mean": [[', "damaged or incomplete"),
         ('"joints"', '"more": 1, "joints"', "unknown key 'more'"),
         ("0.0,", "1e999,", "1e999 is not a finite number"),
@@ -297,7 +325,7 @@ def test_weights_must_be_finite_in_the_type_that_computes(tmp_path: Path) -> Non
         ("0.0,", '"0.0",', "must be a finite number, got '0.0'"),
         ("0.0,", "[" * 1000 + "]" * 1000 + ",", "nested deeper than 64"),
     ],
-)  # fmt: skip
+)
 def test_statistics_are_read_as_strictly_as_yaml(folder: Path, old: str, new: str, message: str) -> None:
     path = folder / "statistics.json"
     path.write_text(path.read_text().replace(old, new, 1))
@@ -340,7 +368,7 @@ def test_statistics_are_read_as_strictly_as_yaml(folder: Path, old: str, new: st
         ("width: 64", "width: 0", r"contract.cameras\[0\]: width must be 1 to 8192, got 0"),
         ("name: wrist", "name: front", "cameras must have names of their own, got 'front' twice"),
     ],
-)  # fmt: skip
+)
 def test_a_config_that_asks_for_too_much_is_one_line(folder: Path, old: str, new: str, message: str) -> None:
     config = folder / "config.yaml"
     assert old in config.read_text(), config.read_text()
@@ -363,7 +391,7 @@ def test_a_config_that_asks_for_too_much_is_one_line(folder: Path, old: str, new
         ("window: 8", "window: 1000000000", r"head\.window must be 1 to 4096"),
         ("hidden_size: 256", "hidden_size: 32768", "shape"),
     ],
-)  # fmt: skip
+)
 def test_so_is_one_of_a_vla(tmp_path: Path, old: str, new: str, message: str) -> None:
     folder = tmp_path / "model"
     shutil.copytree(ROOT / "models/vla_tabletop", folder, ignore=shutil.ignore_patterns("manifest.json"))

@@ -67,8 +67,9 @@ def test_imagine_and_explain(policy):
     prediction = policy.imagine(observation(), policy.infer(observation()))
     assert prediction.due_ns.tolist() == [5_600_000_000, 6_200_000_000]
     assert {name: frames.shape for name, frames in prediction.images.items()} == {
-        "front": (2, 64, 64, 3), "wrist": (2, 64, 64, 3),
-    }  # fmt: skip
+        "front": (2, 64, 64, 3),
+        "wrist": (2, 64, 64, 3),
+    }
     assert policy.explain(observation(), observation(frames=2)).actions.shape == (12, 7)
 
 
@@ -193,8 +194,12 @@ def test_weights_that_do_not_fit(folder, fault):
     else:
         weights[name] = weights[name] * float("nan")
     save_file(weights, path)
-    expected = {"missing": f"lacks 1 of .*{name}", "extra": "does not have: surprise",
-                "shape": f"{name} has shape", "nan": f"{name} holds values that are not finite"}  # fmt: skip
+    expected = {
+        "missing": f"lacks 1 of .*{name}",
+        "extra": "does not have: surprise",
+        "shape": f"{name} has shape",
+        "nan": f"{name} holds values that are not finite",
+    }
     with pytest.raises(ModelError, match=expected[fault]):
         load_policy(folder)
 

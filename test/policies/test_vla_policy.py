@@ -74,9 +74,14 @@ def test_a_chunk_of_every_formulation(models, formulation):
     assert np.array_equal(chunk.actions, policy.infer(observation()).actions)
 
 
-@pytest.mark.parametrize(("formulation", "kind"), [
-    ("policy_head", "lstm"), ("policy_head", "gpt2"), ("interleaved", "fc"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("formulation", "kind"),
+    [
+        ("policy_head", "lstm"),
+        ("policy_head", "gpt2"),
+        ("interleaved", "fc"),
+    ],
+)
 def test_the_answer_rests_on_the_window_and_on_nothing_before_it(tmp_path, formulation, kind):
     policy = load_policy(write(tmp_path / "model", formulation, kind), threads=1)
 
@@ -101,10 +106,15 @@ def test_another_instruction_or_a_gap_begins_a_new_history(policy):
     assert not np.array_equal(policy.infer(observation(9)).actions, alone)
 
 
-@pytest.mark.parametrize(("sentence", "message"), [
-    ("", "instruction is empty"), ("?!", "instruction is empty"), ("x" * 10_000, "10000 characters, must be"),
-    ("juggle seven oranges", "not understood: the model never saw juggle, seven, oranges"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("sentence", "message"),
+    [
+        ("", "instruction is empty"),
+        ("?!", "instruction is empty"),
+        ("x" * 10_000, "10000 characters, must be"),
+        ("juggle seven oranges", "not understood: the model never saw juggle, seven, oranges"),
+    ],
+)
 def test_an_instruction_that_cannot_be_obeyed(policy, sentence, message):
     with pytest.raises(MessageError, match=message):
         policy.infer(observation(instruction=sentence))
@@ -130,15 +140,18 @@ def edit(path: Path, old: str, new: str) -> None:
     path.write_text(text.replace(old, new, 1))
 
 
-@pytest.mark.parametrize(("old", "new", "message"), [
-    ("formulation: policy_head", "formulation: policy_hed", r"formulation"),
-    ("window: 3", "windw: 3", r"unknown key 'windw'; did you mean 'window'\?"),
-    ("formulation: policy_head", "formulation: one_step", "window must be 1 for 'one_step', got 3"),
-    ("image_size: 64", "image_size: 32", "is 64x64; backbone.image_size says 32x32"),
-    ("formulation: policy_head", "formulation: interleaved", "kind must be 'fc' .* for interleaved, got"),
-    ("gripper: gripper_joint", "gripper: griper_joint", r"gripper 'griper_joint'; did you mean 'gripper_joint'\?"),
-    ("vocabulary: 640", "vocabulary: 200", "backbone.vocabulary must be > 267, got 200"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("formulation: policy_head", "formulation: policy_hed", r"formulation"),
+        ("window: 3", "windw: 3", r"unknown key 'windw'; did you mean 'window'\?"),
+        ("formulation: policy_head", "formulation: one_step", "window must be 1 for 'one_step', got 3"),
+        ("image_size: 64", "image_size: 32", "is 64x64; backbone.image_size says 32x32"),
+        ("formulation: policy_head", "formulation: interleaved", "kind must be 'fc' .* for interleaved, got"),
+        ("gripper: gripper_joint", "gripper: griper_joint", r"gripper 'griper_joint'; did you mean 'gripper_joint'\?"),
+        ("vocabulary: 640", "vocabulary: 200", "backbone.vocabulary must be > 267, got 200"),
+    ],
+)
 def test_a_config_that_contradicts_itself(folder, old, new, message):
     edit(folder / "config.yaml", old, new)
     with pytest.raises(ConfigError, match=message):
@@ -160,10 +173,16 @@ def test_an_incomplete_backbone(folder, name):
         load_policy(folder)
 
 
-@pytest.mark.parametrize(("words", "message"), [
-    (None, "words.json: no such file"), ("{", "damaged"), ('["Lift", "it"]', "list of lower-case words"),
-    ('["lift", "lift"]', "holds a word twice"), (json.dumps([f"w{i}" for i in range(400)]), "room for 373 of words"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (None, "words.json: no such file"),
+        ("{", "damaged"),
+        ('["Lift", "it"]', "list of lower-case words"),
+        ('["lift", "lift"]', "holds a word twice"),
+        (json.dumps([f"w{i}" for i in range(400)]), "room for 373 of words"),
+    ],
+)
 def test_words_that_are_not_the_models(folder, words, message):
     (folder / "words.json").unlink() if words is None else (folder / "words.json").write_text(words)
     with pytest.raises(ModelError, match=message):

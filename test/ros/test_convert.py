@@ -88,8 +88,13 @@ def test_a_broken_compressed_image_is_refused(fault):
     gif, bomb = io.BytesIO(), io.BytesIO()
     Pillow.fromarray(frame).save(gif, "GIF")
     Pillow.new("L", (30_000, 30_000)).save(bomb, "PNG")  # some 100 kB that would become 900 MB
-    data = {"noise": b"\x00\x01" * 100, "cut": good[: len(good) // 2], "gif": gif.getvalue(), "bomb": bomb.getvalue(),
-            "empty": b""}[fault]  # fmt: skip
+    data = {
+        "noise": b"\x00\x01" * 100,
+        "cut": good[: len(good) // 2],
+        "gif": gif.getvalue(),
+        "bomb": bomb.getvalue(),
+        "empty": b"",
+    }[fault]
     with pytest.raises(MessageError, match=r"cannot be decoded|at most 16000000 pixels") as refusal:
         convert.compressed_to_array(CompressedImage(data=array.array("B", data)))
     assert "object at" not in str(refusal.value)
@@ -125,12 +130,14 @@ def test_a_compressed_image_of_every_8_bit_mode_is_the_same_picture(mode):
     ("message", "name"),
     [
         (compressed(Pillow.fromarray(np.full((8, 8), 30_000, np.uint16))), "PNG of mode I;16"),
-        (png_of_sixteen_bits(0, 1), "PNG of mode I;16"), (png_of_sixteen_bits(2, 3), "PNG of mode RGB;16B"),
-        (png_of_sixteen_bits(4, 2), "PNG of mode LA;16B"), (png_of_sixteen_bits(6, 4), "PNG of mode RGBA;16B"),
+        (png_of_sixteen_bits(0, 1), "PNG of mode I;16"),
+        (png_of_sixteen_bits(2, 3), "PNG of mode RGB;16B"),
+        (png_of_sixteen_bits(4, 2), "PNG of mode LA;16B"),
+        (png_of_sixteen_bits(6, 4), "PNG of mode RGBA;16B"),
         (compressed(Pillow.new("CMYK", (8, 8)), "JPEG"), "JPEG of mode CMYK"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
-)  # fmt: skip
+)
 def test_what_is_no_8_bit_picture_is_refused_by_format_and_mode(message, name):
     """Pillow would make it one: a depth picture white, sixteen bits of a dark camera black, inks by a guess."""
     with pytest.raises(MessageError, match=name) as refusal:

@@ -16,11 +16,18 @@ def said(name: str, **values: str) -> DiagnosticStatus:
 @pytest.mark.parametrize(
     ("name", "namespace", "node"),
     [
-        ("/policy", "/", "policy"), ("/left/policy", "/left", "policy"), ("/left/policy", "/", "left/policy"),
-        ("/right/policy", "/left", None), ("/policy", "/left", None), ("/lefty/policy", "/left", None),
-        ("/left/", "/left", None), ("policy", "/", None), ("", "/", None), ("/a\x1b[2J", "/", "a\\x1b[2J"),
+        ("/policy", "/", "policy"),
+        ("/left/policy", "/left", "policy"),
+        ("/left/policy", "/", "left/policy"),
+        ("/right/policy", "/left", None),
+        ("/policy", "/left", None),
+        ("/lefty/policy", "/left", None),
+        ("/left/", "/left", None),
+        ("policy", "/", None),
+        ("", "/", None),
+        ("/a\x1b[2J", "/", "a\\x1b[2J"),
     ],
-)  # fmt: skip
+)
 def test_a_status_is_known_by_package_and_namespace(name: str, namespace: str, node: str | None) -> None:
     assert node_of(said(name, package="vla_ros"), namespace) == node
     assert node_of(said(name, package="another"), namespace) is None and node_of(said(name), namespace) is None
@@ -58,8 +65,9 @@ def test_two_robots_are_told_apart(rclpy_context: object) -> None:
 
     until(both, 10, "both")
     assert {name: one.hardware_id for name, one in heard.items()} == {
-        "/left/policy": "robot /left", "/right/policy": "robot /right",
-    }  # fmt: skip
+        "/left/policy": "robot /left",
+        "/right/policy": "robot /right",
+    }
     assert [node_of(one, "/right") for one in heard.values()].count("policy") == 1
     for node in nodes:
         node.destroy_node()

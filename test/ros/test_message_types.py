@@ -23,10 +23,27 @@ def test_installed_messages_are_found() -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["this/msg/X", "antigravity/msg/X", "os/path/join", "std_msgs/String", "std_msgs/srv/String", "std_msgs/msg/string",
-     "../evil/msg/X", "std_msgs.msg/msg/String", "std_msgs/msg/String/more", "std_msgs/msg/String\n", "", "//",
-     "STD_MSGS/msg/String", "stdé/msg/X", "vla_ros/msg/X", "numpy/msg/X", "std_msgs/msg/Dict", "std_msgs/msg/Moon"],
-)  # fmt: skip
+    [
+        "this/msg/X",
+        "antigravity/msg/X",
+        "os/path/join",
+        "std_msgs/String",
+        "std_msgs/srv/String",
+        "std_msgs/msg/string",
+        "../evil/msg/X",
+        "std_msgs.msg/msg/String",
+        "std_msgs/msg/String/more",
+        "std_msgs/msg/String\n",
+        "",
+        "//",
+        "STD_MSGS/msg/String",
+        "stdé/msg/X",
+        "vla_ros/msg/X",
+        "numpy/msg/X",
+        "std_msgs/msg/Dict",
+        "std_msgs/msg/Moon",
+    ],
+)
 def test_what_is_no_installed_message_is_refused(name: str) -> None:
     with pytest.raises(MessageError, match=r"not installed here|not a message type"):
         message_class(name)
@@ -54,9 +71,14 @@ except MessageError as error:
 
     root = Path(__file__).resolve().parents[2]
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=folder, capture_output=True, text=True, timeout=60, check=False,
+        [sys.executable, "-c", code],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
         env={**os.environ, "PYTHONPATH": str(root), **(environment or {})},
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -34,7 +34,7 @@ class Robot:
         self.images, self.jumps, self.sentences = 0, 0, []
         self.inputs = Inputs(
             node, ROBOT, self.synchroniser, ROBOT.camera_names, self._count, self.sentences.append, self._jumped
-        )  # fmt: skip
+        )
         self.cameras = {c.name: node.create_publisher(Image, c.topic, 10) for c in ROBOT.cameras}
         self.states = node.create_publisher(JointState, ROBOT.joint_states_topic, 50)
         self.instruction = node.create_publisher(String, ROBOT.instruction_topic, LATCHED)

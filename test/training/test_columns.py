@@ -57,9 +57,17 @@ def robotiq(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def network(states: int, actions: int = 7, length: int = 4, views: int = 1) -> UWMConfig:
     encoder = KeypointEncoderConfig(states, (8, 8, 8), image_features=16, obs_features=32, text_dim=8)
     return UWMConfig(
-        encoder, AUTOENCODER, views=views, action_dim=actions, action_len=length, dim=32, depth=1, heads=2,
-        timestep_dim=16, future_frames=2,
-    )  # fmt: skip
+        encoder,
+        AUTOENCODER,
+        views=views,
+        action_dim=actions,
+        action_len=length,
+        dim=32,
+        depth=1,
+        heads=2,
+        timestep_dim=16,
+        future_frames=2,
+    )
 
 
 def loop(folder: Path, name: str, batch: int = 8) -> LoopConfig:
@@ -76,10 +84,19 @@ def run(config: Any) -> dict[str, float]:
 
 def uwm(data: Path, folder: Path, states: int = 7, views: int = 1, **choices: Any) -> UWMTraining:
     return UWMTraining(
-        "uwm", data, folder / "autoencoder", folder / "model", loop(folder, "run"), network(states, views=views),
-        Joint(4), future_steps=(2, 4), sampling_steps=2, validation_share=0.25, losses=Losses(auxiliary=0.0),
+        "uwm",
+        data,
+        folder / "autoencoder",
+        folder / "model",
+        loop(folder, "run"),
+        network(states, views=views),
+        Joint(4),
+        future_steps=(2, 4),
+        sampling_steps=2,
+        validation_share=0.25,
+        losses=Losses(auxiliary=0.0),
         **choices,
-    )  # fmt: skip
+    )
 
 
 def autoencoder(data: Path, folder: Path, columns: Columns) -> None:
@@ -257,9 +274,18 @@ def test_a_vla_is_trained_from_exported_bags(robotiq: Path, tmp_path: Path, form
     one = formulation in ("one_step", "discrete")
     head = HeadSizes("lstm" if formulation == "policy_head" else "fc", hidden_size=32)
     config = VLATraining(
-        "vla", robotiq, tmp_path / "model", loop(tmp_path, "run", 12), TinyBackbone(dim=32, depth=1, heads=2), head,
-        formulation, horizon=2, window=1 if one else 3, auxiliary=0.0, validation_share=0.3,
-    )  # fmt: skip
+        "vla",
+        robotiq,
+        tmp_path / "model",
+        loop(tmp_path, "run", 12),
+        TinyBackbone(dim=32, depth=1, heads=2),
+        head,
+        formulation,
+        horizon=2,
+        window=1 if one else 3,
+        auxiliary=0.0,
+        validation_share=0.3,
+    )
     figures = run(config)
     assert figures["steps"] == 2 and all(np.isfinite(value) for value in figures.values())
     policy = load_policy(config.out, threads=1)
@@ -272,10 +298,17 @@ def test_a_vla_is_trained_from_exported_bags(robotiq: Path, tmp_path: Path, form
 def test_a_pretrained_vla_is_trained_from_exported_bags(robotiq: Path, tmp_path: Path) -> None:
     pretrained = backbone_folder("paligemma", tmp_path / "paligemma", weights=True)
     config = VLALibraryTraining(
-        "vla_library", robotiq, tmp_path / "model", Pretrained("paligemma", pretrained),
-        loop(tmp_path, "run", 4), head=HeadSizes(hidden_size=32), horizon=2, window=2, validation_share=0.3,
+        "vla_library",
+        robotiq,
+        tmp_path / "model",
+        Pretrained("paligemma", pretrained),
+        loop(tmp_path, "run", 4),
+        head=HeadSizes(hidden_size=32),
+        horizon=2,
+        window=2,
+        validation_share=0.3,
         lora=None,
-    )  # fmt: skip
+    )
     figures = run(config)
     assert figures["steps"] == 2 and all(np.isfinite(value) for value in figures.values())
     assert load_policy(config.out, threads=1).folder.gripper == COLUMNS[GRIPPER].name
@@ -284,9 +317,17 @@ def test_a_pretrained_vla_is_trained_from_exported_bags(robotiq: Path, tmp_path:
 def test_what_needs_the_simulator_is_said(robotiq: Path, tmp_path: Path) -> None:
     def vla(**choices: Any) -> VLATraining:
         return VLATraining(
-            "vla", robotiq, tmp_path / "model", loop(tmp_path, "run", 12), TinyBackbone(dim=32, depth=1, heads=2),
-            HeadSizes("fc", hidden_size=32), "one_step", horizon=2, validation_share=0.3, **choices,
-        )  # fmt: skip
+            "vla",
+            robotiq,
+            tmp_path / "model",
+            loop(tmp_path, "run", 12),
+            TinyBackbone(dim=32, depth=1, heads=2),
+            HeadSizes("fc", hidden_size=32),
+            "one_step",
+            horizon=2,
+            validation_share=0.3,
+            **choices,
+        )
 
     with pytest.raises(ConfigError, match="privileged positions; set auxiliary: 0"):
         run(vla())
@@ -298,9 +339,14 @@ def test_what_needs_the_simulator_is_said(robotiq: Path, tmp_path: Path) -> None
         run(vla(auxiliary=0.0, columns=Columns(grippers=("joint_0", "joint_1"))))
     keypoints = {"views": 1, "widths": [8, 8, 8], "features": 16}
     words = {
-        "kind": "vlm", "stage": "words", "data": str(robotiq), "out": str(tmp_path / "model"), "tower": "x",
-        "backbone": {"kind": "tiny", "keypoints": keypoints}, "loop": to_plain(loop(tmp_path, "vlm")),
-    }  # fmt: skip
+        "kind": "vlm",
+        "stage": "words",
+        "data": str(robotiq),
+        "out": str(tmp_path / "model"),
+        "tower": "x",
+        "backbone": {"kind": "tiny", "keypoints": keypoints},
+        "loop": to_plain(loop(tmp_path, "vlm")),
+    }
     (tmp_path / "vlm.yaml").write_text(yaml.safe_dump(words))
     with pytest.raises(ConfigError, match="holds no privileged positions, of which captions"):
         train(tmp_path / "vlm.yaml", resume=False)
@@ -310,9 +356,17 @@ def test_what_needs_the_simulator_is_said(robotiq: Path, tmp_path: Path) -> None
 def test_words_of_a_dataset_are_learned(tmp_path: Path) -> None:
     folder = write_set(tmp_path / "set", task="fold the towel neatly")
     config = VLATraining(
-        "vla", folder, tmp_path / "model", loop(tmp_path, "run", 12), TinyBackbone(dim=32, depth=1, heads=2),
-        HeadSizes("fc", hidden_size=32), "one_step", horizon=2, auxiliary=0.0, validation_share=0.3,
-    )  # fmt: skip
+        "vla",
+        folder,
+        tmp_path / "model",
+        loop(tmp_path, "run", 12),
+        TinyBackbone(dim=32, depth=1, heads=2),
+        HeadSizes("fc", hidden_size=32),
+        "one_step",
+        horizon=2,
+        auxiliary=0.0,
+        validation_share=0.3,
+    )
     run(config)
     words = json.loads((config.out / "words.json").read_text())
     assert {"fold", "towel", "neatly"} <= set(words)

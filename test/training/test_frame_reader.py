@@ -76,10 +76,18 @@ def test_the_world_model_starts_from_the_taught_reader(tmp_path: Path, short_dem
     load_weights(taught, tmp_path / "reader" / FILE)
     loop = LoopConfig(tmp_path / "run", 1, batch=6, learning_rate=1e-9, warmup=1, ema=0, threads=1)
     config = UWMTraining(
-        "uwm", short_demonstrations, tiny_model, tmp_path / "model", loop, network,
-        Joint(4, losses=JointLosses(inverse=1.0)), Start(tiny_model, "all"), reader=tmp_path / "reader",
-        losses=Losses(motion_floor=0.25), validation_share=0.34,
-    )  # fmt: skip
+        "uwm",
+        short_demonstrations,
+        tiny_model,
+        tmp_path / "model",
+        loop,
+        network,
+        Joint(4, losses=JointLosses(inverse=1.0)),
+        Start(tiny_model, "all"),
+        reader=tmp_path / "reader",
+        losses=Losses(motion_floor=0.25),
+        validation_share=0.34,
+    )
     train_uwm(config, resume=False)
     kept = load_policy(tmp_path / "model").model.frame_reader
     for name, weights in taught.state_dict().items():
@@ -88,9 +96,14 @@ def test_the_world_model_starts_from_the_taught_reader(tmp_path: Path, short_dem
 
 def test_a_model_that_is_given_a_reader_answers_as_before(tmp_path: Path, tiny_model: Path):
     config = UWMTraining(
-        "uwm", tmp_path, tiny_model, tmp_path, LoopConfig(tmp_path, 1, batch=4), network_of(tiny_model),
+        "uwm",
+        tmp_path,
+        tiny_model,
+        tmp_path,
+        LoopConfig(tmp_path, 1, batch=4),
+        network_of(tiny_model),
         Joint(2),
-    )  # fmt: skip
+    )
     module = UWMLoss(config, 15)
     initial_weights(module, Start(tiny_model, "all"))
     before, shape = load_policy(tiny_model).model, network_of(tiny_model).latent_shape

@@ -114,9 +114,7 @@ def test_a_scene_where_all_is_too_close_to_call_is_described():
 
 def stage(data: Path, folder: Path, name: str, tower: Path, initial: Path | None) -> VLMTraining:
     loop = LoopConfig(folder / name, steps=3, batch=6, learning_rate=1e-3, warmup=1, threads=1, validate_every=3)
-    return VLMTraining(
-        "vlm", name, data, folder / name / "model", loop, tower, SMALL, initial, validation_share=0.3
-    )  # fmt: skip
+    return VLMTraining("vlm", name, data, folder / name / "model", loop, tower, SMALL, initial, validation_share=0.3)
 
 
 def run(config: VLMTraining) -> dict[str, float]:

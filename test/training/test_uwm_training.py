@@ -57,21 +57,31 @@ def demonstrations() -> Demonstrations:
     rng, count = np.random.default_rng(0), EPISODES * FRAMES
     images = {name: rng.integers(0, 256, (count, 64, 64, 3), dtype=np.uint8) for name in ("front", "wrist")}
     return Demonstrations(
-        images=images, state=rng.normal(size=(count, 7)).astype(np.float32),
+        images=images,
+        state=rng.normal(size=(count, 7)).astype(np.float32),
         executed=rng.normal(size=(count, 7)).astype(np.float32),
         plans=rng.normal(size=(count, 4, HORIZON, 7)).astype(np.float32),
-        plan_task=rng.integers(0, len(TASKS), (count, 4)), aux=rng.normal(size=(count, 15)).astype(np.float32),
-        episode=np.repeat(np.arange(EPISODES), FRAMES), frame=np.tile(np.arange(FRAMES), EPISODES),
-        task=rng.integers(0, len(TASKS), count), meta={"tasks": list(TASKS), **joints_meta()},
-    )  # fmt: skip
+        plan_task=rng.integers(0, len(TASKS), (count, 4)),
+        aux=rng.normal(size=(count, 15)).astype(np.float32),
+        episode=np.repeat(np.arange(EPISODES), FRAMES),
+        frame=np.tile(np.arange(FRAMES), EPISODES),
+        task=rng.integers(0, len(TASKS), count),
+        meta={"tasks": list(TASKS), **joints_meta()},
+    )
 
 
 def training(folder: Path, **choices: Any) -> UWMTraining:
     loop = LoopConfig(folder / "run", steps=2, batch=12, learning_rate=1e-3, warmup=1, threads=1, validate_every=2)
     return UWMTraining(
-        "uwm", folder / "data", folder / "autoencoder", folder / "model", loop, NETWORK,
-        sampling_steps=2, **{"validation_share": 0.125, "joint": Joint(8), **choices},
-    )  # fmt: skip
+        "uwm",
+        folder / "data",
+        folder / "autoencoder",
+        folder / "model",
+        loop,
+        NETWORK,
+        sampling_steps=2,
+        **{"validation_share": 0.125, "joint": Joint(8), **choices},
+    )
 
 
 def numbered_latents(data: Demonstrations) -> NDArray[np.float16]:
@@ -237,10 +247,25 @@ def torchrun(folder: Path, *words: str) -> list[str]:
     logs = folder / "logs"
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "--redirects", "3",
-         "--log-dir", str(logs), *words],
-        capture_output=True, text=True, timeout=80, env=environment, check=False,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            "--nproc_per_node",
+            "2",
+            "--redirects",
+            "3",
+            "--log-dir",
+            str(logs),
+            *words,
+        ],
+        capture_output=True,
+        text=True,
+        timeout=80,
+        env=environment,
+        check=False,
+    )
     errors = "\n".join(path.read_text() for path in logs.rglob("stderr.log"))
     assert done.returncode == 0, done.stderr + errors
     return [next(logs.rglob(f"{rank}/stdout.log")).read_text() for rank in (0, 1)]

@@ -45,11 +45,20 @@ def training(data: Path, pretrained: Path, folder: Path, **choices: Any) -> VLAL
     loop = {"steps": 3, "batch": 6, "learning_rate": 1e-2, "warmup": 1, "threads": 1, "validate_every": 99}
     loop |= choices.pop("loop", {})
     return VLALibraryTraining(
-        "vla_library", data, folder / "model", Pretrained(pretrained.name, pretrained),
+        "vla_library",
+        data,
+        folder / "model",
+        Pretrained(pretrained.name, pretrained),
         LoopConfig(folder / "run", **loop),
-        **{"head": HeadSizes(hidden_size=16), "lora": SMALL, "window": 3, "horizon": 4, "validation_share": 0.3,
-           **choices},
-    )  # fmt: skip
+        **{
+            "head": HeadSizes(hidden_size=16),
+            "lora": SMALL,
+            "window": 3,
+            "horizon": 4,
+            "validation_share": 0.3,
+            **choices,
+        },
+    )
 
 
 def run(config: VLALibraryTraining, resume: bool = False) -> dict[str, float]:
@@ -178,9 +187,15 @@ def test_half_precision(short_demonstrations, folders, tmp_path, formulation, ob
     """Also the LSTM, which has no half precision on every CPU; the weights stay whole."""
     shape = {"window": 1, "horizon": 2} if formulation == "discrete" else {}
     config = training(
-        short_demonstrations, folders["llava_onevision"], tmp_path, loop={"precision": "bf16"}, checkpointing=True,
-        formulation=formulation, head=HeadSizes("fc" if shape else "lstm", hidden_size=16), **shape,
-    )  # fmt: skip
+        short_demonstrations,
+        folders["llava_onevision"],
+        tmp_path,
+        loop={"precision": "bf16"},
+        checkpointing=True,
+        formulation=formulation,
+        head=HeadSizes("fc" if shape else "lstm", hidden_size=16),
+        **shape,
+    )
     assert all(np.isfinite(value) for value in run(config).values())
     policy = load_policy(config.out, threads=1)
     assert np.isfinite(policy.infer(observation).actions).all()
@@ -203,11 +218,25 @@ def test_two_processes_learn_as_one(short_demonstrations, folders, tmp_path) -> 
 def torchrun(config: Path) -> subprocess.CompletedProcess[str]:
     """The command in two processes on the CPU."""
     return subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2",
-         "-m", "vla_ros.cli.main", "train", "--config", str(config)],
-        capture_output=True, text=True, timeout=80, check=False,
+        [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            "--nproc_per_node",
+            "2",
+            "-m",
+            "vla_ros.cli.main",
+            "train",
+            "--config",
+            str(config),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=80,
+        check=False,
         env={**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""},
-    )  # fmt: skip
+    )
 
 
 def test_the_loss_falls(short_demonstrations, folders, tmp_path) -> None:
@@ -232,11 +261,14 @@ def learning(module: Any) -> set[str]:
     return {".".join(name.removeprefix("backbone.model.model.").split(".")[:1]) for name in names}
 
 
-@pytest.mark.parametrize(("choices", "parts"), [
-    ({}, {"language_model", "act_head", "state", "backbone"}),
-    ({"lora": None}, {"vision_tower", "multi_modal_projector", "language_model", "act_head", "state", "backbone"}),
-    ({"lora": None, "freeze": ("vision", "projector")}, {"language_model", "act_head", "state", "backbone"}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("choices", "parts"),
+    [
+        ({}, {"language_model", "act_head", "state", "backbone"}),
+        ({"lora": None}, {"vision_tower", "multi_modal_projector", "language_model", "act_head", "state", "backbone"}),
+        ({"lora": None, "freeze": ("vision", "projector")}, {"language_model", "act_head", "state", "backbone"}),
+    ],
+)
 def test_what_learns(short_demonstrations, folders, tmp_path, choices, parts) -> None:
     module, batches = prepared(training(short_demonstrations, folders["llava"], tmp_path, **choices))
     assert learning(module) == parts  # "backbone" is the action token: what writes words has nothing to learn from
@@ -262,9 +294,14 @@ def test_every_formulation_becomes_a_policy(
     short_demonstrations, folders, tmp_path, formulation, window, observation
 ) -> None:
     config = training(
-        short_demonstrations, folders["paligemma"], tmp_path, formulation=formulation, window=window, horizon=2,
+        short_demonstrations,
+        folders["paligemma"],
+        tmp_path,
+        formulation=formulation,
+        window=window,
+        horizon=2,
         head=HeadSizes("fc", hidden_size=16),
-    )  # fmt: skip
+    )
     assert all(np.isfinite(value) for value in run(config).values())
     assert np.isfinite(load_policy(config.out, threads=1).infer(observation).actions).all()
 
@@ -281,10 +318,13 @@ def test_less_memory_changes_no_gradient(short_demonstrations, folders, tmp_path
         torch.testing.assert_close(gradient, found[1][name], rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize(("choices", "message"), [
-    ({"lora": LoRA(targets=("q_proj", "k_prj"))}, r"'k_prj' names no linear layer .*did you mean 'k_proj'\?"),
-    ({"lora": LoRA(targets=("self_attn",))}, "'self_attn' names no linear layer of the language model"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("choices", "message"),
+    [
+        ({"lora": LoRA(targets=("q_proj", "k_prj"))}, r"'k_prj' names no linear layer .*did you mean 'k_proj'\?"),
+        ({"lora": LoRA(targets=("self_attn",))}, "'self_attn' names no linear layer of the language model"),
+    ],
+)
 def test_adapters_for_layers_that_are_not_there_are_refused(
     short_demonstrations, folders, tmp_path, choices, message
 ) -> None:
@@ -303,21 +343,27 @@ def test_a_folder_that_is_not_what_it_should_be_is_refused(short_demonstrations,
         run(training(short_demonstrations, tmp_path / "absent" / "paligemma", tmp_path))
 
 
-@pytest.mark.parametrize(("choices", "message"), [
-    ({"freeze": ("vision",)}, "freeze: with lora, nothing of the backbone but the adapters learns"),
-    ({"formulation": "one_step"}, "window must be 1 for 'one_step', got 3"),
-    ({"window": 7}, "loop.batch must be >= the window, 7, got 6"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("choices", "message"),
+    [
+        ({"freeze": ("vision",)}, "freeze: with lora, nothing of the backbone but the adapters learns"),
+        ({"formulation": "one_step"}, "window must be 1 for 'one_step', got 3"),
+        ({"window": 7}, "loop.batch must be >= the window, 7, got 6"),
+    ],
+)
 def test_trainings_that_cannot_be_are_refused(tmp_path, choices, message) -> None:
     with pytest.raises(ConfigError, match=message):
         training(tmp_path, Path("paligemma"), tmp_path, **choices)
 
 
-@pytest.mark.parametrize(("choices", "message"), [
-    ({"rank": 0}, "must be > 0, got 0 and"),
-    ({"dropout": 1.0}, "lora.dropout must be from 0 to below 1, got 1.0"),
-    ({"targets": ()}, "lora.targets is empty"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("choices", "message"),
+    [
+        ({"rank": 0}, "must be > 0, got 0 and"),
+        ({"dropout": 1.0}, "lora.dropout must be from 0 to below 1, got 1.0"),
+        ({"targets": ()}, "lora.targets is empty"),
+    ],
+)
 def test_adapters_that_cannot_be_are_refused(choices, message) -> None:
     with pytest.raises(ConfigError, match=message):
         LoRA(**choices)

@@ -29,9 +29,11 @@ from vla_ros.training.vla.train import VLABatches, quantile_statistics
 
 SMALL = TinyBackbone(dim=32, depth=1, heads=2)
 FORMULATIONS = {
-    "one_step": {"answers": 0.5, "questions": 2, "judged": 0.5}, "discrete": {"horizon": 2, "auxiliary": 0.0},
-    "interleaved": {"window": 3}, "policy_head": {"window": 3},
-}  # fmt: skip
+    "one_step": {"answers": 0.5, "questions": 2, "judged": 0.5},
+    "discrete": {"horizon": 2, "auxiliary": 0.0},
+    "interleaved": {"window": 3},
+    "policy_head": {"window": 3},
+}
 
 
 @pytest.fixture
@@ -43,9 +45,12 @@ def training(data: Path, folder: Path, formulation: str, **choices: Any) -> VLAT
     loop = LoopConfig(folder / "run", steps=3, batch=12, learning_rate=1e-3, warmup=1, threads=1, validate_every=3)
     head = HeadSizes("lstm" if formulation == "policy_head" else "fc", hidden_size=32)
     return VLATraining(
-        "vla", data, folder / "model", loop,
+        "vla",
+        data,
+        folder / "model",
+        loop,
         **{"backbone": SMALL, "head": head, "formulation": formulation, "validation_share": 0.3, **choices},
-    )  # fmt: skip
+    )
 
 
 def run(config: VLATraining, resume: bool = False) -> dict[str, float]:
@@ -99,13 +104,16 @@ def test_the_tower_is_the_trained_one_and_stays_so(data, tmp_path, tiny_model, o
     assert np.isfinite(policy.infer(observation).actions).all()
 
 
-@pytest.mark.parametrize(("choices", "message"), [
-    ({"window": 2}, "window must be 1 for 'one_step', got 2"),
-    ({"freeze_backbone": True}, "freeze_backbone needs 'initial'"),
-    ({"tower": Path("models/uwm_tabletop")}, "tower needs backbone.keypoints"),
-    ({"word_dropout": 1.0}, "word_dropout must be from 0 to below 1, got 1.0"),
-    ({"judged": 0.5}, "judged needs answers"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("choices", "message"),
+    [
+        ({"window": 2}, "window must be 1 for 'one_step', got 2"),
+        ({"freeze_backbone": True}, "freeze_backbone needs 'initial'"),
+        ({"tower": Path("models/uwm_tabletop")}, "tower needs backbone.keypoints"),
+        ({"word_dropout": 1.0}, "word_dropout must be from 0 to below 1, got 1.0"),
+        ({"judged": 0.5}, "judged needs answers"),
+    ],
+)
 def test_trainings_that_cannot_be_are_refused(data, tmp_path, choices, message):
     with pytest.raises(ConfigError, match=message):
         training(data, tmp_path, "one_step", **choices)

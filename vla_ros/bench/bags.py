@@ -20,8 +20,15 @@ def bench_bags(cameras: int, width: int, height: int, seconds: float) -> dict[st
     topics = [f"/camera{i}/image_raw" for i in range(cameras)]
     with tempfile.TemporaryDirectory() as name:
         bag, out = Path(name) / "bag", Path(name) / "sent.json"
-        words = {"bag": bag, "out": out, "topics": " ".join(topics), "width": width, "height": height,
-                 "rate_hz": RATE_HZ, "seconds": float(seconds)}  # fmt: skip
+        words = {
+            "bag": bag,
+            "out": out,
+            "topics": " ".join(topics),
+            "width": width,
+            "height": height,
+            "rate_hz": RATE_HZ,
+            "seconds": float(seconds),
+        }
         code = launch("bench_bags.launch.yaml", [f"{key}:={value}" for key, value in words.items()], to_return=True)
         if not out.is_file():
             raise ConfigError(f"the bench ended without a report (exit code {code}); the lines above say why")
@@ -29,10 +36,13 @@ def bench_bags(cameras: int, width: int, height: int, seconds: float) -> dict[st
         with open_bag(bag) as found:
             counts = {topic.name: topic.count for topic in found.topics if topic.name in topics}
         return {
-            "cameras": f"{cameras} of {width}x{height} at {RATE_HZ:g} Hz", "seconds": seconds,
-            "MB_per_s": cameras * width * height * 3 * RATE_HZ / 1e6, "sent": sent * cameras,
-            "recorded": sum(counts.values()), "lost": {topic: sent - counts.get(topic, 0) for topic in topics},
-        }  # fmt: skip
+            "cameras": f"{cameras} of {width}x{height} at {RATE_HZ:g} Hz",
+            "seconds": seconds,
+            "MB_per_s": cameras * width * height * 3 * RATE_HZ / 1e6,
+            "sent": sent * cameras,
+            "recorded": sum(counts.values()),
+            "lost": {topic: sent - counts.get(topic, 0) for topic in topics},
+        }
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -23,16 +23,19 @@ from vla_ros.launcher.running import launch
 
 PORT = 8080  # the launch file's
 CONDITIONS = {
-    "alone": {}, "world model": {"world_model": "true"},
+    "alone": {},
+    "world model": {"world_model": "true"},
     "world model, viewers": {"world_model": "true", "dashboard": "true"},
-}  # fmt: skip
+}
 CAMERAS = ("front", "wrist")
 TOLD = ("chunk_ms_p50", "chunk_ms_p99", "camera_to_command_ms_p99")  # by the demo's report
 FIGURES = {
-    "commander_period_ms_p99": ("commander", "period_ms p99"), "commander_cpu_percent": ("commander", "cpu percent"),
-    "predictions_hz": ("world_model", "prediction rate_hz"), "prediction_ms_p50": ("world_model", "prediction_ms p50"),
+    "commander_period_ms_p99": ("commander", "period_ms p99"),
+    "commander_cpu_percent": ("commander", "cpu percent"),
+    "predictions_hz": ("world_model", "prediction rate_hz"),
+    "prediction_ms_p50": ("world_model", "prediction_ms p50"),
     "prediction_waited_ms_p50": ("world_model", "waited_ms p50"),
-}  # fmt: skip
+}
 
 
 def bench_companion(episodes: int, rounds: int, count: int, seed: int) -> dict[str, Any]:
@@ -45,10 +48,14 @@ def bench_companion(episodes: int, rounds: int, count: int, seed: int) -> dict[s
             watchers = count if "dashboard" in words else 0
             found[name].append(_run(episodes, seed + number * episodes, words, watchers))
     return {
-        "episodes": episodes, "rounds": rounds, "viewers": count, "cpu_count": os.cpu_count(), **found,
+        "episodes": episodes,
+        "rounds": rounds,
+        "viewers": count,
+        "cpu_count": os.cpu_count(),
+        **found,
         "policy_p99_ratio": {name: _ratio(rows, found["alone"], "chunk_ms_p99") for name, rows in found.items()},
         "policy_p50_ratio": {name: _ratio(rows, found["alone"], "chunk_ms_p50") for name, rows in found.items()},
-    }  # fmt: skip
+    }
 
 
 def _run(episodes: int, seed: int, words: dict[str, str], watchers: int) -> dict[str, Any]:

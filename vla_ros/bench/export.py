@@ -32,10 +32,12 @@ def bench_export(size: int, seconds: float) -> dict[str, object]:
         write_demonstrations(bag, robot, (episodes[k % len(episodes)] for k in range(count)), STEP_NS)
         figures, report = export([bag], robot, EpisodeOptions(), "lerobot", Path(name) / "set")
     return {
-        "cameras": f"{len(CAMERAS)} of {size}x{size} at {1e9 / STEP_NS:g} Hz", **figures,
-        "bag_s": round(report.bag_s, 1), "work_s": round(report.work_s, 2),
+        "cameras": f"{len(CAMERAS)} of {size}x{size} at {1e9 / STEP_NS:g} Hz",
+        **figures,
+        "bag_s": round(report.bag_s, 1),
+        "work_s": round(report.work_s, 2),
         "times_real_time": round(report.bag_s / report.work_s, 1),
-    }  # fmt: skip
+    }
 
 
 def _episode(name: str, size: int) -> Demonstration:

@@ -21,9 +21,15 @@ STEP_S, EXECUTE_STEPS, SPREAD = 0.1, 2, 0.002
 
 
 def write_random_vla(
-    robot: RobotSpec, folder: Path, formulation: VLAFormulation, *, window: int = 8, horizon: int = 12,
-    head: HeadSizes | None = None, backbone: BackboneConfig | None = None,
-) -> None:  # fmt: skip
+    robot: RobotSpec,
+    folder: Path,
+    formulation: VLAFormulation,
+    *,
+    window: int = 8,
+    horizon: int = 12,
+    head: HeadSizes | None = None,
+    backbone: BackboneConfig | None = None,
+) -> None:
     """A folder for `robot`, whose cameras are square; its plans stay within a few thousandths of a radian.
 
     A library's backbone has its own folder in `folder` already.
@@ -34,10 +40,16 @@ def write_random_vla(
     head = head or HeadSizes("lstm" if formulation == "policy_head" else "fc")
     gripper = robot.joint_names[int(robot.is_gripper.argmax())]
     config = VLAFolder(
-        "vla", contract, formulation, backbone or TinyBackbone(image_size=robot.cameras[0].width), head,
-        window if remembers else 1, "lift the red block", gripper,
+        "vla",
+        contract,
+        formulation,
+        backbone or TinyBackbone(image_size=robot.cameras[0].width),
+        head,
+        window if remembers else 1,
+        "lift the red block",
+        gripper,
         provenance={"weights": "random"},
-    )  # fmt: skip
+    )
     torch.manual_seed(0)
     joints = len(robot.joints)
     zeros, ones = np.zeros(joints, np.float32), np.ones(joints, np.float32)

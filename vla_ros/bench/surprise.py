@@ -55,10 +55,14 @@ def bench_surprise(
     calibration, normal = runs[: options.calibration], runs[options.calibration :][: options.normal]
     disturbed = runs[options.calibration + options.normal :]
     found: dict[str, Any] = {
-        "model": model, "seconds": LIMIT_S, "within_s": SEEN_S, "error_rate": options.error_rate,
-        "calibration_episodes": sum(run.success for run in calibration), "normal_episodes": len(normal),
+        "model": model,
+        "seconds": LIMIT_S,
+        "within_s": SEEN_S,
+        "error_rate": options.error_rate,
+        "calibration_episodes": sum(run.success for run in calibration),
+        "normal_episodes": len(normal),
         "no_onset": sum(run.onset_s is None for run in disturbed),
-    }  # fmt: skip
+    }
     for name, inverse in CONDITIONS.items():
         limits = calibrate_runs(calibration, options.warn_rate, options.error_rate, inverse)
         found[name] = report(limits, normal, [run for run in disturbed if run.onset_s is not None])
@@ -81,21 +85,25 @@ def report(limits: Calibration, normal: Sequence[Run], disturbed: Sequence[Run])
         if run.anomaly.startswith("camera"):
             groups[f"{run.anomaly}, {run.camera}"].append(run)
     return {
-        "false_alarms": f"{alarms}/{len(normal)}", "false_alarm_rate": round(alarms / max(len(normal), 1), 3),
+        "false_alarms": f"{alarms}/{len(normal)}",
+        "false_alarm_rate": round(alarms / max(len(normal), 1), 3),
         "false_alarm_confidence_95": [round(x, 3) for x in wilson(alarms, len(normal))],
         "anomalies": {name: _detection(limits, group, quiet) for name, group in sorted(groups.items())},
-    }  # fmt: skip
+    }
 
 
 def _detection(limits: Calibration, runs: Sequence[Run], quiet: Sequence[float]) -> dict[str, Any]:
     delays = [found for run in runs if (found := noticed_s(limits, run)) is not None]
     scores = [greatest(limits, _while(run, run.onset_s or 0.0)) for run in runs]
     return {
-        "episodes": len(runs), "detected": len(delays), "rate": round(len(delays) / len(runs), 3),
+        "episodes": len(runs),
+        "detected": len(delays),
+        "rate": round(len(delays) / len(runs), 3),
         "confidence_95": [round(x, 3) for x in wilson(len(delays), len(runs))],
         "delay_s_p50": round(float(np.median(delays)), 2) if delays else None,
-        "delay_s_max": round(max(delays), 2) if delays else None, "roc_area": round(roc_area(quiet, scores), 3),
-    }  # fmt: skip
+        "delay_s_max": round(max(delays), 2) if delays else None,
+        "roc_area": round(roc_area(quiet, scores), 3),
+    }
 
 
 def noticed_s(limits: Calibration, run: Run) -> float | None:

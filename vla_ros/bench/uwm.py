@@ -142,22 +142,31 @@ def bench_uwm(
             times[name].append(1e3 * seconds(run, device))
     work, rate = count_work(config, batch, steps), copy_rate(device)
     result: dict[str, Any] = {
-        "preset": preset, "device": device, "device_name": device_name(device), "threads": threads, "batch": batch,
-        "steps": steps, "rounds": rounds, "copy_gb_per_s": round(rate / 1e9, 2),
-    }  # fmt: skip
+        "preset": preset,
+        "device": device,
+        "device_name": device_name(device),
+        "threads": threads,
+        "batch": batch,
+        "steps": steps,
+        "rounds": rounds,
+        "copy_gb_per_s": round(rate / 1e9, 2),
+    }
     for name, values in times.items():
         dtype = name.removeprefix("fast_") if name != "plain" else "float32"
         kind = work["plain" if name == "plain" else "fast"]
         matmul, size = matmul_rate(DTYPES[dtype], device), kind.bytes * DTYPES[dtype].itemsize // 4
         bound, p50 = 1e3 * max(kind.flop / matmul, size / rate), float(np.percentile(values, 50))
         result[name] = {
-            "p50_ms": round(p50, 2), "p99_ms": round(float(np.percentile(values, 99)), 2),
+            "p50_ms": round(p50, 2),
+            "p99_ms": round(float(np.percentile(values, 99)), 2),
             "times_faster": round(float(np.median(np.divide(times["plain"], values))), 3),
             **compare(answers["plain"].float(), answers[name].float()),
-            "gflop": round(kind.flop / 1e9, 1), "weights_mb": round(size / 1e6, 1),
-            "matmul_gflop_per_s": round(matmul / 1e9, 1), "bound_ms": round(bound, 2),
+            "gflop": round(kind.flop / 1e9, 1),
+            "weights_mb": round(size / 1e6, 1),
+            "matmul_gflop_per_s": round(matmul / 1e9, 1),
+            "bound_ms": round(bound, 2),
             "times_the_bound": round(p50 / bound, 3),
-        }  # fmt: skip
+        }
     return result
 
 
@@ -182,6 +191,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> dict[str, Any]:
     """Measure."""
     return bench_uwm(
-        args.preset, device=args.device, batch=args.batch, steps=args.steps, rounds=args.rounds, threads=args.threads,
+        args.preset,
+        device=args.device,
+        batch=args.batch,
+        steps=args.steps,
+        rounds=args.rounds,
+        threads=args.threads,
         dtypes=tuple(args.dtypes),
-    )  # fmt: skip
+    )

@@ -66,9 +66,14 @@ def bench_vla(*, window: int, rounds: int, threads: int, device: str) -> dict[st
     }
     ratio = round(float(np.median(times["plain"]) / np.median(times["reuse"])), 2)
     return {
-        "window": window, "rounds": rounds, "threads": threads, "device": device, **figures, "ratio_p50": ratio,
+        "window": window,
+        "rounds": rounds,
+        "threads": threads,
+        "device": device,
+        **figures,
+        "ratio_p50": ratio,
         "largest_difference": float(f"{difference:.2g}"),
-    }  # fmt: skip
+    }
 
 
 def histories(policy: VLAPolicy, window: int) -> list[Prompt]:

@@ -37,10 +37,14 @@ def _info(args: argparse.Namespace) -> int:
         topics = inspect(bag)
         missing = missing_topics(bag, load_robot(args.robot)) if args.robot else ()
         found: dict[str, Any] = {
-            "bag": str(bag.path), "storage": bag.storage, "seconds": bag.duration_s, "messages": bag.count,
-            "topics": [asdict(topic) for topic in topics], "missing": list(missing),
+            "bag": str(bag.path),
+            "storage": bag.storage,
+            "seconds": bag.duration_s,
+            "messages": bag.count,
+            "topics": [asdict(topic) for topic in topics],
+            "missing": list(missing),
             "metadata": metadata_problem(bag.path),
-        }  # fmt: skip
+        }
     if args.json:
         print(json.dumps(found))
     else:

@@ -46,15 +46,26 @@ def run(args: argparse.Namespace) -> int:
         total = len(episodes)
     else:
         jobs = [(args.seed + i, "") for i in range(args.episodes)]
-        runs = watch(str(folder), jobs, samples=args.samples, threads=args.threads, processes=args.processes,
-                     kept=args.runs)  # fmt: skip
+        runs = watch(
+            str(folder), jobs, samples=args.samples, threads=args.threads, processes=args.processes, kept=args.runs
+        )
         seen = list(track(runs, "episodes", len(jobs), disable=args.json))
         episodes, total = normal_episodes(seen), len(seen)
     found = calibrate_apart(episodes, args.warn_rate, args.error_rate)
     path = found.save(folder)
-    figures = {"file": str(path), "runs": total, "successful": len(episodes), "set_thresholds": found.episodes,
-               "warn": found.warn, "warn_rate": found.warn_rate, "error_rate": found.error_rate}  # fmt: skip
-    print(json.dumps(figures) if args.json else
-          f"{path}: of {total} runs {len(episodes)} are normal, {found.episodes} of them set the thresholds: "
-          f"WARN from {found.warn:.2f}, ERROR from 1")  # fmt: skip
+    figures = {
+        "file": str(path),
+        "runs": total,
+        "successful": len(episodes),
+        "set_thresholds": found.episodes,
+        "warn": found.warn,
+        "warn_rate": found.warn_rate,
+        "error_rate": found.error_rate,
+    }
+    print(
+        json.dumps(figures)
+        if args.json
+        else f"{path}: of {total} runs {len(episodes)} are normal, {found.episodes} of them set the thresholds: "
+        f"WARN from {found.warn:.2f}, ERROR from 1"
+    )
     return 0

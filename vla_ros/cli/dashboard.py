@@ -14,9 +14,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--port", type=int, default=8080, help="port to listen on")
     parser.add_argument("--token-file", default="", help="file whose first line is the token to log in with")
     parser.add_argument(
-        "--token", default="", help="the token itself; others on this machine can see it: prefer --token-file, or "
+        "--token",
+        default="",
+        help="the token itself; others on this machine can see it: prefer --token-file, or "
         "the environment variable VLA_ROS_DASHBOARD_TOKEN; drawn and printed where --host needs one",
-    )  # fmt: skip
+    )
 
 
 def run(args: argparse.Namespace) -> int:

@@ -57,8 +57,13 @@ def _watch(steps: Iterator[int], total: int) -> None:
     """Go through `steps`, the episodes done so far, with a progress bar."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    shown = Progress(TextColumn("episodes"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-                     TextColumn("{task.fields[rate]}"))  # fmt: skip
+    shown = Progress(
+        TextColumn("episodes"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[rate]}"),
+    )
     with shown as progress:
         task, started = progress.add_task("episodes", total=total, rate=""), time.monotonic()
         for done in steps:

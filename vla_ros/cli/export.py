@@ -29,26 +29,35 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     rate.add_argument("--fps", type=float, metavar="N", help="frames a second; by sync.history_step_s by default")
     rate.add_argument("--step", type=float, metavar="S", help="the same as the time between frames, such as 0.033")
     parser.add_argument(
-        "--actions", default="command", choices=["command", "chunk", "state"],
+        "--actions",
+        default="command",
+        choices=["command", "chunk", "state"],
         help="where actions come from: the commands sent (default), the policy's chunks, or how the joints moved",
-    )  # fmt: skip
+    )
     parser.add_argument("--chunk-topic", default="/action_chunk")
     parser.add_argument(
-        "--split", default="marks", choices=["marks", "instruction", "none"],
+        "--split",
+        default="marks",
+        choices=["marks", "instruction", "none"],
         help="instruction: also begin an episode at each new sentence; none: a bag is one episode, whatever is marked",
-    )  # fmt: skip
+    )
     parser.add_argument("--only-successes", action="store_true", help="leave out what was not marked a success")
     parser.add_argument(
-        "--bridge", type=int, metavar="N",
+        "--bridge",
+        type=int,
+        metavar="N",
         help="ticks in a row that may lack an observation and repeat the one before (2); more cut the episode",
-    )  # fmt: skip
+    )
     task = parser.add_mutually_exclusive_group()
     task.add_argument("--task", default="", metavar="SENTENCE", help="the instruction of bags that hold none")
     task.add_argument("--task-from-name", action="store_true", help="the same, from each bag's name")
     parser.add_argument(
-        "--remap", nargs="+", default=[], metavar="TOPIC:=ON_BAG",
+        "--remap",
+        nargs="+",
+        default=[],
+        metavar="TOPIC:=ON_BAG",
         help="what a topic of the contract is called on the bags; of its own recorder's bags vla-ros knows it",
-    )  # fmt: skip
+    )
     parser.add_argument("--strict", action="store_true", help="end at the first message that cannot be read")
     parser.add_argument("--lossless", action="store_true", help="pictures as PNG inside the tables, not as video")
     parser.add_argument("--sim-time", action="store_true", help="the nodes lived by /clock, which is on the bag")
@@ -64,9 +73,15 @@ def run(args: argparse.Namespace) -> int:
     with asked_to_end() as asked:
         try:
             figures, report = export(
-                args.bags, load_robot(args.robot), _options(args), args.format, args.out, lossless=args.lossless,
-                reading=_reading(args), asked=asked,
-            )  # fmt: skip
+                args.bags,
+                load_robot(args.robot),
+                _options(args),
+                args.format,
+                args.out,
+                lossless=args.lossless,
+                reading=_reading(args),
+                asked=asked,
+            )
         except Ended as ended:
             print(f"vla-ros: {ended}", file=sys.stderr)
             return 128 + ended.number
@@ -82,11 +97,15 @@ def _options(args: argparse.Namespace) -> EpisodeOptions:
     from vla_ros.bags.episodes.rate import fps_of
 
     return EpisodeOptions(
-        step_s=args.step if args.fps is None else 1 / fps_of(args.fps), actions=args.actions,
-        chunk_topic=args.chunk_topic, split=args.split, only_successes=args.only_successes,
-        cameras=tuple(args.cameras) if args.cameras else None, bridge=BRIDGE if args.bridge is None else args.bridge,
+        step_s=args.step if args.fps is None else 1 / fps_of(args.fps),
+        actions=args.actions,
+        chunk_topic=args.chunk_topic,
+        split=args.split,
+        only_successes=args.only_successes,
+        cameras=tuple(args.cameras) if args.cameras else None,
+        bridge=BRIDGE if args.bridge is None else args.bridge,
         task=args.task,
-    )  # fmt: skip
+    )
 
 
 def _reading(args: argparse.Namespace) -> Reading:
@@ -99,15 +118,25 @@ def _reading(args: argparse.Namespace) -> Reading:
 def _plain(report: ExportReport) -> dict[str, object]:
     """For --json."""
     bags = [
-        {"bag": str(bag.path), "episodes": bag.episodes, "frames": bag.frames, "bridged": bag.bridged,
-         "reason": bag.reason, "cuts": dict(bag.cuts), "left_out": dict(bag.left_out)}
+        {
+            "bag": str(bag.path),
+            "episodes": bag.episodes,
+            "frames": bag.frames,
+            "bridged": bag.bridged,
+            "reason": bag.reason,
+            "cuts": dict(bag.cuts),
+            "left_out": dict(bag.left_out),
+        }
         for bag in report.bags
-    ]  # fmt: skip
+    ]
     return {
-        "bag_s": round(report.bag_s, 3), "work_s": round(report.work_s, 3),
-        "times_real_time": round(report.bag_s / report.work_s, 2), "left_out": dict(report.left_out),
-        "cuts": dict(report.cuts), "bags": bags,
-    }  # fmt: skip
+        "bag_s": round(report.bag_s, 3),
+        "work_s": round(report.work_s, 3),
+        "times_real_time": round(report.bag_s / report.work_s, 2),
+        "left_out": dict(report.left_out),
+        "cuts": dict(report.cuts),
+        "bags": bags,
+    }
 
 
 def _print(out: Path, figures: dict[str, object], report: ExportReport) -> None:
@@ -117,9 +146,11 @@ def _print(out: Path, figures: dict[str, object], report: ExportReport) -> None:
             print(f"{bag.path}: no episode: {bag.reason}")
         for told in bag.told:
             print(f"{bag.path}: {told}")
-    print(f"{out}: {figures['episodes']} episodes, {figures['frames']} frames, {figures['tasks']} sentences; "
-          f"{report.bag_s:.1f} s of bags in {report.work_s:.1f} s "
-          f"({report.bag_s / report.work_s:.1f} times real time)")  # fmt: skip
+    print(
+        f"{out}: {figures['episodes']} episodes, {figures['frames']} frames, {figures['tasks']} sentences; "
+        f"{report.bag_s:.1f} s of bags in {report.work_s:.1f} s "
+        f"({report.bag_s / report.work_s:.1f} times real time)"
+    )
     for why, count in report.cuts.items():
         print(f"  cut within an episode: {count} times, by {why}")
     if bridged := sum(bag.bridged for bag in report.bags):

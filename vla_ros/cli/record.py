@@ -30,6 +30,17 @@ def run(args: argparse.Namespace) -> int:
     """Record until interrupted."""
     flags = {"compress": str(args.compress).lower(), "local": str(not args.network).lower()}
     given = vars(args) | flags | {"topics": " ".join(args.topics)}
-    names = ("robot", "out", "bag", "storage", "compress", "split_mb", "split_s", "min_free_mb", "topics", "local",
-             "namespace")  # fmt: skip
+    names = (
+        "robot",
+        "out",
+        "bag",
+        "storage",
+        "compress",
+        "split_mb",
+        "split_s",
+        "min_free_mb",
+        "topics",
+        "local",
+        "namespace",
+    )
     return launch("record.launch.yaml", [f"{name}:={given[name]}" for name in names if given[name] != ""])

@@ -48,9 +48,20 @@ def run(args: argparse.Namespace) -> int:
         given = vars(args) | {"bag": Path(args.bag).resolve(), "topics": " ".join(args.topics), "report": report}
         given |= {"local": not args.network}
         names = (
-            "bag", "robot", "rate", "start_s", "loop", "topics", "commands", "clock", "graph", "model", "priority",
-            "report", "local",
-        )  # fmt: skip
+            "bag",
+            "robot",
+            "rate",
+            "start_s",
+            "loop",
+            "topics",
+            "commands",
+            "clock",
+            "graph",
+            "model",
+            "priority",
+            "report",
+            "local",
+        )
         words = {name: str(given[name]).lower() if isinstance(given[name], bool) else given[name] for name in names}
         code = launch("replay.launch.yaml", [f"{k}:={v}" for k, v in words.items() if v != ""], to_return=True)
         if args.json and report.is_file():

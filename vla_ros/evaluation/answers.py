@@ -51,9 +51,13 @@ class Windows:
 
 
 def windows_at(
-    data: Demonstrations, index: NDArray[np.int64], horizon: int, future_steps: tuple[int, ...],
-    rng: np.random.Generator, held_out: bool = False,
-) -> Windows:  # fmt: skip
+    data: Demonstrations,
+    index: NDArray[np.int64],
+    horizon: int,
+    future_steps: tuple[int, ...],
+    rng: np.random.Generator,
+    held_out: bool = False,
+) -> Windows:
     """The windows that begin at the frames `index`, each with a random wording of its task."""
     now = np.stack([images[index] for images in data.images.values()], axis=1)
     later = index[:, None] + np.asarray(future_steps)
@@ -94,9 +98,15 @@ def answer(
 
 
 def _answer_batch(
-    model: UnifiedWorldModel, statistics: Statistics, windows: Windows, steps: int, actions: Tensor, apart: Tensor,
-    action_noise: Tensor, frames_noise: Tensor,
-) -> dict[str, Tensor]:  # fmt: skip
+    model: UnifiedWorldModel,
+    statistics: Statistics,
+    windows: Windows,
+    steps: int,
+    actions: Tensor,
+    apart: Tensor,
+    action_noise: Tensor,
+    frames_noise: Tensor,
+) -> dict[str, Tensor]:
     encoder, device = model.config.encoder, actions.device
     assert isinstance(encoder, KeypointEncoderConfig)  # `check` has refused others
     now, future = as_floats(windows.now, device), as_floats(windows.future, device)

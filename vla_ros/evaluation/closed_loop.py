@@ -92,9 +92,16 @@ def summarise(results: list[EpisodeResult]) -> dict[str, Any]:
 
 
 def evaluate(
-    policy: Policy, environment: Environment, *, episodes: int, seed: int, variant: Variant | None = None,
-    limit_s: float = 12.0, execute_steps: int | None = None, progress: Callable[[range], Iterator[int]] = iter,
-) -> list[EpisodeResult]:  # fmt: skip
+    policy: Policy,
+    environment: Environment,
+    *,
+    episodes: int,
+    seed: int,
+    variant: Variant | None = None,
+    limit_s: float = 12.0,
+    execute_steps: int | None = None,
+    progress: Callable[[range], Iterator[int]] = iter,
+) -> list[EpisodeResult]:
     """Run `episodes` episodes with the seeds `seed`, `seed + 1`, ...; the caller closes the environment."""
     steps, told = execute_steps or policy.contract.execute_steps, variant or Variant()
     return [

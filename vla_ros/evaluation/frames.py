@@ -28,14 +28,24 @@ def score(predicted: NDArray[np.float32], true: NDArray[np.float32], mask: NDArr
     sums = np.zeros((*mask.shape[:2], len(SUMS)))
     for place in np.ndindex(mask.shape[:3]):
         mean, similar = structural_similarity(  # type: ignore[no-untyped-call]
-            predicted[place], true[place], channel_axis=-1, data_range=1.0, full=True, gaussian_weights=True,
-            sigma=1.5, use_sample_covariance=False,
-        )  # fmt: skip
+            predicted[place],
+            true[place],
+            channel_axis=-1,
+            data_range=1.0,
+            full=True,
+            gaussian_weights=True,
+            sigma=1.5,
+            use_sample_covariance=False,
+        )
         error, moved = squared[place], mask[place]
         sums[place[:2]] += (
-            error.sum(), mean * error.size, error.size,
-            error[moved].sum(), similar.mean(axis=-1)[moved].sum(), moved.sum(),
-        )  # fmt: skip
+            error.sum(),
+            mean * error.size,
+            error.size,
+            error[moved].sum(),
+            similar.mean(axis=-1)[moved].sum(),
+            moved.sum(),
+        )
     return sums
 
 

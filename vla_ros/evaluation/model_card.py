@@ -49,31 +49,33 @@ def card(folder: Path, figures: dict[str, Any]) -> str:
     cameras = ", ".join(f"{c['name']} {c['width']}x{c['height']}" for c in contract["cameras"])
     training, data = made["training"], made["demonstrations"]
     loop = training["loop"]
-    return "\n".join([
-        f"# {folder.name}",
-        "",
-        f"{WHAT[config['kind']]}, trained in the embedded simulator.",
-        "",
-        f"- In: cameras {cameras}; joints {', '.join(contract['joints'])}; a sentence.",
-        f"- Out: {contract['horizon']} absolute joint positions, {contract['step_s']} s apart, "
-        f"of which {contract['execute_steps']} are executed{_beside(config)}.",
-        f"- Weights: {(folder / WEIGHTS).stat().st_size / 1e6:.1f} MB, safetensors.",
-        f"- Data: {data.get('episodes', '?')} demonstrations, {data.get('frames', '?')} frames, by `vla-ros demos`.",
-        f"- Training: {loop['steps']} steps of {loop['batch']} frames, learning rate {loop['learning_rate']}, "
-        f"{made['seconds'] / 60:.0f} minutes on {loop['threads']} CPU threads, by `vla-ros train`.",
-        *_before(training),
-        "- On held-out episodes: " + ", ".join(f"{k} {v:.4g}" for k, v in made["validation"].items()) + ".",
-        "",
-        "## Closed-loop success",
-        "By `vla-ros eval`, without ROS, on seeds that training never saw; intervals are Wilson's at 95 %.",
-        "",
-        *_table(figures),
-        "",
-        "## Limits",
-        "It knows this table, these blocks, this light and these two cameras. Success here says nothing about a real",
-        "robot. It is a demonstration of the package, not a policy to run on hardware.",
-        "",
-    ])  # fmt: skip
+    return "\n".join(
+        [
+            f"# {folder.name}",
+            "",
+            f"{WHAT[config['kind']]}, trained in the embedded simulator.",
+            "",
+            f"- In: cameras {cameras}; joints {', '.join(contract['joints'])}; a sentence.",
+            f"- Out: {contract['horizon']} absolute joint positions, {contract['step_s']} s apart, "
+            f"of which {contract['execute_steps']} are executed{_beside(config)}.",
+            f"- Weights: {(folder / WEIGHTS).stat().st_size / 1e6:.1f} MB, safetensors.",
+            f"- Data: {data.get('episodes', '?')} demonstrations, {data.get('frames', '?')} frames, by `vla-ros demos`.",
+            f"- Training: {loop['steps']} steps of {loop['batch']} frames, learning rate {loop['learning_rate']}, "
+            f"{made['seconds'] / 60:.0f} minutes on {loop['threads']} CPU threads, by `vla-ros train`.",
+            *_before(training),
+            "- On held-out episodes: " + ", ".join(f"{k} {v:.4g}" for k, v in made["validation"].items()) + ".",
+            "",
+            "## Closed-loop success",
+            "By `vla-ros eval`, without ROS, on seeds that training never saw; intervals are Wilson's at 95 %.",
+            "",
+            *_table(figures),
+            "",
+            "## Limits",
+            "It knows this table, these blocks, this light and these two cameras. Success here says nothing about a real",
+            "robot. It is a demonstration of the package, not a policy to run on hardware.",
+            "",
+        ]
+    )
 
 
 def _beside(config: dict[str, Any]) -> str:

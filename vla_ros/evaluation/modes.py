@@ -143,10 +143,13 @@ def closed_loop(policy: Policy, options: ModesOptions) -> list[bool]:
     environment = make_environment("tabletop")
     try:
         results = evaluate(
-            policy, environment, episodes=options.compare_episodes, seed=options.seed,
+            policy,
+            environment,
+            episodes=options.compare_episodes,
+            seed=options.seed,
             variant=Variant(held_out=options.held_out),
             progress=lambda seeds: iter(track(seeds, description="closed loop")),
-        )  # fmt: skip
+        )
     finally:
         environment.close()
     return [result.success for result in results]
@@ -216,11 +219,15 @@ def _conditions(options: ModesOptions, data: Demonstrations, windows: Windows, o
     copied = own.frames["copy"]
     share = copied[..., MOVING_PIXELS].sum(0) / copied[..., PIXELS].sum(0)
     return {
-        "episodes": len(np.unique(data.episode // 2)), "seed": options.seed, "windows": len(windows.state),
-        "held_out_wordings": options.held_out, "sampling_steps": own.steps,
-        "future_steps": list(policy.folder.future_steps), "moving_region": MOVING_REGION,
+        "episodes": len(np.unique(data.episode // 2)),
+        "seed": options.seed,
+        "windows": len(windows.state),
+        "held_out_wordings": options.held_out,
+        "sampling_steps": own.steps,
+        "future_steps": list(policy.folder.future_steps),
+        "moving_region": MOVING_REGION,
         "moving_share": {c.name: round(float(x), 4) for c, x in zip(policy.contract.cameras, share, strict=True)},
-    }  # fmt: skip
+    }
 
 
 def evidence(own: Measured, windows: Windows, cameras: list[str]) -> Figures:

@@ -12,9 +12,10 @@ def table(figures: Figures) -> str:
     lines = [
         f"{figures['model']}: {figures['windows']} windows of {figures['episodes']} held-out episodes, "
         f"frames at steps {figures['future_steps']}, {figures['sampling_steps']} sampling steps",
-        f"moving region: {figures['moving_region']}", "",
+        f"moving region: {figures['moving_region']}",
+        "",
         f"{'frames (cameras together)':<42}{'PSNR dB':>9}{'SSIM':>8}{'moving PSNR dB':>16}{'moving SSIM':>13}",
-    ]  # fmt: skip
+    ]
     for name, parts in figures["frames"].items():
         whole = parts["together"]
         lines.append(

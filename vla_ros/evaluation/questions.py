@@ -90,9 +90,14 @@ def measure_questions(
     finally:
         tabletop.close()
     return {
-        "seed": seed, "episodes": episodes, "questions": table(right), "checker": table(by_family),
-        "checker_by_moment": table(by_moment), "wrong": wrong[:10], "misjudged": misjudged[:10],
-    }  # fmt: skip
+        "seed": seed,
+        "episodes": episodes,
+        "questions": table(right),
+        "checker": table(by_family),
+        "checker_by_moment": table(by_moment),
+        "wrong": wrong[:10],
+        "misjudged": misjudged[:10],
+    }
 
 
 def asked_of(scene: Scene, rng: np.random.Generator) -> Iterator[tuple[str, Question]]:

@@ -169,8 +169,12 @@ def _path(folder: Path, job: Job) -> Path:
 
 def _save(run: Run, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    plain = asdict(run) | {"readings": [[time_s, {k: [float(f"{x:.5g}") for x in v] for k, v in reading.items()}]
-                                        for time_s, reading in run.readings]}  # fmt: skip
+    plain = asdict(run) | {
+        "readings": [
+            [time_s, {k: [float(f"{x:.5g}") for x in v] for k, v in reading.items()}]
+            for time_s, reading in run.readings
+        ]
+    }
     path.write_text(json.dumps(plain), encoding="utf-8")
 
 

@@ -1,4 +1,4 @@
-"""Plays cameras of any size and rate for `vla-ros bench bags`, once somebody records them; ends by itself."""
+"""Play cameras of any size and rate for `vla-ros bench bags`, once somebody records them; ends by itself."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ class Parameters:
 
 
 class CamerasNode(Node):
-    """A timer for all cameras; every picture is raw noise, which nothing can compress."""
+    """One timer for all cameras; every picture is raw noise, which nothing can compress."""
 
     def __init__(self) -> None:
         super().__init__("cameras")
         self.parameters = declare(self, Parameters)
         if not self.parameters.topics:
-            raise VlaRosError("parameter 'topics' is empty; right would be one topic a camera")
+            raise VlaRosError("parameter 'topics' must name one topic per camera, got none")
         size = (self.parameters.height, self.parameters.width, 3)
         self._frame = np.random.default_rng(0).integers(0, 256, size, dtype=np.uint8)
         self._publishers = [self.create_publisher(Image, topic, SENSOR) for topic in self.parameters.topics.split()]

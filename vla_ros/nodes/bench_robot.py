@@ -1,4 +1,4 @@
-"""Plays a robot with cameras of any size for `vla-ros bench graph`, and measures what the other nodes do with it."""
+"""Play a robot with cameras of any size for `vla-ros bench graph`, and measure what the other nodes do with it."""
 
 from __future__ import annotations
 
@@ -71,10 +71,12 @@ class BenchNode(Node):
     def _make_topics(self) -> None:
         robot, rng = self._robot, np.random.default_rng(0)
         self._shots = [
-            (self.create_publisher(Image, camera.topic, SENSOR),
-             rng.integers(0, 256, (camera.height, camera.width, 3), dtype=np.uint8))
+            (
+                self.create_publisher(Image, camera.topic, SENSOR),
+                rng.integers(0, 256, (camera.height, camera.width, 3), dtype=np.uint8),
+            )
             for camera in robot.cameras
-        ]  # fmt: skip
+        ]
         self.create_timer(1 / robot.cameras[0].rate_hz, self._shoot)
         self._states = self.create_publisher(JointState, robot.joint_states_topic, SENSOR)
         self.create_timer(1 / STATES_HZ, self._tell_states)
@@ -83,7 +85,7 @@ class BenchNode(Node):
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, EVENTS)
 
     def _shoot(self) -> None:
-        """All cameras at once, as where one trigger serves them: else their phase would count as our delay."""
+        """Shoot all cameras at once, as with one trigger for all: their phase would count as our delay."""
         now_ns = self._now_ns()
         for publisher, frame in self._shots:
             publisher.publish(array_to_image(frame, now_ns))
@@ -138,8 +140,9 @@ class BenchNode(Node):
         camera = self._robot.cameras[0]
         conditions = {
             "cameras": f"{len(self._robot.cameras)} of {camera.width}x{camera.height} at {camera.rate_hz:g} Hz",
-            "command_rate_hz": self._robot.command.rate_hz, "seconds": self.parameters.seconds,
-        }  # fmt: skip
+            "command_rate_hz": self._robot.command.rate_hz,
+            "seconds": self.parameters.seconds,
+        }
         report = graph_report(self._stages.stages(), arrivals_s, own_p99_ms, load, self._says, self._faults, conditions)
         Path(self.parameters.out).write_text(json.dumps(report), encoding="utf-8")
 

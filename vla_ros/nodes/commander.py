@@ -10,11 +10,8 @@ import math
 import threading
 import time
 from dataclasses import dataclass
-from typing import Any
 
-from diagnostic_msgs.msg import DiagnosticStatus
-from rclpy.clock import Clock, ClockType, JumpThreshold
-from rclpy.duration import Duration
+from rclpy.clock import Clock, ClockType
 from sensor_msgs.msg import JointState
 from std_msgs.msg import Empty
 from std_srvs.srv import SetBool, Trigger
@@ -25,24 +22,25 @@ from vla_ros.core.execution.commander import Commander
 from vla_ros.core.execution.guard import Mode, Verdict
 from vla_ros.core.execution.modes import blend_of
 from vla_ros.core.robot import load_robot
-from vla_ros.core.text import listed, shorten
-from vla_ros.core.timing import CpuMeter, LatencyStats, RateMeter
+from vla_ros.core.text import shorten
 from vla_ros.core.types import NS_PER_S
 from vla_ros.ros.commanding import dead_man
 from vla_ros.ros.commanding.arm_requests import ArmRequests
 from vla_ros.ros.commanding.aside import Aside
 from vla_ros.ros.commanding.dead_man import DeadMan
+from vla_ros.ros.commanding.figures import Figures
+from vla_ros.ros.commanding.intake import CHUNK, Intake
 from vla_ros.ros.commanding.outputs import Outputs
 from vla_ros.ros.commanding.rivals import rivals_of
 from vla_ros.ros.commanding.stop_listener import StopListener
-from vla_ros.ros.convert import is_foreign, joint_state_to_array, to_ns, trajectory_to_chunk
-from vla_ros.ros.diagnostics import ERROR, OK, WARN, Diagnostics, Report, status
+from vla_ros.ros.convert import to_ns, trajectory_to_chunk
+from vla_ros.ros.diagnostics import ERROR, OK, WARN, Diagnostics, Report
 from vla_ros.ros.parameters import declare, parameter
-from vla_ros.ros.process.clock_watch import ClockWatch
+from vla_ros.ros.process.clock_watch import ClockWatch, on_clock_jump
 from vla_ros.ros.process.control_loop import ControlLoop
 from vla_ros.ros.process.lifecycle import REST_S, ManagedNode, spin
 from vla_ros.ros.process.scheduling import take_priority
-from vla_ros.ros.qos import COMMAND, EVENTS, SIGN_OF_LIFE, STATES
+from vla_ros.ros.qos import COMMAND, SIGN_OF_LIFE, STATES
 
 # Right after a reader joins, DDS may leave it without best-effort messages for a third of a second.
 AUTO_ARM_AFTER_S, AUTO_ARM_EVERY_S = 1.0, 0.1
@@ -74,12 +72,6 @@ class CommanderNode(ManagedNode):
     def __init__(self) -> None:
         super().__init__("commander")
         self.parameters = declare(self, Parameters)
-        self._heard: list[Any] = []
-        self._served: list[Any] = []
-        self._timers: list[Any] = []
-        self._outputs: Outputs | None = None
-        self._aside: Aside | None = None
-        self._diagnostics: Diagnostics | None = None
         self._loop: ControlLoop | None = None
         self._requests = ArmRequests(f"{self.get_fully_qualified_name()}/lock_out false")
         self._lock = threading.RLock()  # over the commander and its figures: the control loop has its own thread
@@ -91,40 +83,42 @@ class CommanderNode(ManagedNode):
         self._commander = Commander(self._robot, blend_of(self.parameters.execution))
         self._period_ns = round(NS_PER_S / self._robot.command.rate_hz)
         self._simulated = bool(self.get_parameter("use_sim_time").value)
-        self._meters = {"joint_states": RateMeter(), "chunk": RateMeter()}
-        self._latency = {name: LatencyStats() for name in ("chunk_ms", "first_command_ms", "period_ms")}
-        self._ticked_s, self._load = math.nan, CpuMeter()
         self._extra_s, self._auto_armed_s, self._stops = -math.inf, -math.inf, 0
         self._told = (self._commander.guard.mode, False)
-        self._foreign, self._foreign_names = 0, ""
-        self._unheard = 0  # joint states refused since the last good ones
-        self._refused, self._last_refusal = 0, {"joint_states": "", "chunk": ""}  # apart: either may hide the other
-        self._outputs = Outputs(self, self._robot, self.parameters.dry_run)
-        self._timing = self.create_publisher(DiagnosticStatus, "~/timing", EVENTS)
-        self._diagnostics = Diagnostics(self, self._report, self._robot.name)
-        threshold = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True)
-        self._jumps = self.get_clock().create_jump_callback(threshold, post_callback=lambda _: self._jumped())
-        self._clock_watch = ClockWatch(self, lambda: self._come_to_rest("the clock stands still"),
-                                       lambda: self._commander.guard.seen)  # fmt: skip
-        listen, serve = self.create_subscription, self.create_service
-        self._heard.append(listen(JointTrajectory, "action_chunk", self._on_chunk, COMMAND))
-        self._heard.append(listen(JointState, self._robot.joint_states_topic, self._on_joint_state, STATES))
+        self._intake = Intake(self, self._robot)
+        self._outputs = self.own(Outputs(self, self._robot, self.parameters.dry_run))
+        self._figures = self.own(Figures(self))
+        self._diagnostics = self.own(Diagnostics(self, self._report, self._robot.name))
+        self.own(on_clock_jump(self, self._jumped))
+        self.own(
+            ClockWatch(self, lambda: self._come_to_rest("the clock stands still"), lambda: self._commander.guard.seen)
+        )
         self._dead_man = DeadMan(self.resolve_topic_name(dead_man.TOPIC), self._robot.guard.dead_man_s)
-        self._heard.append(listen(Empty, dead_man.TOPIC, lambda _: self._dead_man.heard(), SIGN_OF_LIFE))
-        self._aside = Aside(self, self._break)
-        self._stop_listener = StopListener(self, self._aside, self._stop_asked)
-        self._rivals = rivals_of(self, self._aside, self._robot, self._outputs.topics)
-        self._served = [
-            serve(Trigger, "~/arm", self._on_arm), serve(Trigger, "~/stop", self._on_stop),
-            serve(SetBool, "~/lock_out", self._on_lock_out),
-        ]  # fmt: skip
+        self._hear_and_serve()
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         for period_s, callback in ((BEAT_S, self._beat), (LOOK_S, self._look_around)):
-            self._timers.append(self.create_timer(period_s, callback, clock=steady))
+            self.own(self.create_timer(period_s, callback, clock=steady))
+
+    def _hear_and_serve(self) -> None:
+        for kind, topic, callback, qos in (
+            (JointTrajectory, "action_chunk", self._on_chunk, COMMAND),
+            (JointState, self._robot.joint_states_topic, self._on_joint_state, STATES),
+            (Empty, dead_man.TOPIC, lambda _: self._dead_man.heard(), SIGN_OF_LIFE),
+        ):
+            self.own(self.create_subscription(kind, topic, callback, qos))
+        aside = self.own(Aside(self, self._break))
+        self._stop_listener = self.own(StopListener(self, aside, self._stop_asked))
+        self._rivals = rivals_of(self, aside, self._robot, self._outputs.topics)
+        for kind, name, handler in (
+            (Trigger, "~/arm", self._on_arm),
+            (Trigger, "~/stop", self._on_stop),
+            (SetBool, "~/lock_out", self._on_lock_out),
+        ):
+            self.own(self.create_service(kind, name, handler))
 
     def activate(self) -> None:
         """Start the control loop; still disarmed."""
-        self._ticked_s = math.nan
+        self._figures.begin()
         self._activated_s = time.monotonic()
         self._loop = ControlLoop(self, self._period_ns / NS_PER_S, self._control)
 
@@ -136,7 +130,7 @@ class CommanderNode(ManagedNode):
     @property
     def at_rest(self) -> bool:
         """Whether the last commands moved nothing, and the drivers have them."""
-        if self._loop is None or self._outputs is None:
+        if self._loop is None:
             return True
         with self._lock:
             resting = self._commander.at_rest
@@ -146,7 +140,7 @@ class CommanderNode(ManagedNode):
 
     def deactivate(self) -> None:
         """Bring to rest what moves, and send nothing more."""
-        if self._loop is None or self._outputs is None:
+        if self._loop is None:
             return
         self._loop.close()
         self._come_to_rest("the commander is shutting down")
@@ -172,25 +166,10 @@ class CommanderNode(ManagedNode):
             elapsed_s = time.monotonic() - begin_s
         self._requests.rest(CALLBACKS)  # they waited for this
 
-    def cleanup(self) -> None:
-        """Remove what `configure` made."""
-        for timer in self._timers:
-            self.destroy_timer(timer)
-        for subscription in self._heard:
-            self.destroy_subscription(subscription)
-        for service in self._served:
-            self.destroy_service(service)
-        if self._outputs is not None:
-            self._outputs.close()  # left behind, it would count as a rival of the next one
-        if self._aside is not None:
-            self._aside.close()
-        if self._diagnostics is not None:
-            self.destroy_publisher(self._timing)
-            self._diagnostics.close()
-            self._jumps.unregister()
-            self._clock_watch.close()
-        self._timers, self._heard, self._served = [], [], []
-        self._outputs, self._aside, self._diagnostics = None, None, None
+    def close(self) -> None:
+        """Come to rest, and leave the graph: what stayed behind would count as a rival of the next commander."""
+        self.deactivate()
+        self.give_back()
 
     def _break(self, error: Exception) -> None:
         self.broken = error
@@ -201,9 +180,7 @@ class CommanderNode(ManagedNode):
 
     def _control(self) -> None:
         with self._lock:
-            before_s, self._ticked_s = self._ticked_s, time.monotonic()
-            if not math.isnan(before_s):
-                self._latency["period_ms"].add_ns(round((self._ticked_s - before_s) * NS_PER_S))
+            self._figures.period()
             if not self._simulated and (pause_s := self._requests.beat(LOOP)):  # simulated time may go slowly
                 self._commander.stop(f"{LOOP} paused for {pause_s:.1f} s")
             if self._commander.guard.mode is Mode.ARMED and (why := self._dead_man.overdue()):
@@ -213,9 +190,10 @@ class CommanderNode(ManagedNode):
 
     def _arm_by_itself(self) -> None:
         wanted = self.parameters.auto_arm and self._commander.guard.mode is Mode.DISARMED
-        settled = self._ticked_s - self._activated_s > AUTO_ARM_AFTER_S
-        if wanted and settled and self._ticked_s - self._auto_armed_s > AUTO_ARM_EVERY_S:
-            self._auto_armed_s = self._ticked_s
+        now_s = self._figures.ticked_s
+        settled = now_s - self._activated_s > AUTO_ARM_AFTER_S
+        if wanted and settled and now_s - self._auto_armed_s > AUTO_ARM_EVERY_S:
+            self._auto_armed_s = now_s
             self._arm(self._requests.barred())
 
     def _beat(self) -> None:
@@ -236,16 +214,10 @@ class CommanderNode(ManagedNode):
             self._tick(self._now_ns(), periodic=False)
 
     def _tick(self, now_ns: int, *, periodic: bool = True) -> None:
-        assert self._outputs is not None
         verdict = self._commander.tick(now_ns, periodic)
         self._outputs.publish(verdict, periodic)
-        timing = self._commander.timing
-        if timing is not None:
-            self._latency["chunk_ms"].add_ns(round(timing.chunk_ms * 1e6))
-            self._latency["first_command_ms"].add_ns(round(timing.first_command_ms * 1e6))
-            values = {"stamp_ns": timing.stamp_ns, "chunk_ms": timing.chunk_ms,
-                      "first_command_ms": timing.first_command_ms}  # fmt: skip
-            self._timing.publish(status(self.get_name(), Report(OK, "", values)))
+        if self._commander.timing is not None:
+            self._figures.chunk(self._commander.timing)
         self._tell_of(verdict)
 
     def _tell_of(self, verdict: Verdict) -> None:
@@ -259,34 +231,24 @@ class CommanderNode(ManagedNode):
 
     def _on_joint_state(self, message: JointState) -> None:
         now_ns = self._now_ns()
-        if is_foreign(message, self._robot.joint_names):
-            self._foreign, self._foreign_names = self._foreign + 1, listed(message.name)
-            return
-        try:
-            positions = joint_state_to_array(message, self._robot.joint_names)
-        except MessageError as error:
-            self._refuse("joint_states", str(error))
+        if (positions := self._intake.positions(message)) is None:
             return
         with self._lock:
             refusal = self._commander.on_state(to_ns(message.header.stamp), positions, now_ns)
-        if refusal is None:
-            self._meters["joint_states"].tick(now_ns)
-            self._unheard = 0
-        else:
-            self._refuse("joint_states", refusal)
+        self._intake.judged(now_ns, refusal)
 
     def _on_chunk(self, message: JointTrajectory) -> None:
         try:
             chunk = trajectory_to_chunk(message)
         except (MessageError, ContractError) as error:
-            self._refuse("chunk", f"action chunk: {error}")
+            self._intake.refuse(CHUNK, f"action chunk: {error}")
             return
         with self._lock:
             now_ns = self._now_ns()
-            self._meters["chunk"].tick(now_ns)
+            self._intake.came(CHUNK, now_ns)
             refusal = self._commander.on_chunk(chunk, now_ns)
             if refusal is not None:
-                self._last_refusal["chunk"] = f"action chunk refused: {shorten(refusal)}"
+                self._intake.refused_chunk(refusal)
             self._tick_out_of_turn()
 
     def _on_stop(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
@@ -336,40 +298,20 @@ class CommanderNode(ManagedNode):
             if refusal is None:
                 self._told = (Mode.ARMED, False)
             self._tell()
-        return self._explained(refusal)
+        return self._intake.explained(refusal)
 
     def _not_ready(self) -> str | None:
         if self._loop is None:
             return "the commander is not active"
         return self._rivals.refusal() or self._dead_man.overdue()
 
-    def _explained(self, refusal: str | None) -> str | None:
-        """A refusal that names joint states, and why none are taken: they may well have come."""
-        if refusal is None or "joint states" not in refusal:
-            return refusal
-        if self._unheard:
-            return f"{refusal}; {self._unheard_text()}"
-        if self._meters["joint_states"].count or not self._foreign:
-            return refusal
-        return f"{refusal}; what came on {self._robot.joint_states_topic} names other joints: {self._foreign_names}"
-
-    def _unheard_text(self) -> str:
-        return f"{self._unheard} joint states refused in a row, the last: {self._last_refusal['joint_states']}"
-
     def _tell(self) -> None:
-        if self._diagnostics is not None:
-            self._diagnostics.changed()
+        self._diagnostics.changed()
 
     def _jumped(self) -> None:
         with self._lock:
             self._commander.clock_jumped()
             self._tell()
-
-    def _refuse(self, what: str, why: str) -> None:
-        self._refused += 1
-        self._unheard += what == "joint_states"
-        self._last_refusal[what] = shorten(why)
-        self.get_logger().warning(shorten(why), throttle_duration_sec=5.0)
 
     def _report(self) -> Report:
         with self._lock:
@@ -380,29 +322,23 @@ class CommanderNode(ManagedNode):
         level = {Mode.ARMED: WARN if guard.waiting else OK, Mode.DISARMED: WARN, Mode.FAULT: ERROR}[guard.mode]
         reason = f"locked out; {guard.reason}" if self._requests.locked_out else guard.reason
         values: dict[str, object] = {
-            "mode": guard.mode.value, "reason": shorten(reason), "refused": self._refused,
-            "dry_run": self.parameters.dry_run, "locked_out": self._requests.locked_out,
-            "joint_states foreign": self._foreign, "stop topic": self._stop_listener.problem(),
-            "execution": self.parameters.execution, "tracking failures": guard.tracking_failures,
-            "cpu percent": 100 * self._load.share(), "scheduling": self._scheduling,
-        }  # fmt: skip
-        values |= {f"{name} last refusal": why for name, why in self._last_refusal.items()}
-        for name, meter in self._meters.items():
-            values |= {f"{name} rate_hz": meter.rate_hz(now_ns), f"{name} age_s": meter.age_s(now_ns)}
-        for name, stats in self._latency.items():
-            values |= {f"{name} p50": stats.quantile_ms(0.5), f"{name} p99": stats.quantile_ms(0.99)}
-        reason = "; ".join(filter(None, (reason, self._unheard_text() if self._unheard > 2 else "")))
+            "mode": guard.mode.value,
+            "reason": shorten(reason),
+            "dry_run": self.parameters.dry_run,
+            "locked_out": self._requests.locked_out,
+            "stop topic": self._stop_listener.problem(),
+            "execution": self.parameters.execution,
+            "tracking failures": guard.tracking_failures,
+            "scheduling": self._scheduling,
+        }
+        values |= self._intake.values(now_ns) | self._figures.values()
+        reason = "; ".join(filter(None, (reason, self._intake.trouble)))
         return Report(level, f"{guard.mode.value}: {shorten(reason)}" if reason else guard.mode.value, values)
-
-
-def _end(node: CommanderNode) -> None:
-    node.deactivate()
-    node.cleanup()
 
 
 def main() -> None:
     """Entry point."""
-    spin(CommanderNode, lambda node: node.autostart() if node.parameters.autostart else None, _end)
+    spin(CommanderNode)
 
 
 if __name__ == "__main__":

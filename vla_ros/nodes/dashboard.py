@@ -7,7 +7,8 @@ import math
 import os
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -41,12 +42,12 @@ from vla_ros.ros.convert import COMMAND_TYPES, compressed_to_array, image_to_arr
 from vla_ros.ros.listening.everyone import hear_everyone
 from vla_ros.ros.parameters import declare, parameter
 from vla_ros.ros.process.lifecycle import signals_ask
-from vla_ros.ros.process.scheduling import stand_back
+from vla_ros.ros.process.scheduling import stand_back_here
 from vla_ros.ros.process.spinning import spinning
 from vla_ros.ros.process.starting import start_ros
 from vla_ros.ros.qos import COMMAND, EVENTS, LATCHED, SENSOR
 
-NICE = 10  # those who watch stand back behind those who move the robot
+NICE = 10  # threads that watch stand back behind what moves the robot, and behind STOP
 LEVELS = {b"\x00": "ok", b"\x01": "warn", b"\x02": "error", b"\x03": "stale"}
 TOKEN_VARIABLE = "VLA_ROS_DASHBOARD_TOKEN"
 MOST_POINTS = 256  # of what is shown; anyone may publish more
@@ -109,8 +110,8 @@ class DashboardNode(Node):
         for camera in self._robot.cameras:
             kind, suffix = (CompressedImage, "/compressed") if camera.compressed else (Image, "")
             listen(kind, camera.topic + suffix, partial(self._pictures.__setitem__, camera.name), SENSOR)
-            listen(Image, f"world_model/{camera.name}/comparison",
-                   partial(self._pictures.__setitem__, _expected(camera.name)), SENSOR)  # fmt: skip
+            keep = partial(self._pictures.__setitem__, _expected(camera.name))
+            listen(Image, f"world_model/{camera.name}/comparison", keep, SENSOR)
         listen(DiagnosticArray, "/diagnostics", self._on_diagnostics, EVENTS)
         listen(JointState, self._robot.joint_states_topic, self._on_joint_state, SENSOR)
         listen(JointTrajectory, "action_chunk", self._on_chunk, COMMAND)
@@ -122,22 +123,30 @@ class DashboardNode(Node):
                 listen(COMMAND_TYPES[spec.type], spec.topic, partial(self._on_command, names), COMMAND)
 
     def state(self) -> Mapping[str, Any]:
-        """What the page shows."""
+        """Return what the page shows."""
         with self._lock:
             self._stages.add(self._log.take())
             stages = {name: [row.p50, row.p99] for name, row in self._stages.stages().items()}
         return {
-            "robot": self._robot.name, "joints": list(self._robot.joint_names), "instruction": self._instruction,
+            "robot": self._robot.name,
+            "joints": list(self._robot.joint_names),
+            "instruction": self._instruction,
             "pictures": [*[OVERVIEW] * self._overview_offered, *sorted(self._pictures.keys() - {OVERVIEW})],
-            "expected": [_expected(name) for name in self._robot.camera_names], "nodes": self._says.told(),
-            "present": self._present(), "up_s": time.monotonic() - self._started_s,
-            "episode": self._episodes.told(), "events": self._events.told(),
-            "measured": self._vectors.get("measured"), "sent": self._vectors.get("sent"), "plan": self._plan,
-            "stages": stages, "dead_man_s": float(getattr(self._robot.guard, "dead_man_s", 0.0)),
-        }  # fmt: skip
+            "expected": [_expected(name) for name in self._robot.camera_names],
+            "nodes": self._says.told(),
+            "present": self._present(),
+            "up_s": time.monotonic() - self._started_s,
+            "episode": self._episodes.told(),
+            "events": self._events.told(),
+            "measured": self._vectors.get("measured"),
+            "sent": self._vectors.get("sent"),
+            "plan": self._plan,
+            "stages": stages,
+            "dead_man_s": self._robot.guard.dead_man_s,
+        }
 
     def frame(self, name: str) -> NDArray[np.uint8] | None:
-        """The newest picture of a camera, or of what was expected of it."""
+        """Return the newest picture of a camera, or of what was expected of it."""
         if name == OVERVIEW:
             self._overview_asked_s = time.monotonic()
         message = self._pictures.get(name)
@@ -149,7 +158,7 @@ class DashboardNode(Node):
             return None
 
     def instruct(self, sentence: str) -> str:
-        """Publish a sentence, where it is one that the policy would take."""
+        """Publish a sentence, if the policy would take it; return why not, or nothing."""
         try:
             self._sentences.publish(String(data=check_instruction(sentence)))
         except MessageError as error:
@@ -169,11 +178,11 @@ class DashboardNode(Node):
         return done, message
 
     def armed_at_s(self) -> float | None:
-        """When the commander last said that it is armed [monotonic]; None where it last said something else."""
+        """Return when the commander last said that it is armed [monotonic]; None if it last said something else."""
         return self._armed_s
 
     def _present(self) -> list[str]:
-        """Nodes of this namespace that are in the graph, whether they say something or not."""
+        """Return the nodes of this namespace that are in the graph, silent ones too."""
         asked_s, names = self._graph
         if time.monotonic() - asked_s > GRAPH_S:
             own = self.get_namespace()
@@ -223,10 +232,8 @@ class DashboardNode(Node):
             self.get_logger().warning(f"action chunk refused: {str(error)[:500]}", throttle_duration_sec=5.0)
             return
         columns = dict(zip(chunk.names, chunk.actions.T, strict=True))
-        self._plan = {
-            "at_s": time.monotonic(), "step_s": chunk.step_ns / NS_PER_S,
-            "joints": [_column(columns.get(name)) for name in self._robot.joint_names],
-        }  # fmt: skip
+        joints = [_column(columns.get(name)) for name in self._robot.joint_names]
+        self._plan = {"at_s": time.monotonic(), "step_s": chunk.step_ns / NS_PER_S, "joints": joints}
 
     def _on_instruction(self, message: String) -> None:
         self._instruction = message.data[:MAX_INSTRUCTION]
@@ -253,7 +260,7 @@ def _plain(value: Any) -> float | None:
 
 
 def read_token(file: str) -> str:
-    """The first line of `file`, or VLA_ROS_DASHBOARD_TOKEN, or nothing."""
+    """Return the first line of `file`, or VLA_ROS_DASHBOARD_TOKEN, or nothing."""
     if not file:
         return os.environ.get(TOKEN_VARIABLE, "").strip()
     try:
@@ -266,18 +273,22 @@ def read_token(file: str) -> str:
     return token
 
 
+async def _serve(node: DashboardNode, token: str, going: Callable[[], bool], show_token: bool) -> None:
+    """Serve from this thread, which keeps its priority, as do those of STOP; pictures and state are made aside."""
+    pool = ThreadPoolExecutor(thread_name_prefix="pictures", initializer=stand_back_here, initargs=(NICE,))
+    asyncio.get_running_loop().set_default_executor(pool)
+    await serve(node, node.parameters.host, node.parameters.port, token, going, show_token)
+
+
 def main(show_token: bool = False) -> None:
-    """Entry point. show_token: print the token as part of the address, where it was drawn for this run."""
-    stand_back(NICE)
+    """Entry point. show_token: print the token as part of the address, if it was drawn for this run."""
     asked = signals_ask()
     try:
         start_ros(signal_handler_options=SignalHandlerOptions.NO)
         node = DashboardNode()
-        wanted = node.parameters
-        token = read_token(wanted.token_file)
-        with spinning(node), node.line.open():
-            going = lambda: not asked and node.context.ok()  # noqa: E731
-            asyncio.run(serve(node, wanted.host, wanted.port, token, going, show_token))
+        token = read_token(node.parameters.token_file)
+        with spinning(node, nice=NICE), node.line.open():
+            asyncio.run(_serve(node, token, lambda: not asked and node.context.ok(), show_token))
     except VlaRosError as error:
         raise SystemExit(f"dashboard: error: {error}") from None
     finally:

@@ -1,4 +1,4 @@
-"""The demo's conductor: gives instructions, resets the simulator between them, measures, and shows what came of it."""
+"""The demo's conductor: gives instructions, resets the simulator between them, measures, and shows the results."""
 
 from __future__ import annotations
 
@@ -81,17 +81,17 @@ class DemoNode(Node):
             self.create_subscription(Image, "overview/image_raw", self._on_frame, SENSOR)
 
     def now_s(self) -> float:
-        """See `Graph`."""
+        """Return the steady time [s]."""
         return time.monotonic()
 
     def wait(self, seconds: float) -> None:
-        """See `Graph`."""
+        """Sleep. Raises ExternalShutdownException after a shutdown."""
         if not self.context.ok():
             raise ExternalShutdownException
         time.sleep(seconds)
 
     def ready(self) -> str | None:
-        """See `Graph`."""
+        """Return what is missing, or None if the series can begin."""
         for name in ("policy", "commander"):
             if not self._calls.is_active(name, READY_TIMEOUT_S):
                 self._refuse_absence(name)
@@ -104,7 +104,7 @@ class DemoNode(Node):
             raise VlaRosError(f"waited {ABSENT_S:g} s; node {name} is not there. If it ended, its own lines say why")
 
     def reset(self, seed: int, task: str) -> None:
-        """See `Graph`."""
+        """Reset the simulator. Raises VlaRosError if it refuses."""
         self._calls.set_parameters("sim", {"seed": seed, "task": task})
         done, message = self._calls.trigger("sim/reset")
         if not done:
@@ -112,16 +112,16 @@ class DemoNode(Node):
         self._success, self._reset_s, self._task = None, self.now_s(), task
 
     def instruct(self, sentence: str) -> None:
-        """See `Graph`."""
+        """Give an instruction."""
         self._instruction.publish(String(data=sentence))
         self._instructed_ns = self.get_clock().now().nanoseconds
 
     def has_answered(self) -> bool:
-        """See `Graph`."""
+        """Return whether a chunk has come since the instruction."""
         return self._timing.newest_stamp_ns > self._instructed_ns
 
     def arm(self) -> str | None:
-        """See `Graph`."""
+        """Arm the commander. Returns why it is not armed, or None."""
         if not self._calls.is_active("commander"):
             self._calls.change_state("commander", Transition.TRANSITION_ACTIVATE)
         self._fault, self._armed_ns = None, self.get_clock().now().nanoseconds
@@ -132,7 +132,7 @@ class DemoNode(Node):
         return None if done else message
 
     def stop(self) -> None:
-        """See `Graph`. A stopped commander holds where it stopped, against the next reset; an inactive one not."""
+        """Stop and deactivate the commander: one that is active holds where it stopped, against the next reset."""
         self._calls.trigger("commander/stop", STOP_TIMEOUT_S)
         if self._under_way:
             self._marks.publish(String(data=mark_text("end", self._success if self._task else None)))
@@ -141,19 +141,19 @@ class DemoNode(Node):
             self._calls.change_state("commander", Transition.TRANSITION_DEACTIVATE)
 
     def success(self) -> bool | None:
-        """See `Graph`."""
+        """Return whether the task succeeded; None before the simulator says."""
         return self._success
 
     def fault(self) -> str | None:
-        """See `Graph`."""
+        """Return the commander's fault since it was armed, or None."""
         return self._fault
 
     def take_chunks(self) -> tuple[ChunkLatency, ...]:
-        """See `Graph`."""
+        """Return the latencies of the chunks since the last call."""
         return self._timing.take()
 
     def take_frames(self) -> list[NDArray[np.uint8]]:
-        """See `Graph`."""
+        """Return the pictures since the last call."""
         return [self._frames.popleft() for _ in range(len(self._frames))]
 
     def _on_success(self, message: Bool) -> None:
@@ -173,7 +173,7 @@ class DemoNode(Node):
 
 
 def run(node: DemoNode) -> None:
-    """The whole series; the node's executor spins in another thread meanwhile."""
+    """Run the whole series; the node's executor spins in another thread meanwhile."""
     asked = instruction_to_task(node.settings.instruction)
     sentences = {name: wordings(task) for name, task in TASKS.items()}
     families = {name: task.family for name, task in TASKS.items()}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +35,12 @@ class Parameters:
 
     robot: str = parameter("ur5e_tabletop", "robot contract: a YAML file, or a name in config/robots")
     out: str = parameter("bags", "folder for the bags; each is named after the time")
-    bag: str = parameter("", "the bag's own path, where it should not be named after the time")
+    bag: str = parameter("", "the bag's own path, if it should not be named after the time")
     storage: str = parameter("mcap", "mcap or sqlite3")
     compress: bool = parameter(False, "zstd, for mcap")
     split_mb: float = parameter(0.0, "a new file after that many MB; 0: never", low=0.0, high=1e6)
     split_s: float = parameter(0.0, "a new file after that many seconds; 0: never", low=0.0, high=1e6)
-    min_free_mb: float = parameter(1000.0, "end recording where the disk has less left [MB]", low=0.0, high=1e9)
+    min_free_mb: float = parameter(1000.0, "end recording if the disk has less left [MB]", low=0.0, high=1e9)
     topics: str = parameter("", "more topics, separated by blanks")
     record_on_start: bool = parameter(True, "record from activation on; false waits for ~/start")
     autostart: bool = parameter(True, "configure and activate without a lifecycle manager")
@@ -56,7 +57,6 @@ class RecorderNode(ManagedNode):
         self._missing = ""  # what the last recording lacks
         self._heard: Overheard | None = None
         self._other_names: dict[str, str] = {}
-        self._served: list[Any] = []
         self._timer: Any = None
 
     def configure(self) -> None:
@@ -65,18 +65,19 @@ class RecorderNode(ManagedNode):
         robot = load_robot(said.robot)
         self._wanted = _wanted(robot, said.topics.split())
         self._form = Format(said.storage, said.compress, said.split_mb, said.split_s)  # type: ignore[arg-type]
-        self._marks = self.create_publisher(String, EPISODE, LATCHED)
-        self._diagnostics = Diagnostics(self, self._report, robot.name)
-        serve = self.create_service
-        self._served = [
-            serve(Trigger, "~/start", self._on_start), serve(Trigger, "~/stop", self._on_stop),
-            serve(Trigger, "~/begin_episode", self._marks_episode("start", None)),
-            serve(Trigger, "~/end_success", self._marks_episode("end", True)),
-            serve(Trigger, "~/end_failure", self._marks_episode("end", False)),
-        ]  # fmt: skip
+        self._marks = self.own(self.create_publisher(String, EPISODE, LATCHED))
+        self.own(Diagnostics(self, self._report, robot.name))
+        for name, handler in (
+            ("start", self._on_start),
+            ("stop", self._on_stop),
+            ("begin_episode", self._marks_episode("start", None)),
+            ("end_success", self._marks_episode("end", True)),
+            ("end_failure", self._marks_episode("end", False)),
+        ):
+            self.own(self.create_service(Trigger, f"~/{name}", handler))
 
     def activate(self) -> None:
-        """Listen; record at once where the parameters say so."""
+        """Listen; record at once if the parameters say so."""
         if self.parameters.record_on_start:
             self._begin()
         self._timer = self.create_timer(LOOK_EVERY_S, self._look)
@@ -88,23 +89,12 @@ class RecorderNode(ManagedNode):
             self.destroy_timer(self._timer)
             self._timer = None
 
-    def cleanup(self) -> None:
-        """Remove what `configure` made."""
-        for service in self._served:
-            self.destroy_service(service)
-        if self._served:
-            self.destroy_publisher(self._marks)
-            self._diagnostics.close()
-        self._served = []
-
     def _begin(self) -> Path:
         path = Path(self.parameters.bag) if self.parameters.bag else fresh_path(self.parameters.out)
         recording = self._recording = Recording(path, self._form, self.parameters.min_free_mb, self._ended)
         self._missing = ""
-        self._heard = Overheard(
-            self, self._wanted, PREDICTIONS, lambda name, known: self._found(recording, name, known),
-            lambda name, data: recording.write(name, self._now_ns(), data),
-        )  # fmt: skip
+        found, write = partial(self._found, recording), lambda name, data: recording.write(name, self._now_ns(), data)
+        self._heard = Overheard(self, self._wanted, PREDICTIONS, found, write)
         names = {absolute(topic): name for topic, name in self._heard.names().items() if not topic.startswith("~")}
         self._other_names = {topic: name for topic, name in names.items() if topic != name}
         self._look()
@@ -178,9 +168,12 @@ class RecorderNode(ManagedNode):
             return Report(level, f"recorded {self._last.path}{self._missing}" if self._last else "not recording")
         figures = self._recording.figures()
         values: dict[str, object] = {
-            "messages": figures.messages, "dropped": figures.dropped, "MB": figures.megabytes,
-            "MB/s": figures.megabytes / max(figures.seconds, 1e-3), **figures.counts,
-        }  # fmt: skip
+            "messages": figures.messages,
+            "dropped": figures.dropped,
+            "MB": figures.megabytes,
+            "MB/s": figures.megabytes / max(figures.seconds, 1e-3),
+            **figures.counts,
+        }
         if figures.problem:
             return Report(ERROR, f"recording ended: {figures.problem}", values)
         troubles = self._heard.troubles()
@@ -202,8 +195,7 @@ def _wanted(robot: RobotSpec, more: list[str]) -> list[Wanted]:
 
 def main() -> None:
     """Entry point."""
-    spin(RecorderNode, lambda node: node.autostart() if node.parameters.autostart else None,
-         lambda node: node.deactivate())  # fmt: skip
+    spin(RecorderNode)
 
 
 if __name__ == "__main__":

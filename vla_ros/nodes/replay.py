@@ -1,4 +1,4 @@
-"""Publishes a bag's messages again, as they were and when they were due; ends with the bag.
+"""Publish a bag's messages again, as they were and when they were due; end with the bag.
 
 Commands are not published as they were: a guard follows them, as the commander follows plans.
 """
@@ -60,7 +60,7 @@ class Parameters:
 class ReplayNode(ManagedNode):
     """Publishers, the clock, and a thread in which a `Player` keeps the time.
 
-    Raises VlaRosError where the recorded commands, if they are wanted, may not be repeated.
+    Raises VlaRosError if there is nothing to replay, or if commands are wanted that may not be repeated.
     """
 
     def __init__(self) -> None:
@@ -83,8 +83,7 @@ class ReplayNode(ManagedNode):
             held = ", ".join(printable(topic.name, 100) for topic in self._bag.topics) or "no topic"
             raise VlaRosError(f"{said.bag}: nothing to replay; it holds {held}")
         self._player = self._new_player()
-        self._sent = 0
-        self._fault = ""
+        self._sent, self._fault, self._closed = 0, "", False
         self._commands = self._make_commands(robot) if commanded else None
         if said.clock and self._commands is None:
             self._clock_topic = self.create_publisher(Clock, "/clock", 10)
@@ -115,8 +114,6 @@ class ReplayNode(ManagedNode):
             self._commands.close()
         self._thread.join(2.0)
         self._bag.__exit__(None, None, None)
-
-    _closed = False
 
     def _make_publishers(self, bag: Bag, wanted: frozenset[str]) -> dict[str, Any]:
         found, split = {}, split_topics(bag.topics)
@@ -189,7 +186,7 @@ class ReplayNode(ManagedNode):
             raise VlaRosError(f"the commands were stopped: {self._fault}")
 
     def _await_listeners(self) -> None:
-        """Until every topic has one, or after a while; DDS finds them one after the other."""
+        """Wait until every topic has one, but not for long; DDS finds them one after the other."""
         pause, end_s = threading.Event(), time.monotonic() + FIND_S
         while time.monotonic() < end_s and not all(out.get_subscription_count() for out in self._outputs.values()):
             pause.wait(0.05)
@@ -204,15 +201,14 @@ class ReplayNode(ManagedNode):
 
 
 def _quality(topic: Topic) -> QoSProfile:
-    return QoSProfile(
-        depth=DEPTH, reliability=ReliabilityPolicy.RELIABLE if topic.reliable else ReliabilityPolicy.BEST_EFFORT,
-        durability=DurabilityPolicy.TRANSIENT_LOCAL if topic.latched else DurabilityPolicy.VOLATILE,
-    )  # fmt: skip
+    reliability = ReliabilityPolicy.RELIABLE if topic.reliable else ReliabilityPolicy.BEST_EFFORT
+    durability = DurabilityPolicy.TRANSIENT_LOCAL if topic.latched else DurabilityPolicy.VOLATILE
+    return QoSProfile(depth=DEPTH, reliability=reliability, durability=durability)
 
 
 def main() -> None:
     """Entry point."""
-    spin(ReplayNode, lambda node: node.start(), lambda node: node.close())
+    spin(ReplayNode)
 
 
 if __name__ == "__main__":

@@ -2,29 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
-from typing import Any
 
 from std_msgs.msg import String
 from std_srvs.srv import Trigger
 
 from vla_ros.bags.episodes.marks import EPISODE
+from vla_ros.core.abilities import Speaks
 from vla_ros.core.errors import MessageError
-from vla_ros.core.robot import load_robot
 from vla_ros.core.streams.admission import check_instruction
-from vla_ros.core.streams.synchroniser import Synchroniser
 from vla_ros.core.timing import LatencyStats
 from vla_ros.core.types import Observation
-from vla_ros.policies.loading import check_contract, load_speaker
-from vla_ros.ros.diagnostics import ERROR, WARN, Diagnostics, Report, waiting
-from vla_ros.ros.listening.everyone import Heard, hear_everyone
+from vla_ros.policies.loading import load_speaker
+from vla_ros.ros.diagnostics import ERROR, WARN, Report, waiting
+from vla_ros.ros.listening.everyone import hear_everyone
 from vla_ros.ros.listening.scenes import hear_new_scenes
-from vla_ros.ros.parameters import ModelParameters, declare, parameter
+from vla_ros.ros.observing_node import ObservingNode, Session
+from vla_ros.ros.parameters import ModelParameters, parameter
 from vla_ros.ros.process.lifecycle import ManagedNode, spin
 from vla_ros.ros.process.worker import Worker
 from vla_ros.ros.qos import EVENTS
-from vla_ros.ros.subscriptions import Inputs
+
+Asked = tuple[str, Observation, Observation | None]  # the question, what is seen now, and what was seen before
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,76 +34,48 @@ class Parameters(ModelParameters):
     model: str = parameter("vla_tabletop", "model folder of kind vla, or its name in models")
 
 
-class SceneQuestionNode(ManagedNode):
+class SceneQuestionSession(Session[Speaks]):
     """`~/question` (String), of now, in, `~/answer` (String) out; what has no answer is said in /diagnostics.
 
     `~/change_question` is of what has changed since the instruction was given, or since `~/remember` was called.
     """
 
-    def __init__(self) -> None:
-        super().__init__("scene_question")
-        self.parameters = declare(self, Parameters)
-        self._inputs: Inputs | None = None
-        self._worker: Worker[tuple[str, Observation, Observation | None]] | None = None
+    work = "answer"
+    _worker: Worker[Asked]
+
+    def __init__(self, node: ManagedNode, wanted: Parameters) -> None:
+        super().__init__(node, wanted, load_speaker)
         self._before: Observation | None = None
         self._new_since_ns: int | None = None  # a new scene, of which nothing is remembered yet
-        self._answers: Any = None
+        self._took = LatencyStats()
+        self._answers = self.publish(String, "~/answer", EVENTS)
+        self._hear_questions("~/question", lambda asked: self._ask(asked.data, None))
+        self._hear_questions("~/change_question", self._on_change_question)
+        self.serve(Trigger, "~/remember", self._on_remember)
 
-    def configure(self) -> None:
-        """Load robot and model, hold them against each other."""
-        robot = load_robot(self.parameters.robot)
-        self._model = load_speaker(
-            self.parameters.model, threads=self.parameters.threads, device=self.parameters.device
-        )
-        contract = self._model.contract
-        check_contract(contract, robot)
-        cameras = tuple(camera.name for camera in contract.cameras)
-        self._synchroniser = Synchroniser(
-            robot, cameras=cameras, history=contract.history, history_step_s=contract.step_s
-        )
-        self._robot, self._cameras = robot, cameras
-        self._problem, self._took, self._heard = "", LatencyStats(), Heard()
-        if self._answers is None:
-            self._answers = self.create_publisher(String, "~/answer", EVENTS)
-            ask = partial(hear_everyone, self, String, latched=False, depth=EVENTS.depth)
-            ask(topic="~/question", callback=lambda asked: self._ask(asked.data, None))
-            ask(topic="~/change_question", callback=self._on_change_question)
-            self.create_service(Trigger, "~/remember", self._on_remember)
-            self._diagnostics = Diagnostics(self, self._report, self._robot.name)
+    def _hear_questions(self, topic: str, callback: Callable[[String], None]) -> None:
+        for subscription in hear_everyone(self.node, String, topic, callback, latched=False, depth=EVENTS.depth):
+            self.own(subscription)
 
-    def activate(self) -> None:
-        """Listen."""
-        self._problem = ""
-        self._worker = Worker(self._answer, self._failed, "answer")
-        self._inputs = Inputs(
-            self, self._robot, self._synchroniser, self._cameras, self._on_image, lambda _: self._on_instruction(),
-            self._synchroniser.reset, self._heard,
-        )  # fmt: skip
-        self._scenes = hear_new_scenes(self, EPISODE, self._on_new_scene)
+    def begin(self) -> None:
+        """Start the answering thread, and hear of new scenes."""
+        self._worker = self.worker(self._answer, self._failed, "answer")
+        for subscription in hear_new_scenes(self.node, EPISODE, self._on_new_scene):
+            self.while_active(subscription)
 
-    def deactivate(self) -> None:
-        """Cease to listen."""
-        if self._inputs is not None:
-            self._inputs.close()
-            self._inputs = None
-            for subscription in self._scenes:
-                self.destroy_subscription(subscription)
-        if self._worker is not None:
-            self._worker.close()
-            self._worker = None
-
-    def _on_instruction(self) -> None:
+    def on_instruction(self) -> None:
         """What changes is told against this moment, or the first one that is seen after it."""
         self._remember()
         if self._before is None:
-            self._new_since_ns = self._now_ns()
+            self._new_since_ns = self.now_ns()
 
     def _on_new_scene(self) -> None:
         """There is nothing to compare this scene with but its own first moment."""
-        self._before, self._new_since_ns = None, self._now_ns()
+        self._before, self._new_since_ns = None, self.now_ns()
 
-    def _on_image(self) -> None:
-        if self._new_since_ns is None or not self._synchroniser.instruction:
+    def on_image(self) -> None:
+        """Remember the first moment of a new scene."""
+        if self._new_since_ns is None or not self.synchroniser.instruction:
             return
         self._remember()
         if self._before is not None and self._before.stamp_ns >= self._new_since_ns:
@@ -118,9 +90,9 @@ class SceneQuestionNode(ManagedNode):
             self._ask(message.data, self._before)
 
     def _ask(self, question: str, before: Observation | None) -> None:
-        if self._worker is None:
+        if self.inputs is None:
             return
-        observation = self._synchroniser.observe(self._now_ns(), repeat=True)
+        observation = self.synchroniser.observe(self.now_ns(), repeat=True)
         try:
             question = check_instruction(question, "the question")
         except MessageError as error:
@@ -133,13 +105,13 @@ class SceneQuestionNode(ManagedNode):
 
     def _why(self) -> str:
         """Why nothing is observed."""
-        reason = self._synchroniser.reason
-        return self._inputs.explained(reason) if self._inputs is not None else reason
+        reason = self.synchroniser.reason
+        return self.inputs.explained(reason) if self.inputs is not None else reason
 
     def _remember(self) -> None:
         """Keep the present moment; none where nothing fresh is seen, for an older one would be the wrong one."""
-        active = self._inputs is not None
-        self._before = self._synchroniser.observe(self._now_ns(), repeat=True) if active else None
+        active = self.inputs is not None
+        self._before = self.synchroniser.observe(self.now_ns(), repeat=True) if active else None
 
     def _on_remember(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._remember()
@@ -147,40 +119,44 @@ class SceneQuestionNode(ManagedNode):
         response.message = "remembered" if response.success else f"no moment: {self._why() or 'inactive'}"
         return response
 
-    def _answer(self, job: tuple[str, Observation, Observation | None]) -> None:
+    def _answer(self, asked: Asked) -> None:
         """In the answering thread."""
-        question, observation, before = job
-        started_ns = self._now_ns()
-        answer = self._model.answer(observation, question, before)
-        self._took.add_ns(self._now_ns() - started_ns)
-        self._problem = ""
+        question, observation, before = asked
+        started_ns = self.now_ns()
+        answer = self.model.answer(observation, question, before)
+        self._took.add_ns(self.now_ns() - started_ns)
+        self.problem = ""
         self._answers.publish(String(data=answer))
 
     def _failed(self, error: Exception) -> None:
         self._refuse(str(error) or repr(error))
 
     def _refuse(self, why: str) -> None:
-        self._problem = why
-        self.get_logger().warning(f"no answer: {why}", throttle_duration_sec=2.0)
-        self._diagnostics.changed()
+        self.problem = why
+        self.node.get_logger().warning(f"no answer: {why}", throttle_duration_sec=2.0)
+        self.diagnostics.changed()
 
-    def _now_ns(self) -> int:
-        return int(self.get_clock().now().nanoseconds)
-
-    def _report(self) -> Report:
+    def report(self) -> Report:
+        """Return whether it waits for questions, or why it cannot answer."""
         values: dict[str, object] = {"answer_ms p50": self._took.quantile_ms(0.5)}
-        if self._inputs is None:
-            return Report(ERROR if self._problem else WARN, self._problem or "inactive", values)
-        values |= self._inputs.figures(self._now_ns())
-        if self._problem:
-            return Report(WARN, self._problem, values)
-        return waiting("waiting for a question", self._inputs.trouble, values)
+        if self.inputs is None:
+            return Report(ERROR if self.problem else WARN, self.problem or "inactive", values)
+        values |= self.inputs.figures(self.now_ns())
+        if self.problem:
+            return Report(WARN, self.problem, values)
+        return waiting("waiting for a question", self.inputs.trouble, values)
+
+
+class SceneQuestionNode(ObservingNode[Parameters, SceneQuestionSession]):
+    """The lifecycle of a `SceneQuestionSession`."""
+
+    def __init__(self) -> None:
+        super().__init__("scene_question", Parameters, SceneQuestionSession)
 
 
 def main() -> None:
     """Entry point."""
-    spin(SceneQuestionNode, lambda node: node.autostart() if node.parameters.autostart else None,
-         lambda node: node.deactivate())  # fmt: skip
+    spin(SceneQuestionNode)
 
 
 if __name__ == "__main__":

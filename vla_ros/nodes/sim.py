@@ -70,7 +70,7 @@ class SimNode(Node):
         if wrong := [spec.topic for spec, _ in self._robot.outputs if spec.interface != "position"]:
             raise VlaRosError(
                 f"robot '{self._robot.name}': {', '.join(wrong)} carries velocities; "
-                "the tabletop takes positions; right would be interface: position"
+                "the tabletop takes positions; set interface: position"
             )
         self._tabletop = Tabletop()
         self._sim_ns, self._refused, self._rtf = 0, "", 1.0
@@ -96,11 +96,11 @@ class SimNode(Node):
         width, height = self.parameters.overview_width, self.parameters.overview_height
         cameras = [(c.name, c.topic, c.width, c.height) for c in robot.cameras]
         cameras.append((OVERVIEW, f"/{OVERVIEW}/image_raw", width, height))
+        publish = self.create_publisher
         self._cameras = [
-            (name, w, h, self.create_publisher(Image, topic, SENSOR),
-             self.create_publisher(CompressedImage, f"{topic}/compressed", SENSOR))
+            (name, w, h, publish(Image, topic, SENSOR), publish(CompressedImage, f"{topic}/compressed", SENSOR))
             for name, topic, w, h in cameras
-        ]  # fmt: skip
+        ]
         self._joint_states = self.create_publisher(JointState, robot.joint_states_topic, SENSOR)
         self._success = self.create_publisher(Bool, "~/success", LATCHED)
         self._new_scene = self.create_publisher(Empty, NEW_SCENE, EVENTS)
@@ -150,7 +150,7 @@ class SimNode(Node):
         try:
             target = command_to_array(message, names)
             if not np.isfinite(target).all():
-                raise MessageError(f"the command is {target.tolist()}; right would be finite numbers")
+                raise MessageError(f"the command must be finite numbers, got {target.tolist()}")
         except MessageError as error:
             self._refused = str(error)
             self.get_logger().warning(f"command refused: {error}", throttle_duration_sec=5.0)
@@ -190,8 +190,8 @@ class SimNode(Node):
             self._rtf = (self._steps - self._second_steps) * STEP_NS / NS_PER_S / elapsed_s
             self._second_s, self._second_steps = now_s, self._steps
         seed, task = self._wanted()
-        values: dict[str, object] = {"real_time_factor": self._rtf, "seed": seed, "task": task,
-                                     "last refused command": self._refused}  # fmt: skip
+        values: dict[str, object] = {"real_time_factor": self._rtf, "seed": seed, "task": task}
+        values["last refused command"] = self._refused
         return Report(OK, "running", values) if self._rtf > 0.9 else Report(WARN, "slower than real time", values)
 
 

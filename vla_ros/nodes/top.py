@@ -1,4 +1,4 @@
-"""Listens to the timing and the diagnostics of a running policy and commander, for `vla-ros top`."""
+"""Listen to the timing and the diagnostics of a running policy and commander, for `vla-ros top`."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Seen = tuple[dict[str, Percentiles], dict[str, str]]
 
 
 class TopNode(Node):
-    """Subscriptions, and what came of them."""
+    """Listens, and keeps what it heard."""
 
     def __init__(self) -> None:
         super().__init__("vla_ros_top")
@@ -33,7 +33,7 @@ class TopNode(Node):
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, EVENTS)
 
     def seen(self) -> Seen:
-        """Percentiles of the stages, and the last word of each node."""
+        """Return percentiles of the stages, and the last word of each node."""
         self.stages.add(self._log.take())
         return self.stages.stages(), self.says
 
@@ -45,7 +45,7 @@ class TopNode(Node):
 
 
 def watch(every_s: float) -> Iterator[Seen]:
-    """What is seen, every `every_s` seconds, until the process is interrupted."""
+    """Yield what is seen, every `every_s` seconds, until the process is interrupted."""
     start_ros()
     node = TopNode()
     try:

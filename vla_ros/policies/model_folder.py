@@ -27,8 +27,16 @@ from vla_ros.policies.whole_folder import whole_folder
 
 CONFIG, CARD = "config.yaml", "README.md"
 KNOWN = (
-    CONFIG, WEIGHTS, MANIFEST, CARD, "statistics.json", "words.json", "surprise.json", "evaluation.json", "backbone",
-)  # fmt: skip
+    CONFIG,
+    WEIGHTS,
+    MANIFEST,
+    CARD,
+    "statistics.json",
+    "words.json",
+    "surprise.json",
+    "evaluation.json",
+    "backbone",
+)
 
 
 class Part(Protocol):
@@ -56,9 +64,14 @@ class ModelFolder:
 
     @classmethod
     def write(
-        cls, out: Path, config: Any, network: nn.Module, *parts: Part, card: str = "",
+        cls,
+        out: Path,
+        config: Any,
+        network: nn.Module,
+        *parts: Part,
+        card: str = "",
         fill: Callable[[Path], None] | None = None,
-    ) -> ModelFolder:  # fmt: skip
+    ) -> ModelFolder:
         """Write a folder whole or not at all; one that is there is replaced, with what was measured of it.
 
         config: the kind's dataclass, which becomes config.yaml. card: README.md; `vla-ros eval --card` writes it later.

@@ -98,9 +98,7 @@ def _table(path: Path, name: str, rows: tuple[tuple[float, ...], ...]) -> NDArra
     return _numbers(rows)
 
 
-def load_statistics(
-    folder: Path, joints: tuple[str, ...], horizon: int, states: int | None = None
-) -> Statistics:  # fmt: skip
+def load_statistics(folder: Path, joints: tuple[str, ...], horizon: int, states: int | None = None) -> Statistics:
     """Read and check a model folder's statistics; ModelError says what does not fit.
 
     states: D, where the states' columns are others than the joints.
@@ -115,9 +113,11 @@ def load_statistics(
         raise ModelError(f"{path}: damaged or incomplete: {said}") from None
     names, relative = held.joints, np.asarray(held.relative, dtype=np.bool_)
     parts = {
-        "state mean": _numbers(held.state.mean), "state std": _numbers(held.state.std),
-        "action mean": _table(path, "mean", held.action.mean), "action std": _table(path, "std", held.action.std),
-    }  # fmt: skip
+        "state mean": _numbers(held.state.mean),
+        "state std": _numbers(held.state.std),
+        "action mean": _table(path, "mean", held.action.mean),
+        "action std": _table(path, "std", held.action.std),
+    }
     if names != joints:
         raise ModelError(f"{path}: statistics are for the joints {', '.join(names)}; the model has {', '.join(joints)}")
     for name, values in parts.items():

@@ -60,12 +60,16 @@ class UWMFolder:
         agreements = (
             ("network.views", network.views, "contract.cameras", len(contract.cameras)),
             ("network.action_dim", network.action_dim, "contract.joints", len(contract.joints)),
-            ("network.encoder.state_dim", encoder.state_dim or len(contract.state_names), "contract.state or joints",
-             len(contract.state_names)),
+            (
+                "network.encoder.state_dim",
+                encoder.state_dim or len(contract.state_names),
+                "contract.state or joints",
+                len(contract.state_names),
+            ),
             ("network.encoder.frames", encoder.frames, "contract.history", contract.history),
             ("network.action_len", network.action_len, "contract.horizon", contract.horizon),
             ("network.future_frames", network.future_frames, "future_steps", len(self.future_steps)),
-        )  # fmt: skip
+        )
         for name, value, other, expected in agreements:
             if value != expected:
                 raise ConfigError(f"{name} is {value}, but {other} says {expected}; they must agree")
@@ -224,9 +228,14 @@ class UWMPolicy:
         key = (predict, given, batch)
         if key not in self._samplers:
             self._samplers[key] = FastSampler(
-                self.model, predict=(predict,), given=given, steps=self.folder.sampling_steps, batch=batch,
-                dtype=self._dtype, between=self._between,
-            )  # fmt: skip
+                self.model,
+                predict=(predict,),
+                given=given,
+                steps=self.folder.sampling_steps,
+                batch=batch,
+                dtype=self._dtype,
+                between=self._between,
+            )
         return self._samplers[key]
 
     def _encode(self, observation: Observation) -> Tensor:

@@ -87,9 +87,15 @@ class VLAFolder:
         """The head, whose input is the backbone's feature and whose output is the contract's chunk."""
         head, contract = self.head, self.contract
         return HeadConfig(
-            features, len(contract.joints), contract.horizon, self.window, head.kind, head.hidden_size,
-            head.num_layers, head.heads,
-        )  # fmt: skip
+            features,
+            len(contract.joints),
+            contract.horizon,
+            self.window,
+            head.kind,
+            head.hidden_size,
+            head.num_layers,
+            head.heads,
+        )
 
     def build(self, folder: Path = Path()) -> ContinuousVLA | DiscreteVLA:
         """The network, with random weights; ConfigError where formulation and head do not go together.

@@ -14,9 +14,12 @@ from vla_ros.training.loop import Pictures, Trainer, Validate
 
 
 def learn(
-    trainer: Trainer, draw: Callable[[np.random.Generator], dict[str, Tensor]], validate: Validate, resume: bool,
+    trainer: Trainer,
+    draw: Callable[[np.random.Generator], dict[str, Tensor]],
+    validate: Validate,
+    resume: bool,
     pictures: Pictures | None = None,
-) -> dict[str, float]:  # fmt: skip
+) -> dict[str, float]:
     """Train from the first step or the run's checkpoint; the figures of the weights to keep (none in other processes).
 
     `draw(rng)` gives a batch, not the same again after a resume, nor in two processes.
@@ -33,6 +36,8 @@ def learn(
 def provenance(data: Demonstrations, config: Any, figures: dict[str, float], trainer: Trainer) -> dict[str, object]:
     """What a model folder tells of its making."""
     return {
-        "demonstrations": data.meta, "training": to_plain(config), "validation": figures,
+        "demonstrations": data.meta,
+        "training": to_plain(config),
+        "validation": figures,
         "seconds": round(trainer.seconds),
-    }  # fmt: skip
+    }

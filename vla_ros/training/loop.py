@@ -110,9 +110,11 @@ class Trainer:
         content = {
             "module": kept(self.accelerator.unwrap_model(self.module), self.lean),
             "averaged": kept(self.averaged, self.lean) if self.averaged else {},
-            "optimizer": self.optimizer.state_dict(), "schedule": self.schedule.state_dict(), "step": self.step,
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "step": self.step,
             "seconds": self.seconds,
-        }  # fmt: skip
+        }
         torch.save(content, path.with_suffix(".new"))
         path.with_suffix(".new").replace(path)
 
@@ -181,10 +183,15 @@ class Trainer:
 
     def _progress(self) -> Progress:
         return Progress(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-            TextColumn("ETA"), TimeRemainingColumn(), TextColumn("{task.fields[note]}"),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            TextColumn("ETA"),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
             disable=not self.accelerator.is_main_process,
-        )  # fmt: skip
+        )
 
 
 def beside(module: nn.Module, batch: Mapping[str, Tensor]) -> dict[str, Tensor]:

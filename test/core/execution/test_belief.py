@@ -65,8 +65,9 @@ class Cell:
         step_ns = 100 * MS
         actions = np.tile(self.position, (12, 1))
         actions[:, joint] += speed * 0.1 * np.arange(1, 13)
-        chunk = ActionChunk(self.now_ns, self.now_ns + step_ns, step_ns, actions.astype(np.float32),
-                            self.robot.joint_names)  # fmt: skip
+        chunk = ActionChunk(
+            self.now_ns, self.now_ns + step_ns, step_ns, actions.astype(np.float32), self.robot.joint_names
+        )
         assert self.commander.on_chunk(chunk, self.now_ns) is None
 
     def moving(self, speed: float = 0.5, joint: int = 0) -> Cell:
@@ -313,7 +314,7 @@ happenings = st.lists(
         st.tuples(st.sampled_from(["arm", "stop", "let go"]), st.none()),
     ),
     max_size=30,
-)  # fmt: skip
+)
 
 
 @settings(max_examples=150)

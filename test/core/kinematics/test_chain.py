@@ -18,9 +18,11 @@ from vla_ros.core.robot import RobotSpec, load_robot
 
 # Two links of 1 m in the plane z = 0.
 PLANAR = WorkspaceSpec(
-    lower=(-3.0, -0.5, -1.0), upper=(3.0, 0.5, 1.0), tool=(1.0, 0.0, 0.0),
+    lower=(-3.0, -0.5, -1.0),
+    upper=(3.0, 0.5, 1.0),
+    tool=(1.0, 0.0, 0.0),
     chain=(LinkSpec("a"), LinkSpec("b", xyz=(1.0, 0.0, 0.0))),
-)  # fmt: skip
+)
 
 
 def planar_robot() -> RobotSpec:

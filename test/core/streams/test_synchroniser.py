@@ -220,10 +220,11 @@ PERSIAN = "\u0646\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645"  # with a zer
 @pytest.mark.parametrize(
     ("given", "meant"),
     [
-        ("push\u00a0the red\u3000block", "push the red block"), ("\u2003push it\u202f", "push it"),
+        ("push\u00a0the red\u3000block", "push the red block"),
+        ("\u2003push it\u202f", "push it"),
         *((same, same) for same in (FARMER, WAVE, PERSIAN, "na\u00efve caf\u00e9")),
     ],
-)  # fmt: skip
+)
 def test_a_sentence_as_people_copy_it_is_taken(given: str, meant: str) -> None:
     """Word processors, phones and other scripts than ours: no-break spaces, joiners, emoji."""
     assert check_instruction(given) == meant

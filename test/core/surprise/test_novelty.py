@@ -50,9 +50,11 @@ def test_farness_is_the_least_distance_within_reach():
     one, other = (draw.uniform(size=(3, 9, 7)).astype(np.float32) for _ in range(2))
     found = farness(one, other)
     for row, column in ((0, 0), (4, 3), (8, 6)):
-        near = [((one[:, row, column] - other[:, r, c]) ** 2).sum()
-                for r in range(max(0, row - REACH), min(9, row + REACH + 1))
-                for c in range(max(0, column - REACH), min(7, column + REACH + 1))]  # fmt: skip
+        near = [
+            ((one[:, row, column] - other[:, r, c]) ** 2).sum()
+            for r in range(max(0, row - REACH), min(9, row + REACH + 1))
+            for c in range(max(0, column - REACH), min(7, column + REACH + 1))
+        ]
         assert found[row, column] == pytest.approx(min(near))
 
 

@@ -52,9 +52,11 @@ def inputs(model: UnifiedWorldModel, batch: int) -> dict[str, torch.Tensor]:
     config = model.config
     current = torch.randn(batch, config.views, 4, 8, 8) if config.condition_on_current else None
     found = {
-        "obs": torch.randn(batch, config.obs_features), "action": torch.randn(batch, config.action_len, 7),
-        "next_obs": torch.randn(batch, *config.latent_shape), "current": current,
-    }  # fmt: skip
+        "obs": torch.randn(batch, config.obs_features),
+        "action": torch.randn(batch, config.action_len, 7),
+        "next_obs": torch.randn(batch, *config.latent_shape),
+        "current": current,
+    }
     return {name: None if x is None else x.to(model.noise_pred_net.pos_embed.device) for name, x in found.items()}
 
 
@@ -63,9 +65,15 @@ def answers(model, question, batch, steps, **options):
     predict, given = QUESTIONS[question]
     x = inputs(model, batch)
     names = ("action", "next_obs")
-    plain = sample(model, x["obs"], predict=predict, steps=steps, current=x["current"], **options,
+    plain = sample(
+        model,
+        x["obs"],
+        predict=predict,
+        steps=steps,
+        current=x["current"],
+        **options,
         **{name if name in given else f"{name}_noise": x[name] for name in names},
-    )  # fmt: skip
+    )
     fast = FastSampler(model, predict=predict, given=given, steps=steps, batch=batch)
     found = fast(x["obs"], action=x["action"], next_obs=x["next_obs"], current=x["current"], **options)
     return [(p, f) for name, p, f in zip(names, plain, found, strict=True) if name in predict]

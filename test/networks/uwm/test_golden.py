@@ -31,11 +31,19 @@ def golden_config(size: dict) -> UWMConfig:
     """What a golden folder's config.json describes; the autoencoder takes no part and stays small."""
     encoder = ResNetEncoderConfig(size["embed_dim"], 2, tuple(size["resize"]), tuple(size["crop"]))
     return published(
-        encoder=encoder, autoencoder=AutoencoderConfig((8, 8, 8, 8)), views=size["views"],
-        action_dim=size["action_dim"], action_len=size["action_len"], dim=size["embed_dim"], depth=size["depth"],
-        heads=size["heads"], timestep_dim=size["temb"], registers=size["registers"],
-        latent_size=size["crop"][0] // 8, patch=tuple(size["patch"]),
-    )  # fmt: skip
+        encoder=encoder,
+        autoencoder=AutoencoderConfig((8, 8, 8, 8)),
+        views=size["views"],
+        action_dim=size["action_dim"],
+        action_len=size["action_len"],
+        dim=size["embed_dim"],
+        depth=size["depth"],
+        heads=size["heads"],
+        timestep_dim=size["temb"],
+        registers=size["registers"],
+        latent_size=size["crop"][0] // 8,
+        patch=tuple(size["patch"]),
+    )
 
 
 def fill_by_rule(model: UnifiedWorldModel, shapes: dict[str, list[int]]) -> None:

@@ -35,9 +35,16 @@ def test_impossible_masks_are_refused(frozen, overlap):
 @pytest.mark.parametrize("solver", ["ddim", "dpmsolver++"])
 def test_frozen_actions_are_held_and_the_rest_is_drawn_near(prediction, solver):
     config = UWMConfig(
-        KeypointEncoderConfig(obs_features=32, text_dim=8), AutoencoderConfig((8, 8, 8)), dim=32, depth=2, heads=2,
-        timestep_dim=16, latent_size=8, prediction=prediction, spacing="leading",
-    )  # fmt: skip
+        KeypointEncoderConfig(obs_features=32, text_dim=8),
+        AutoencoderConfig((8, 8, 8)),
+        dim=32,
+        depth=2,
+        heads=2,
+        timestep_dim=16,
+        latent_size=8,
+        prediction=prediction,
+        spacing="leading",
+    )
     torch.manual_seed(0)
     model = UnifiedWorldModel(config).eval()
     for parameter in model.parameters():

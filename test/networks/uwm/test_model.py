@@ -16,8 +16,13 @@ from vla_ros.networks.uwm.model import UnifiedWorldModel
 
 TINY = UWMConfig(
     KeypointEncoderConfig(7, (8, 8, 8), 16, obs_features=32, text_buckets=64, text_length=16, text_dim=8),
-    AutoencoderConfig((8, 8, 8)), dim=32, depth=2, heads=2, timestep_dim=16, latent_size=8,
-)  # fmt: skip
+    AutoencoderConfig((8, 8, 8)),
+    dim=32,
+    depth=2,
+    heads=2,
+    timestep_dim=16,
+    latent_size=8,
+)
 
 
 READING = dataclasses.replace(TINY, reader_width=8)
@@ -40,9 +45,11 @@ def model(request) -> UnifiedWorldModel:
 def inputs() -> dict[str, torch.Tensor]:
     torch.manual_seed(1)
     return {
-        "obs": torch.randn(3, 32), "action": torch.randn(3, 12, 7), "next_obs": torch.randn(3, 2, 4, 2, 8, 8),
+        "obs": torch.randn(3, 32),
+        "action": torch.randn(3, 12, 7),
+        "next_obs": torch.randn(3, 2, 4, 2, 8, 8),
         "current": torch.randn(3, 2, 4, 8, 8),
-    }  # fmt: skip
+    }
 
 
 def test_every_question_has_the_promised_shape(model, inputs):
@@ -213,10 +220,15 @@ def test_what_was_not_seen_changes_nothing(inputs):
     losses = []
     for scale in (1, 100):
         torch.manual_seed(3)
-        losses.append(model.loss(
-            scale * inputs["obs"], inputs["action"], inputs["next_obs"], scale * inputs["current"],
-            obs_known=torch.zeros(3, dtype=torch.bool),
-        )[1])  # fmt: skip
+        losses.append(
+            model.loss(
+                scale * inputs["obs"],
+                inputs["action"],
+                inputs["next_obs"],
+                scale * inputs["current"],
+                obs_known=torch.zeros(3, dtype=torch.bool),
+            )[1]
+        )
     assert torch.equal(*losses)
 
 

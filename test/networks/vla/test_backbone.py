@@ -53,9 +53,11 @@ def llava() -> tuple[Backbone, Prompt]:
 
 def llava_next() -> tuple[Backbone, Prompt]:
     config = hf.LlavaNextConfig(
-        vision_config=clip(), text_config=hf.LlamaConfig(**TEXT), image_token_id=IMAGE,
+        vision_config=clip(),
+        text_config=hf.LlamaConfig(**TEXT),
+        image_token_id=IMAGE,
         image_grid_pinpoints=[list(canvas) for canvas in PINPOINTS.canvases],
-    )  # fmt: skip
+    )
     size = (40, 60)  # fitted to two by two tiles
     vision = {"pixel_values": torch.randn(2, 5, 3, 28, 28), "image_sizes": torch.tensor([size, size])}
     model = hf.LlavaNextForConditionalGeneration(config)
@@ -74,9 +76,11 @@ def llava_onevision() -> tuple[Backbone, Prompt]:
     layout = TileLayout(28, 14, PINPOINTS.canvases, most_tiles=9)
     config = hf.LlavaOnevisionConfig(
         vision_config=hf.SiglipVisionConfig(**SIZES, image_size=28, patch_size=14, vision_use_head=False),
-        text_config=hf.Qwen2Config(**TEXT), image_token_id=IMAGE, video_token_id=46,
+        text_config=hf.Qwen2Config(**TEXT),
+        image_token_id=IMAGE,
+        video_token_id=46,
         image_grid_pinpoints=[list(canvas) for canvas in layout.canvases],
-    )  # fmt: skip
+    )
     size = (40, 60)
     vision = {"pixel_values": torch.randn(2, 5, 3, 28, 28), "image_sizes": torch.tensor([size, size])}
     model = hf.LlavaOnevisionForConditionalGeneration(config)

@@ -70,9 +70,15 @@ def test_interleaved_steps_see_the_past_and_not_the_future():
     assert not torch.allclose(before[0, 1], after[0, 1]) and not torch.allclose(before[0, 2], after[0, 2])
 
 
-@pytest.mark.parametrize(("formulation", "kind", "window"), [
-    ("one_step", "fc", 1), ("interleaved", "fc", 3), ("policy_head", "lstm", 3), ("policy_head", "gpt2", 3),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("formulation", "kind", "window"),
+    [
+        ("one_step", "fc", 1),
+        ("interleaved", "fc", 3),
+        ("policy_head", "lstm", 3),
+        ("policy_head", "gpt2", 3),
+    ],
+)
 def test_training_reaches_every_part(formulation, kind, window):
     model, prompt = model_of(formulation, kind, window), prompt_of(2 * window)
     actions = model(prompt, window)
@@ -138,10 +144,13 @@ def test_windows_repeat_the_first_frame_and_mask_what_is_not_real(length, window
     assert got.actions.min() >= 0 and got.actions.max() < length
 
 
-@pytest.mark.parametrize(("formulation", "kind", "window", "named"), [
-    ("one_step", "fc", 2, "window must be 1 for one_step, got 2"),
-    ("interleaved", "lstm", 2, "kind must be 'fc' .*, got 'lstm'"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("formulation", "kind", "window", "named"),
+    [
+        ("one_step", "fc", 2, "window must be 1 for one_step, got 2"),
+        ("interleaved", "lstm", 2, "kind must be 'fc' .*, got 'lstm'"),
+    ],
+)
 def test_heads_that_do_not_fit_are_refused(formulation, kind, window, named):
     with pytest.raises(ValueError, match=named):
         model_of(formulation, kind, window)

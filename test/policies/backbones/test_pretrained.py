@@ -34,9 +34,14 @@ def write(folder: Path, family: str, formulation: str = "policy_head", form: str
     backbone_folder(family, folder / "backbone")
     horizon = 2 if formulation == "discrete" else 4
     write_random_vla(
-        load_robot("ur5e_tabletop"), folder, formulation, window=3, horizon=horizon,
-        head=HeadSizes(HEADS[formulation], hidden_size=16), backbone=LibraryBackbone("library", family, form=form),
-    )  # fmt: skip
+        load_robot("ur5e_tabletop"),
+        folder,
+        formulation,
+        window=3,
+        horizon=horizon,
+        head=HeadSizes(HEADS[formulation], hidden_size=16),
+        backbone=LibraryBackbone("library", family, form=form),
+    )
     return folder
 
 
@@ -124,10 +129,15 @@ def test_a_form_of_its_own(tmp_path):
             LibraryBackbone("library", "llava", form=form)
 
 
-@pytest.mark.parametrize(("sentence", "message"), [
-    ("", "instruction is empty"), ("x" * 600, "600 characters"),
-    ("lift <image> now", "holds '<image>', which is no word"), ("stop</s>", "holds '</s>'"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("sentence", "message"),
+    [
+        ("", "instruction is empty"),
+        ("x" * 600, "600 characters"),
+        ("lift <image> now", "holds '<image>', which is no word"),
+        ("stop</s>", "holds '</s>'"),
+    ],
+)
 def test_a_sentence_that_would_be_read_otherwise(models, sentence, message):
     with pytest.raises(MessageError, match=message):
         load_policy(models["llava"], threads=1).infer(observation(instruction=sentence))
@@ -210,21 +220,24 @@ def image_beyond_the_vocabulary(folder: Path) -> None:
     edited(folder, image_token_id=640)
 
 
-@pytest.mark.parametrize(("damage", "error", "message"), [
-    (no_config, ConfigError, r"backbone/config\.json: no such file; it must be paligemma's"),
-    (damaged_config, ModelError, r"config\.json: cannot be read: Expecting property name"),
-    (doubled_key, ModelError, r"config\.json: cannot be read: key 'model_type' is given twice"),
-    (pipe, ModelError, r"merges\.txt: is no regular file"),
-    (endless_layers, ModelError, r"config\.json: num_hidden_layers must be 0 to 512, got 1000000000"),
-    (huge_number, ModelError, r"config\.json: .* is a number of more than 64 bits"),
-    (other_family, ConfigError, "must describe paligemma, got a llava"),
-    (image_beyond_the_vocabulary, ModelError, "image_token_id must be below the vocabulary of 640, got 640"),
-    (no_tokenizer, ModelError, "holds no tokenizer"),
-    (large_tokenizer, ModelError, "its tokenizer has 861 words; the model's vocabulary has 640"),
-    (other_tokenizer, ModelError, "has no special token 4, which stands for images"),
-    (no_images, ModelError, r"holds no image processor; add a processor_config\.json or"),
-    (other_images, ModelError, r"makes pictures of shape \(1, 3, 3, 28, 28\); paligemma needs 4 dim"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("damage", "error", "message"),
+    [
+        (no_config, ConfigError, r"backbone/config\.json: no such file; it must be paligemma's"),
+        (damaged_config, ModelError, r"config\.json: cannot be read: Expecting property name"),
+        (doubled_key, ModelError, r"config\.json: cannot be read: key 'model_type' is given twice"),
+        (pipe, ModelError, r"merges\.txt: is no regular file"),
+        (endless_layers, ModelError, r"config\.json: num_hidden_layers must be 0 to 512, got 1000000000"),
+        (huge_number, ModelError, r"config\.json: .* is a number of more than 64 bits"),
+        (other_family, ConfigError, "must describe paligemma, got a llava"),
+        (image_beyond_the_vocabulary, ModelError, "image_token_id must be below the vocabulary of 640, got 640"),
+        (no_tokenizer, ModelError, "holds no tokenizer"),
+        (large_tokenizer, ModelError, "its tokenizer has 861 words; the model's vocabulary has 640"),
+        (other_tokenizer, ModelError, "has no special token 4, which stands for images"),
+        (no_images, ModelError, r"holds no image processor; add a processor_config\.json or"),
+        (other_images, ModelError, r"makes pictures of shape \(1, 3, 3, 28, 28\); paligemma needs 4 dim"),
+    ],
+)
 def test_a_backbone_folder_that_does_not_fit_is_refused_by_name(models, tmp_path, damage, error, message):
     folder = Path(shutil.copytree(models["paligemma"], tmp_path / "model", ignore=UNTIED))
     damage(folder / "backbone")
@@ -249,10 +262,11 @@ def test_history_is_read_as_one_prompt_for_each_step(models):
     policy = load_policy(models["llava"], threads=1)
     prompts = [policy.prompt(observation(now)) for now in range(3)]
     joined = Prompt(
-        torch.cat([p.ids for p in prompts]), torch.cat([p.mask for p in prompts]),
+        torch.cat([p.ids for p in prompts]),
+        torch.cat([p.mask for p in prompts]),
         {"pixel_values": torch.cat([p.vision["pixel_values"] for p in prompts])},
         token=torch.cat([p.token for p in prompts]),
-    )  # fmt: skip
+    )
     with torch.no_grad():
         at_once = policy.model(joined, 3).newest().pose[0]
         one_by_one = [policy._stream.push(prompt) for prompt in prompts][-1].pose[0]

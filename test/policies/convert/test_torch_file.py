@@ -52,11 +52,18 @@ def read(path: Path):
 def test_tensors_of_every_kind_come_back_exactly(tmp_path: Path) -> None:
     base = torch.arange(24, dtype=torch.float32).reshape(2, 3, 4)
     content = {
-        "plain": base, "transposed": base.transpose(0, 2), "slice": base[1, 1:], "scalar": torch.tensor(3.5),
-        "empty": torch.zeros(0, 3), "parameter": torch.nn.Parameter(base * 2), "half": base.half(),
-        "bf16": base.bfloat16(), "long": base.long(), "bool": base > 5, "channels_last": base[None].contiguous(
-            memory_format=torch.channels_last),
-    }  # fmt: skip
+        "plain": base,
+        "transposed": base.transpose(0, 2),
+        "slice": base[1, 1:],
+        "scalar": torch.tensor(3.5),
+        "empty": torch.zeros(0, 3),
+        "parameter": torch.nn.Parameter(base * 2),
+        "half": base.half(),
+        "bf16": base.bfloat16(),
+        "long": base.long(),
+        "bool": base > 5,
+        "channels_last": base[None].contiguous(memory_format=torch.channels_last),
+    }
     with TorchFile(saved(tmp_path / "a.pt", content)) as file:
         for name, wanted in content.items():
             got = file.tensor(file.content[name])
@@ -75,10 +82,17 @@ def test_containers_numbers_and_arrays_come_back(tmp_path: Path) -> None:
 
 
 HOSTILE = [
-    (os.system, "touch {mark}"), (eval, "open('{mark}', 'w')"), (exec, "open('{mark}', 'w')"), (open, "{mark}", "w"),
-    (__import__, "antigravity"), (getattr, "x", "upper"), (torch.load, "{mark}"), (os.mkdir, "{mark}"),
-    (torch.hub.load, "a/b", "c"), (torch.nn.Linear, 2, 2),
-]  # fmt: skip
+    (os.system, "touch {mark}"),
+    (eval, "open('{mark}', 'w')"),
+    (exec, "open('{mark}', 'w')"),
+    (open, "{mark}", "w"),
+    (__import__, "antigravity"),
+    (getattr, "x", "upper"),
+    (torch.load, "{mark}"),
+    (os.mkdir, "{mark}"),
+    (torch.hub.load, "a/b", "c"),
+    (torch.nn.Linear, 2, 2),
+]
 
 
 @pytest.mark.parametrize(

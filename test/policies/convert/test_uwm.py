@@ -26,8 +26,13 @@ from vla_ros.policies.loading import check_contract, load_policy
 
 SMALL = dict(
     encoder=ResNetEncoderConfig(image_features=32, resize=(72, 72), crop=(64, 64)),
-    autoencoder=AutoencoderConfig((8, 8, 8, 8)), dim=32, depth=2, heads=2, timestep_dim=32, latent_size=8,
-)  # fmt: skip
+    autoencoder=AutoencoderConfig((8, 8, 8, 8)),
+    dim=32,
+    depth=2,
+    heads=2,
+    timestep_dim=32,
+    latent_size=8,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -71,12 +76,17 @@ def official_file(path: Path, model: UnifiedWorldModel, normaliser: ModuleType, 
     optimizer.step()
     scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
     content = {
-        "model": weights, "optimizer": optimizer.state_dict(), "scheduler": scheduler.state_dict(),
-        "scaler": torch.amp.GradScaler("cpu").state_dict(), "action_normalizer": None,
+        "model": weights,
+        "optimizer": optimizer.state_dict(),
+        "scheduler": scheduler.state_dict(),
+        "scaler": torch.amp.GradScaler("cpu").state_dict(),
+        "action_normalizer": None,
         "lowdim_normalizer": normaliser.NestedDictLinearNormalizer(
-            pos=normaliser.LinearNormalizer(np.ones(3), np.zeros(3))),
-        "step": 20000, **more,
-    }  # fmt: skip
+            pos=normaliser.LinearNormalizer(np.ones(3), np.zeros(3))
+        ),
+        "step": 20000,
+        **more,
+    }
     parents = {name: ModuleType(name) for name in ("datasets", "datasets.utils")}
     with mock.patch.dict(sys.modules, {**parents, normaliser.__name__: normaliser}):
         torch.save(content, path)
@@ -88,9 +98,8 @@ def observation(policy) -> Observation:
     rng = np.random.default_rng(0)
     contract = policy.contract
     images = {
-        c.name: rng.integers(0, 256, (contract.history, c.height, c.width, 3), dtype=np.uint8)
-        for c in contract.cameras
-    }  # fmt: skip
+        c.name: rng.integers(0, 256, (contract.history, c.height, c.width, 3), dtype=np.uint8) for c in contract.cameras
+    }
     return Observation(0, images, np.zeros((contract.history, len(contract.joints)), np.float32), "ignored")
 
 

@@ -27,9 +27,10 @@ STILL, MOVING = np.zeros(7), np.full(7, 0.5)
 def robot(gripper_hz: float, interface: Any = "position") -> RobotSpec:
     arm = CommandSpec("/arm", "Float64MultiArray", 100.0)
     return replace(
-        load_robot("ur5e_tabletop"), command=arm,
+        load_robot("ur5e_tabletop"),
+        command=arm,
         gripper_command=CommandSpec("/gripper", "Float64MultiArray", gripper_hz, interface),
-    )  # fmt: skip
+    )
 
 
 class Bench:

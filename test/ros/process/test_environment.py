@@ -20,10 +20,13 @@ WRONG = {
     "log folder that the system keeps": ("ROS_LOG_DIR", "/proc/log", "set ROS_LOG_DIR to a folder you may write to"),
 }
 STARTERS = {
-    "commander": ["vla_ros.nodes.commander"], "policy": ["vla_ros.nodes.policy"], "demo": ["vla_ros.nodes.demo"],
-    "dashboard": ["vla_ros.nodes.dashboard"], "recorder": ["vla_ros.nodes.recorder"],
+    "commander": ["vla_ros.nodes.commander"],
+    "policy": ["vla_ros.nodes.policy"],
+    "demo": ["vla_ros.nodes.demo"],
+    "dashboard": ["vla_ros.nodes.dashboard"],
+    "recorder": ["vla_ros.nodes.recorder"],
     "top": ["vla_ros.cli.main", "top"],
-}  # fmt: skip
+}
 
 
 def run(words: list[str], **variables: str) -> subprocess.CompletedProcess[str]:

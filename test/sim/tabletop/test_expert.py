@@ -55,8 +55,15 @@ def test_it_succeeds_from_anywhere_above_the_table(tabletop: Tabletop, task: str
     assert steps_to_success(tabletop) is not None
 
 
-@pytest.mark.parametrize(("first", "then"), [("lift_red", "push_left_blue"), ("push_left_green", "lift_green"),
-                                             ("open_drawer", "reach_red"), ("reach_blue", "open_drawer")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("first", "then"),
+    [
+        ("lift_red", "push_left_blue"),
+        ("push_left_green", "lift_green"),
+        ("open_drawer", "reach_red"),
+        ("reach_blue", "open_drawer"),
+    ],
+)
 def test_it_takes_up_another_task_halfway(tabletop: Tabletop, first: str, then: str) -> None:
     tabletop.reset(10_300, first)
     command = tabletop.joint_positions()

@@ -25,9 +25,13 @@ from vla_ros.sim.tabletop.tasks import (
 
 EVERY_TASK = pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
 START = TrueState(
-    joints=np.zeros(6), gripper=0.0, tip=np.array([0.45, 0.0, 0.3]), handle=np.array([0.62, 0.0, 0.1]), drawer=0.0,
+    joints=np.zeros(6),
+    gripper=0.0,
+    tip=np.array([0.45, 0.0, 0.3]),
+    handle=np.array([0.62, 0.0, 0.1]),
+    drawer=0.0,
     blocks={colour: np.array([0.36 + 0.08 * i, 0.0, 0.02]) for i, colour in enumerate(COLOURS)},
-)  # fmt: skip
+)
 
 
 def moved(colour: str, by: tuple[float, float, float]) -> TrueState:

@@ -23,17 +23,28 @@ def residual_norm(
         branch, total = branch.contiguous(), torch.empty_like(x)
     normed = torch.empty(x.shape, device=x.device, dtype=dtype)
     _residual_norm[(batch * tokens,)](
-        x, x if branch is None else branch, scale if gate is None else gate, scale, shift, total, normed,
-        tokens, dim, scale.stride(0), eps,
-        ADDS=branch is not None, BLOCK=triton.next_power_of_2(dim), num_warps=4,
-    )  # fmt: skip
+        x,
+        x if branch is None else branch,
+        scale if gate is None else gate,
+        scale,
+        shift,
+        total,
+        normed,
+        tokens,
+        dim,
+        scale.stride(0),
+        eps,
+        ADDS=branch is not None,
+        BLOCK=triton.next_power_of_2(dim),
+        num_warps=4,
+    )
     return total, normed
 
 
 @triton.jit
 def _residual_norm(
     x, branch, gate, scale, shift, total, normed, tokens, dim, stride, eps, ADDS: tl.constexpr, BLOCK: tl.constexpr
-):  # fmt: skip
+):
     row = tl.program_id(0)  # a token
     column = tl.arange(0, BLOCK)
     inside = column < dim
@@ -56,16 +67,21 @@ def attention(qkv: Tensor, heads: int) -> Tensor:
     width, rows = packed // 3 // heads, 16
     mixed = torch.empty(batch, tokens, packed // 3, device=qkv.device, dtype=qkv.dtype)
     _attention[(batch * heads, triton.cdiv(tokens, rows))](
-        qkv, mixed, tokens, heads, width**-0.5,
-        KEYS=max(16, triton.next_power_of_2(tokens)), ROWS=rows, WIDTH=width, num_warps=4,
-    )  # fmt: skip
+        qkv,
+        mixed,
+        tokens,
+        heads,
+        width**-0.5,
+        KEYS=max(16, triton.next_power_of_2(tokens)),
+        ROWS=rows,
+        WIDTH=width,
+        num_warps=4,
+    )
     return mixed
 
 
 @triton.jit
-def _attention(
-    qkv, mixed, tokens, heads, scale, KEYS: tl.constexpr, ROWS: tl.constexpr, WIDTH: tl.constexpr
-):  # fmt: skip
+def _attention(qkv, mixed, tokens, heads, scale, KEYS: tl.constexpr, ROWS: tl.constexpr, WIDTH: tl.constexpr):
     batch, head = tl.program_id(0) // heads, tl.program_id(0) % heads
     row = (tl.program_id(1) * ROWS + tl.arange(0, ROWS))[:, None]
     key, lane, dim = tl.arange(0, KEYS)[:, None], tl.arange(0, WIDTH)[None], heads * WIDTH

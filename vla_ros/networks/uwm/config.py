@@ -53,11 +53,23 @@ class UWMConfig:
 
     def __post_init__(self) -> None:
         check_sizes(
-            self, views=(1, 16), action_dim=(1, 256), action_len=(1, 1024), dim=(1, MOST_UNITS), depth=(1, MOST_LAYERS),
-            heads=(1, MOST_HEADS), mlp_ratio=(0.1, 64), timestep_dim=(2, MOST_UNITS), registers=(0, MOST_TOKENS),
-            latent_size=(1, 1024), future_frames=(1, 256), patch=(1, 256), train_timesteps=(1, 100_000),
-            ignored_timestep=(0, self.train_timesteps - 1), reader_width=(0, MOST_UNITS),
-        )  # fmt: skip
+            self,
+            views=(1, 16),
+            action_dim=(1, 256),
+            action_len=(1, 1024),
+            dim=(1, MOST_UNITS),
+            depth=(1, MOST_LAYERS),
+            heads=(1, MOST_HEADS),
+            mlp_ratio=(0.1, 64),
+            timestep_dim=(2, MOST_UNITS),
+            registers=(0, MOST_TOKENS),
+            latent_size=(1, 1024),
+            future_frames=(1, 256),
+            patch=(1, 256),
+            train_timesteps=(1, 100_000),
+            ignored_timestep=(0, self.train_timesteps - 1),
+            reader_width=(0, MOST_UNITS),
+        )
         t, h, w = self.patch
         if self.future_frames % t or self.latent_size % h or self.latent_size % w:
             sizes = (self.future_frames, self.latent_size, self.latent_size)
@@ -92,10 +104,23 @@ class UWMConfig:
 def published(**sizes: Any) -> UWMConfig:
     """The model as published, but for `sizes`."""
     choices: dict[str, Any] = dict(
-        encoder=ResNetEncoderConfig(), autoencoder=SDXL, action_len=16, dim=768, depth=12, heads=12, mlp_ratio=4.0,
-        timestep_dim=512, latent_size=28, prediction="epsilon", spacing="leading", clip_sample=True,
-        ignored_timestep=90, drop_ignored_future=False, condition_on_current=False, null_observation=False,
-    )  # fmt: skip
+        encoder=ResNetEncoderConfig(),
+        autoencoder=SDXL,
+        action_len=16,
+        dim=768,
+        depth=12,
+        heads=12,
+        mlp_ratio=4.0,
+        timestep_dim=512,
+        latent_size=28,
+        prediction="epsilon",
+        spacing="leading",
+        clip_sample=True,
+        ignored_timestep=90,
+        drop_ignored_future=False,
+        condition_on_current=False,
+        null_observation=False,
+    )
     return UWMConfig(**{**choices, **sizes})
 
 

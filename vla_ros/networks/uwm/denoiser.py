@@ -31,8 +31,13 @@ class FuturePatchifier(nn.Module):
         return rearrange(
             self.patch_decoder(tokens),
             "b (v t h w) (c pt ph pw) -> b v c (t pt) (h ph) (w pw)",
-            v=self.config.views, h=self.config.latent_size // ph, w=self.config.latent_size // pw, pt=pt, ph=ph, pw=pw,
-        )  # fmt: skip
+            v=self.config.views,
+            h=self.config.latent_size // ph,
+            w=self.config.latent_size // pw,
+            pt=pt,
+            ph=ph,
+            pw=pw,
+        )
 
 
 def two_layers(dim_in: int, hidden: int, dim_out: int) -> nn.Sequential:
@@ -80,9 +85,14 @@ class NoisePredictionNet(nn.Module):
         nn.init.zeros_(self.head.linear.weight)
 
     def forward(
-        self, obs: Tensor, action: Tensor, next_obs: Tensor | None, action_t: Tensor, next_obs_t: Tensor,
+        self,
+        obs: Tensor,
+        action: Tensor,
+        next_obs: Tensor | None,
+        action_t: Tensor,
+        next_obs_t: Tensor,
         current: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor | None]:  # fmt: skip
+    ) -> tuple[Tensor, Tensor | None]:
         """Predict the noise (or the clean sample) of both modalities.
 
         obs (B, F); action (B, H, A); next_obs (B, V, C, T, h, w) or None to leave its tokens out; action_t and

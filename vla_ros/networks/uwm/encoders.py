@@ -38,9 +38,15 @@ class KeypointEncoderConfig:
 
     def __post_init__(self) -> None:
         check_sizes(
-            self, state_dim=(0, 256), widths=(1, 4096), image_features=(1, MOST_UNITS), obs_features=(1, MOST_UNITS),
-            text_buckets=(1, MOST_WORDS), text_length=(1, MOST_TOKENS), text_dim=(1, MOST_UNITS),
-        )  # fmt: skip
+            self,
+            state_dim=(0, 256),
+            widths=(1, 4096),
+            image_features=(1, MOST_UNITS),
+            obs_features=(1, MOST_UNITS),
+            text_buckets=(1, MOST_WORDS),
+            text_length=(1, MOST_TOKENS),
+            text_dim=(1, MOST_UNITS),
+        )
 
     @property
     def frames(self) -> int:
@@ -71,7 +77,7 @@ class ResNetEncoderConfig:
     def __post_init__(self) -> None:
         check_sizes(
             self, image_features=(1, MOST_UNITS), frames=(1, 64), resize=(1, 8192), crop=(1, 8192), state_dim=(0, 256)
-        )  # fmt: skip
+        )
 
     def features(self, views: int) -> int:
         """Length of the observation vector."""

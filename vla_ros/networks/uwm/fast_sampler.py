@@ -108,10 +108,17 @@ class FastSampler:
 
     @torch.no_grad()
     def __init__(
-        self, model: UnifiedWorldModel, *, predict: tuple[Modality, ...], given: tuple[Modality, ...] = (), steps: int,
-        batch: int = 1, dtype: torch.dtype = torch.float32, graph: bool | None = None,
+        self,
+        model: UnifiedWorldModel,
+        *,
+        predict: tuple[Modality, ...],
+        given: tuple[Modality, ...] = (),
+        steps: int,
+        batch: int = 1,
+        dtype: torch.dtype = torch.float32,
+        graph: bool | None = None,
         between: Callable[[], None] = lambda: None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.config, self.predict, self.given, self.batch, self.dtype = model.config, predict, given, batch, dtype
         self.between, self.told = between, model.told
         config, net = model.config, model.noise_pred_net
@@ -154,10 +161,15 @@ class FastSampler:
 
     @torch.no_grad()
     def __call__(
-        self, obs: Tensor, *, action: Tensor | None = None, next_obs: Tensor | None = None,
-        current: Tensor | None = None, prefix: Prefix | None = None,
-    ) -> tuple[Tensor, Tensor | None]:  # fmt: skip
-        """Take obs (B, F); action and next_obs: given, or the initial noise (drawn where absent). As `sample` returns."""
+        self,
+        obs: Tensor,
+        *,
+        action: Tensor | None = None,
+        next_obs: Tensor | None = None,
+        current: Tensor | None = None,
+        prefix: Prefix | None = None,
+    ) -> tuple[Tensor, Tensor | None]:
+        """Take obs (B, F); action and next_obs: given, or the initial noise (drawn if absent). As `sample` returns."""
         if "next_obs" in self.given and next_obs is not None:
             obs = self.told(obs, next_obs, current)
         batch = (self.batch, self.config.action_len, self.config.action_dim)

@@ -32,9 +32,11 @@ from vla_ros.networks.uwm.question import MODALITIES, Noise, Question, Sampling
 def make_scheduler(config: UWMConfig, solver: Solver = "ddim") -> Any:
     """The published schedule, and how to walk down it: DDIM (arXiv 2010.02502) or DPM-Solver++ (arXiv 2211.01095)."""
     schedule = dict(
-        num_train_timesteps=config.train_timesteps, beta_schedule="squaredcos_cap_v2",
-        prediction_type=config.prediction, timestep_spacing=config.spacing,
-    )  # fmt: skip
+        num_train_timesteps=config.train_timesteps,
+        beta_schedule="squaredcos_cap_v2",
+        prediction_type=config.prediction,
+        timestep_spacing=config.spacing,
+    )
     if solver == "ddim":
         return DDIMScheduler(clip_sample=config.clip_sample, **schedule)
     # The cosine schedule's first step has no finite log-SNR; -5.1 is diffusers' own bound for it.
@@ -53,9 +55,14 @@ class UnifiedWorldModel(nn.Module):
             self.null_obs = nn.Parameter(torch.zeros(1, config.obs_features))
         if config.reader_width:
             self.frame_reader = FrameReader(
-                config.views, config.autoencoder.latent_channels, config.latent_size, config.reader_width,
-                config.future_frames, config.dim, config.obs_features,
-            )  # fmt: skip
+                config.views,
+                config.autoencoder.latent_channels,
+                config.latent_size,
+                config.reader_width,
+                config.future_frames,
+                config.dim,
+                config.obs_features,
+            )
         self.scheduler = make_scheduler(config)
 
     def encode(self, images: Tensor, state: Tensor | None = None, tokens: Tensor | None = None) -> Tensor:
@@ -78,10 +85,16 @@ class UnifiedWorldModel(nn.Module):
         return told
 
     def loss(
-        self, obs: Tensor, action: Tensor, next_obs: Tensor | None = None, current: Tensor | None = None,
-        action_known: Tensor | None = None, obs_known: Tensor | None = None, edges: float = 0.0,
+        self,
+        obs: Tensor,
+        action: Tensor,
+        next_obs: Tensor | None = None,
+        current: Tensor | None = None,
+        action_known: Tensor | None = None,
+        obs_known: Tensor | None = None,
+        edges: float = 0.0,
         action_weight: Tensor | None = None,
-    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+    ) -> tuple[Tensor, Tensor]:
         """UWM equation 3: both modalities noised at independent timesteps, mean squared error of each.
 
         Without `next_obs` the rows know no future: its timestep is T. Rows whose `action_known` (B,) bool is False

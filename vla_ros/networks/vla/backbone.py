@@ -81,24 +81,36 @@ class Prompt:
 
 
 def tiny_config(
-    vocabulary: int, image_size: int = 64, patch: int = 8, dim: int = 64, depth: int = 2, heads: int = 4,
-    mlp_ratio: int = 4, features: int = 0,
-) -> LlavaConfig:  # fmt: skip
+    vocabulary: int,
+    image_size: int = 64,
+    patch: int = 8,
+    dim: int = 64,
+    depth: int = 2,
+    heads: int = 4,
+    mlp_ratio: int = 4,
+    features: int = 0,
+) -> LlavaConfig:
     """A LLaVA of ViT, projector and a small decoder, for two CPU cores; its image token is the vocabulary's last id.
 
     features: of a picture's tokens before the projector, where they are not `dim`.
     """
     sizes = {
-        "hidden_size": dim, "intermediate_size": mlp_ratio * dim, "num_hidden_layers": depth,
+        "hidden_size": dim,
+        "intermediate_size": mlp_ratio * dim,
+        "num_hidden_layers": depth,
         "num_attention_heads": heads,
-    }  # fmt: skip
+    }
     seen = {"hidden_size": features, "num_hidden_layers": 1} if features else {}  # another tower takes its place
     vision = LibraryViTConfig(**sizes | seen, image_size=image_size, patch_size=patch)
     text = LlamaConfig(**sizes, num_key_value_heads=heads, vocab_size=vocabulary, tie_word_embeddings=True)
     return LlavaConfig(
-        vision_config=vision, text_config=text, image_token_id=vocabulary - 1, vision_feature_layer=-1,
-        image_seq_length=(image_size // patch) ** 2, tie_word_embeddings=True,
-    )  # fmt: skip
+        vision_config=vision,
+        text_config=text,
+        image_token_id=vocabulary - 1,
+        vision_feature_layer=-1,
+        image_seq_length=(image_size // patch) ** 2,
+        tie_word_embeddings=True,
+    )
 
 
 class EarlyConvolutions(nn.Conv2d):
@@ -251,9 +263,11 @@ class Backbone(nn.Module):
         places = torch.arange(seen, device=device).expand(rows, -1)
         after = seen + (mask.long().cumsum(-1) - 1).clamp(min=0)
         hidden = self.model.model.language_model(
-            inputs_embeds=torch.cat([images, branches.flatten(1, 2)], dim=1), attention_mask=allowed,
-            position_ids=torch.cat([places, after.flatten(1)], dim=1), use_cache=False,
-        ).last_hidden_state  # fmt: skip
+            inputs_embeds=torch.cat([images, branches.flatten(1, 2)], dim=1),
+            attention_mask=allowed,
+            position_ids=torch.cat([places, after.flatten(1)], dim=1),
+            use_cache=False,
+        ).last_hidden_state
         return hidden[:, seen:].unflatten(1, (count, length))
 
     def _decode(self, embeddings: Tensor, prompt: Prompt) -> Tensor:

@@ -43,9 +43,16 @@ class HeadConfig:
 
     def __post_init__(self) -> None:
         check_sizes(
-            self, "head.", in_features=(2, MOST_UNITS * 1024), action_dim=(2, 256), chunk=(1, 1024), window=(1, 4096),
-            hidden_size=(1, MOST_UNITS), num_layers=(1, MOST_LAYERS), heads=(1, MOST_HEADS),
-        )  # fmt: skip
+            self,
+            "head.",
+            in_features=(2, MOST_UNITS * 1024),
+            action_dim=(2, 256),
+            chunk=(1, 1024),
+            window=(1, 4096),
+            hidden_size=(1, MOST_UNITS),
+            num_layers=(1, MOST_LAYERS),
+            heads=(1, MOST_HEADS),
+        )
         if self.kind == "gpt2" and self.hidden_size % self.heads:
             raise ValueError(f"head.hidden_size must be a multiple of {self.heads} heads, got {self.hidden_size}")
 
@@ -94,10 +101,16 @@ class GPT2Memory(nn.Module):
         self.project = nn.Linear(config.in_features, config.hidden_size)
         self.gpt2 = GPT2Model(
             GPT2Config(
-                vocab_size=1, n_positions=config.window, n_embd=config.hidden_size, n_layer=config.num_layers,
-                n_head=config.heads, resid_pdrop=0.0, embd_pdrop=0.0, attn_pdrop=0.0,
+                vocab_size=1,
+                n_positions=config.window,
+                n_embd=config.hidden_size,
+                n_layer=config.num_layers,
+                n_head=config.heads,
+                resid_pdrop=0.0,
+                embd_pdrop=0.0,
+                attn_pdrop=0.0,
             )
-        )  # fmt: skip
+        )
         del self.gpt2.wte  # it reads features, not words: an embedding of words would be a weight without a use
 
     def forward(self, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:

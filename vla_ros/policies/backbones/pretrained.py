@@ -18,9 +18,12 @@ from vla_ros.policies.backbones.saved import CONFIG, read_config, read_image_pro
 
 LibraryFamily = Literal["llava", "llava_hd", "llava_next", "llava_onevision", "paligemma"]
 CONFIGS: dict[LibraryFamily, type] = {
-    "llava": LlavaConfig, "llava_hd": LlavaNextConfig, "llava_next": LlavaNextConfig,
-    "llava_onevision": LlavaOnevisionConfig, "paligemma": PaliGemmaConfig,
-}  # fmt: skip
+    "llava": LlavaConfig,
+    "llava_hd": LlavaNextConfig,
+    "llava_next": LlavaNextConfig,
+    "llava_onevision": LlavaOnevisionConfig,
+    "paligemma": PaliGemmaConfig,
+}
 
 
 @dataclass(frozen=True, slots=True)

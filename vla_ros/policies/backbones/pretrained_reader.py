@@ -29,9 +29,12 @@ SYSTEM = (
 CHATML = "<|im_start|>user\n{images}{sentence}<|im_end|>\n<|im_start|>assistant\n"
 # As each family was trained to be asked; a LLaVA of another language model wants another form.
 FORMS: dict[Family, str] = {
-    "llava": VICUNA, "llava_hd": VICUNA, "llava_next": SYSTEM + VICUNA, "llava_onevision": CHATML,
+    "llava": VICUNA,
+    "llava_hd": VICUNA,
+    "llava_next": SYSTEM + VICUNA,
+    "llava_onevision": CHATML,
     "paligemma": "{images}{begin}{sentence}\n",
-}  # fmt: skip
+}
 TILED = ("llava_hd", "llava_next", "llava_onevision")
 WITH_CLASS_TOKEN = ("clip_vision_model", "vit")  # towers whose output has one more token than patches
 VISION = ("pixel_values", "image_sizes", "batch_num_images")  # what a model wants of an image processor's answer

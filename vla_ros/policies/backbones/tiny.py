@@ -84,9 +84,15 @@ class TinyBackbone:
 
     def __post_init__(self) -> None:
         check_sizes(
-            self, vocabulary=(1, MOST_WORDS), image_size=(1, 8192), patch=(1, 8192), dim=(1, MOST_UNITS),
-            depth=(1, MOST_LAYERS), heads=(1, MOST_HEADS), mlp_ratio=(1, 64),
-        )  # fmt: skip
+            self,
+            vocabulary=(1, MOST_WORDS),
+            image_size=(1, 8192),
+            patch=(1, 8192),
+            dim=(1, MOST_UNITS),
+            depth=(1, MOST_LAYERS),
+            heads=(1, MOST_HEADS),
+            mlp_ratio=(1, 64),
+        )
         if self.room < 1:
             raise ConfigError(f"backbone.vocabulary must be > {BINS + RESERVED + 1}, got {self.vocabulary}")
         if self.image_size % self.patch or self.dim % self.heads:
@@ -125,9 +131,15 @@ class TinyBackbone:
         """The network, with random weights."""
         keypoints = self.keypoints
         config = tiny_config(
-            self.vocabulary, self.image_size, self.patch, self.dim, self.depth, self.heads, self.mlp_ratio,
+            self.vocabulary,
+            self.image_size,
+            self.patch,
+            self.dim,
+            self.depth,
+            self.heads,
+            self.mlp_ratio,
             features=keypoints.features if keypoints else 0,
-        )  # fmt: skip
+        )
         tower = KeypointTower(keypoints.views, keypoints.widths, keypoints.features) if keypoints else None
         return Backbone("tiny", tiny_model(config, self.early_convolutions, tower))
 

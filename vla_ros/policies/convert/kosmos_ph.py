@@ -55,9 +55,11 @@ class Embodiment:
 EMBODIMENTS = {
     "calvin": Embodiment(
         (CameraContract("rgb_gripper", 84, 84), CameraContract("rgb_static", 200, 200)),
-        1 / 30, 0.65, "lift the red block from the table",
+        1 / 30,
+        0.65,
+        "lift the red block from the table",
     ),
-}  # fmt: skip
+}
 
 
 def our_name(name: str) -> str | None:
@@ -137,9 +139,18 @@ def _folder(checkpoint: Path, preset: str, weights: Mapping[str, Tensor]) -> VLA
     head = HeadSizes("lstm", weights[layers[0]].shape[0] // 4, len(layers))
     provenance = {"checkpoint": checkpoint.name, "preset": preset}
     return VLAFolder(
-        "vla", contract, "policy_head", KosmosBackbone("kosmos2", BACKBONE), head, WINDOW, robot.example, "gripper",
-        opens="high", state=False, provenance=provenance,
-    )  # fmt: skip
+        "vla",
+        contract,
+        "policy_head",
+        KosmosBackbone("kosmos2", BACKBONE),
+        head,
+        WINDOW,
+        robot.example,
+        "gripper",
+        opens="high",
+        state=False,
+        provenance=provenance,
+    )
 
 
 def _card(name: str, folder: VLAFolder) -> str:

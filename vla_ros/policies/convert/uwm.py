@@ -46,7 +46,8 @@ EMBODIMENTS = {
     "libero": Embodiment(
         (CameraContract("agentview_rgb", 128, 128), CameraContract("eye_in_hand_rgb", 128, 128)),
         ("delta_x", "delta_y", "delta_z", "delta_roll", "delta_pitch", "delta_yaw", "gripper"),
-        step_s=0.05, execute_steps=16,
+        step_s=0.05,
+        execute_steps=16,
     ),
     "droid": Embodiment(
         tuple(
@@ -54,9 +55,10 @@ EMBODIMENTS = {
             for name in ("exterior_image_1_left", "exterior_image_2_left", "wrist_image_left")
         ),
         ("velocity_x", "velocity_y", "velocity_z", *(f"rotation_{i}" for i in range(6)), "gripper"),
-        step_s=0.1, execute_steps=8,
+        step_s=0.1,
+        execute_steps=8,
     ),
-}  # fmt: skip
+}
 FUTURE_STEPS = (16, 17)  # of 19 frames the second is now, then 16 actions, and the last two are predicted
 SAMPLING_STEPS = 10
 
@@ -145,9 +147,13 @@ def _attribute(checkpoint: Path, normaliser: Any, name: str, size: int) -> NDArr
 def _folder(preset: str, network: UWMConfig, provenance: dict[str, Any]) -> UWMFolder:
     robot = EMBODIMENTS[preset]
     contract = PolicyContract(
-        robot.cameras, robot.actions, robot.step_s, network.action_len, robot.execute_steps,
+        robot.cameras,
+        robot.actions,
+        robot.step_s,
+        network.action_len,
+        robot.execute_steps,
         history=network.encoder.frames,
-    )  # fmt: skip
+    )
     return UWMFolder("uwm", contract, network, FUTURE_STEPS, SAMPLING_STEPS, provenance=provenance)
 
 

@@ -6,13 +6,20 @@ from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
-from rclpy.clock import Clock, ClockType
+from rclpy.clock import Clock, ClockType, JumpHandle, JumpThreshold
+from rclpy.duration import Duration
 from rclpy.node import Node
 
 LOOK_S = 0.1
 MOVING_LOOKS = 4  # until time that stands still while the robot moves is called so
 STILL_LOOKS = 20  # while nothing moves: a simulation that is short of processor time does that for a second
 SAME = 1e-4  # of a joint's position, more than a simulated one that stands still moves
+
+
+def on_clock_jump(node: Node, restart: Callable[[], object]) -> JumpHandle:
+    """Call `restart` after the node's clock went back or became another one. Returns the handle to own."""
+    threshold = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True)
+    return node.get_clock().create_jump_callback(threshold, post_callback=lambda _: restart())
 
 
 class ClockWatch:

@@ -10,7 +10,7 @@ import time
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 import rclpy
 from rclpy.executors import ExternalShutdownException
@@ -20,11 +20,13 @@ from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
 
 from vla_ros.core.errors import VlaRosError
+from vla_ros.ros.process.owner import Owner
 from vla_ros.ros.process.signals import signals_ask, signals_ignored, signals_interrupt, suspension_asks
 from vla_ros.ros.process.starting import start_ros
 
 __all__ = ["USER_ERROR", "ManagedNode", "signals_ask", "spin"]
 
+T = TypeVar("T")
 USER_ERROR = 2
 REST_S = 1.0  # a controlled stop takes half of it; an arm that does not follow, a little more
 
@@ -32,8 +34,8 @@ REST_S = 1.0  # a controlled stop takes half of it; an arm that does not follow,
 class ManagedNode(LifecycleNode):
     """A lifecycle node whose steps are `configure`, `activate`, `deactivate` and `cleanup`.
 
-    A VlaRosError of `configure` or `activate` becomes one line and a failed transition; `cleanup` follows where
-    `configure` has failed, and must bear that only a part was made.
+    A VlaRosError of `configure` or `activate` becomes one line and a failed transition; `cleanup` follows if
+    `configure` has failed, and must bear that only a part was made. After it all that `own` was given is removed.
     broken: an error of a thread of the node's own, which ends `spin`.
     """
 
@@ -41,6 +43,11 @@ class ManagedNode(LifecycleNode):
         super().__init__(name)
         self.failure = ""
         self.broken: Exception | None = None
+        self._owner = Owner(self)
+
+    def own(self, thing: T) -> T:
+        """Keep what `configure` makes, and remove it at cleanup, the newest first. Returns `thing`; see `Owner`."""
+        return self._owner.own(thing)
 
     def configure(self) -> None:
         """Read what is needed; raise VlaRosError if it is wrong."""
@@ -63,47 +70,61 @@ class ManagedNode(LifecycleNode):
         return True
 
     def cleanup(self) -> None:
-        """Release what `configure` took."""
+        """Give back what `configure` took and nobody owns."""
+
+    def start(self) -> None:
+        """Begin with the process: configure and activate, unless the parameter `autostart` is false."""
+        if self.get_parameter("autostart").value:
+            self.autostart()
+
+    def close(self) -> None:
+        """End with the process, after `spin` has let the node come to rest."""
+        self.deactivate()
 
     def autostart(self) -> None:
-        """Configure and activate; VlaRosError if either fails."""
+        """Configure and activate. Raises VlaRosError if either fails."""
         for transition in (self.trigger_configure, self.trigger_activate):
             if transition() != TransitionCallbackReturn.SUCCESS:
                 raise VlaRosError(self.failure or "the node did not start")
 
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Configure, as a lifecycle transition."""
+        """Configure; give back what was made if that fails."""
         done = self._try(self.configure)
         if done != TransitionCallbackReturn.SUCCESS:
-            self.cleanup()
+            self.give_back()
         return done
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Activate, as a lifecycle transition."""
+        """Activate."""
         done = self._try(self.activate)
         return super().on_activate(state) if done == TransitionCallbackReturn.SUCCESS else done
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Deactivate, as a lifecycle transition."""
+        """Deactivate."""
         self.deactivate()
         return super().on_deactivate(state)
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
-        """Clean up, as a lifecycle transition."""
-        self.cleanup()
+        """Give everything back."""
+        self.give_back()
         return TransitionCallbackReturn.SUCCESS
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Stop and clean up, from any state."""
         self.deactivate()
-        self.cleanup()
+        self.give_back()
         return TransitionCallbackReturn.SUCCESS
 
     def on_error(self, state: LifecycleState) -> TransitionCallbackReturn:
         """Return to unconfigured after an unexpected error."""
         self.deactivate()
-        self.cleanup()
+        self.give_back()
         return TransitionCallbackReturn.SUCCESS
+
+    def give_back(self) -> None:
+        """Clean up, and remove all that is owned."""
+        self.cleanup()
+        self._owner.close()
 
     def _try(self, step: Callable[[], None]) -> TransitionCallbackReturn:
         try:
@@ -119,10 +140,19 @@ class ManagedNode(LifecycleNode):
         return TransitionCallbackReturn.SUCCESS
 
 
-def spin(make: Callable[[], Node], start: Callable[[Any], None], stop: Callable[[Any], None]) -> None:
-    """Run one node until SIGINT, SIGTERM, SIGHUP, SIGQUIT or `rclpy.shutdown`, then `stop` it. Ends the process: 0, or
-    2 for an error that the user can mend, said in one line. After any other error too the node is stopped first, and
-    then reported. SIGTSTP suspends the process once the node is at rest.
+def _start(node: ManagedNode) -> None:
+    node.start()
+
+
+def _close(node: ManagedNode) -> None:
+    node.close()
+
+
+def spin(make: Callable[[], Node], start: Callable[[Any], None] = _start, stop: Callable[[Any], None] = _close) -> None:
+    """Run one node until SIGINT, SIGTERM, SIGHUP, SIGQUIT or `rclpy.shutdown`, then `stop` it; without `start` and
+    `stop` it is a managed one. Ends the process: 0, or 2 for an error that the user can mend, said in one line. After
+    any other error too the node is stopped first, and then reported. SIGTSTP suspends the process once the node is at
+    rest.
     """
     signals_interrupt()
     node, executor, code = None, None, 0

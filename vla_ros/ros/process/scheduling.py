@@ -1,8 +1,9 @@
-"""Real-time priority for a process that must keep its period beside busy ones, as ros2_control's manager takes it."""
+"""Who goes first: real-time priority, as ros2_control's manager takes it; processes and threads that stand back."""
 
 from __future__ import annotations
 
 import os
+import threading
 from contextlib import suppress
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from pathlib import Path
 def take_priority(priority: int) -> str:
     """Schedule every thread of this process, and those it will start, as SCHED_FIFO of that priority (1 to 99).
 
-    0 leaves all as it is. Returns what came of it, for people: the system grants it to root, and to users with an
+    0 leaves all as it is. Returns the scheduling in words: the system grants a priority to root, and to users with an
     `rtprio` limit (limits.conf).
     """
     if priority == 0:
@@ -36,3 +37,13 @@ def stand_back(nice: int) -> None:
     if os.getsid(0) == os.getpid():
         with suppress(OSError):
             Path("/proc/self/autogroup").write_text(str(nice))
+
+
+def stand_back_here(nice: int) -> None:
+    """Let the calling thread alone, and those it starts, yield to others. The rest of the process keeps its priority.
+
+    Linux gives every thread its own nice value (setpriority(2)); elsewhere this does nothing.
+    """
+    with suppress(OSError):
+        thread = threading.get_native_id()
+        os.setpriority(os.PRIO_PROCESS, thread, max(nice, os.getpriority(os.PRIO_PROCESS, thread)))

@@ -12,14 +12,17 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.node import Node
 
 from vla_ros.core.errors import VlaRosError
+from vla_ros.ros.process.scheduling import stand_back_here
 
 
 @contextmanager
-def spinning(node: Node, context: Context | None = None) -> Iterator[None]:
-    """Run the callbacks while inside; then the thread ends, and the node with it. The context must outlive that.
+def spinning(node: Node, context: Context | None = None, nice: int = 0) -> Iterator[None]:
+    """While inside, the callbacks run; then the thread ends, and the node with it. The context must outlive that.
 
     An error of a callback is printed and shuts the context down, which whoever is inside has to notice: a process whose
     callbacks have ended must not stay up as if it heard. On leaving it is raised as VlaRosError.
+
+    nice: how far the thread stands back behind others, those of its own process too.
     """
     executor = SingleThreadedExecutor(context=context)
     executor.add_node(node)
@@ -27,6 +30,7 @@ def spinning(node: Node, context: Context | None = None) -> Iterator[None]:
     leaving = threading.Event()
 
     def spin() -> None:
+        stand_back_here(nice)
         try:
             executor.spin()
         except ExternalShutdownException:
@@ -38,7 +42,7 @@ def spinning(node: Node, context: Context | None = None) -> Iterator[None]:
             failures.append(error)
             node.context.try_shutdown()
 
-    thread = threading.Thread(target=spin, name="spin")
+    thread = threading.Thread(target=spin, name=f"spin {node.get_name()}")
     thread.start()
     try:
         yield

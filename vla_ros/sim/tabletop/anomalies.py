@@ -106,11 +106,14 @@ def _free_place(tabletop: Tabletop, rng: np.random.Generator) -> tuple[float, fl
 
 
 ANOMALIES = (
-    Anomaly("block teleported", teleport_block), Anomaly("gripper blocked", jam_gripper, closing=True),
-    Anomaly("actuator weakened", weaken_actuator, moving=True), Anomaly("camera shifted", shift_camera),
-    Anomaly("camera frozen", None, moving=True), Anomaly("lights changed", dim_lights),
+    Anomaly("block teleported", teleport_block),
+    Anomaly("gripper blocked", jam_gripper, closing=True),
+    Anomaly("actuator weakened", weaken_actuator, moving=True),
+    Anomaly("camera shifted", shift_camera),
+    Anomaly("camera frozen", None, moving=True),
+    Anomaly("lights changed", dim_lights),
     Anomaly("distractor added", add_distractor),
-)  # fmt: skip
+)
 
 
 def named(name: str) -> Anomaly:

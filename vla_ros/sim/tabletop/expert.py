@@ -114,10 +114,19 @@ def _lift(state: TrueState, task: Task) -> list[Waypoint]:
     if around:
         return [Waypoint(grasp, CLOSED, hold=3), Waypoint(lifted, CLOSED)]
     if state.gripper > 0.2 and state.tip[2] < block[2] + 0.06:  # closed beside or above it: rise and open first
-        return [Waypoint(np.array([*state.tip[:2], TRAVEL_Z]), OPEN), Waypoint(np.array([*block[:2], TRAVEL_Z]), OPEN),
-                Waypoint(grasp, OPEN), Waypoint(grasp, CLOSED, hold=3), Waypoint(lifted, CLOSED)]  # fmt: skip
-    return [*_over(state, grasp, TRAVEL_Z, OPEN), Waypoint(grasp, OPEN), Waypoint(grasp, CLOSED, hold=3),
-            Waypoint(lifted, CLOSED)]  # fmt: skip
+        return [
+            Waypoint(np.array([*state.tip[:2], TRAVEL_Z]), OPEN),
+            Waypoint(np.array([*block[:2], TRAVEL_Z]), OPEN),
+            Waypoint(grasp, OPEN),
+            Waypoint(grasp, CLOSED, hold=3),
+            Waypoint(lifted, CLOSED),
+        ]
+    return [
+        *_over(state, grasp, TRAVEL_Z, OPEN),
+        Waypoint(grasp, OPEN),
+        Waypoint(grasp, CLOSED, hold=3),
+        Waypoint(lifted, CLOSED),
+    ]
 
 
 def _open_drawer(state: TrueState, task: Task) -> list[Waypoint]:
@@ -130,5 +139,9 @@ def _open_drawer(state: TrueState, task: Task) -> list[Waypoint]:
 
 
 _PHASES: dict[str, Callable[[TrueState, Task], list[Waypoint]]] = {
-    "reach": _reach, "push_left": _push, "push_right": _push, "lift": _lift, "open_drawer": _open_drawer,
-}  # fmt: skip
+    "reach": _reach,
+    "push_left": _push,
+    "push_right": _push,
+    "lift": _lift,
+    "open_drawer": _open_drawer,
+}

@@ -11,8 +11,13 @@ from vla_ros.sim.tabletop.ur5e import DH_A, DH_ALPHA, DH_D
 
 COLOURS = {"red": "0.85 0.12 0.12", "green": "0.1 0.65 0.15", "blue": "0.12 0.25 0.9"}
 ARM_JOINTS = (
-    "shoulder_pan_joint", "shoulder_lift_joint", "elbow_joint", "wrist_1_joint", "wrist_2_joint", "wrist_3_joint",
-)  # fmt: skip
+    "shoulder_pan_joint",
+    "shoulder_lift_joint",
+    "elbow_joint",
+    "wrist_1_joint",
+    "wrist_2_joint",
+    "wrist_3_joint",
+)
 BLOCK_HALF = 0.02  # half the side of a block [m]
 FINGER_TRAVEL = 0.04  # how far each finger opens [m]
 HANDLE = (0.62, 0.0, 0.10)  # the closed drawer's handle [m]
@@ -30,10 +35,14 @@ _RADII = (0.055, 0.05, 0.042, 0.038, 0.038, 0.036)
 def _link(index: int, inner: str) -> str:
     """Body `index`, placed by the previous joint's transform, moving about its own z axis."""
     previous = index - 1
-    place = "" if index == 0 else (
-        f'pos="{DH_A[previous]} 0 {DH_D[previous]}" '
-        f'quat="{math.cos(DH_ALPHA[previous] / 2)} {math.sin(DH_ALPHA[previous] / 2)} 0 0"'
-    )  # fmt: skip
+    place = (
+        ""
+        if index == 0
+        else (
+            f'pos="{DH_A[previous]} 0 {DH_D[previous]}" '
+            f'quat="{math.cos(DH_ALPHA[previous] / 2)} {math.sin(DH_ALPHA[previous] / 2)} 0 0"'
+        )
+    )
     end = f"{DH_A[index]} 0 {DH_D[index]}"
     colour = "0.35 0.5 0.68 1" if index % 2 else "0.72 0.74 0.76 1"
     return (
@@ -64,8 +73,10 @@ def _arm() -> str:
     inner = _HAND
     for index in reversed(range(6)):
         inner = _link(index, inner)
-    return f'<body name="base" quat="0 0 0 1"><geom type="cylinder" size="0.075 0.05" pos="0 0 0.05" ' \
-           f'rgba="0.3 0.3 0.32 1" {GHOST}/>{inner}</body>'  # fmt: skip
+    return (
+        f'<body name="base" quat="0 0 0 1"><geom type="cylinder" size="0.075 0.05" pos="0 0 0.05" '
+        f'rgba="0.3 0.3 0.32 1" {GHOST}/>{inner}</body>'
+    )
 
 
 def _blocks() -> str:

@@ -103,11 +103,13 @@ class Tabletop:
         # Positions of sites and bodies lag one step behind the joints unless asked for.
         mujoco.mj_kinematics(self._model, data)
         return TrueState(
-            joints=joints[:6], gripper=float(joints[6]), tip=data.site("tip").xpos.copy(),
+            joints=joints[:6],
+            gripper=float(joints[6]),
+            tip=data.site("tip").xpos.copy(),
             blocks={colour: data.body(colour).xpos.copy() for colour in COLOURS},
             handle=data.site("handle").xpos.copy(),
             drawer=float(np.clip(data.joint("drawer").qpos[0], 0, DRAWER_TRAVEL)),
-        )  # fmt: skip
+        )
 
     def success(self) -> bool:
         """Whether the task of the last reset is done now."""

@@ -24,7 +24,7 @@ def adapt(language_model: nn.Module, config: LoRA) -> None:
             r=config.rank, lora_alpha=config.alpha, lora_dropout=config.dropout, target_modules=list(config.targets)
         ),
         language_model,
-    )  # fmt: skip
+    )
 
 
 def merge(module: nn.Module) -> None:

@@ -70,9 +70,10 @@ def part_of(backbone: Backbone, part: str) -> nn.Module:
     """A part of a library's model by our name."""
     inner = backbone.model.model
     found: nn.Module = {
-        "vision": inner.vision_tower, "projector": inner.multi_modal_projector,
+        "vision": inner.vision_tower,
+        "projector": inner.multi_modal_projector,
         "embeddings": backbone.model.get_input_embeddings(),
-    }[part]  # fmt: skip
+    }[part]
     return found
 
 

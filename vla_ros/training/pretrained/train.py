@@ -100,9 +100,12 @@ def check_processes(config: VLALibraryTraining) -> None:
 
 
 def write(
-    config: VLALibraryTraining, data: Demonstrations, module: VLALibraryLoss, statistics: Statistics,
+    config: VLALibraryTraining,
+    data: Demonstrations,
+    module: VLALibraryLoss,
+    statistics: Statistics,
     origin: dict[str, object],
-) -> None:  # fmt: skip
+) -> None:
     """A complete model folder, which needs no peft: adapters are merged, in place."""
     if config.lora is not None:
         from vla_ros.training.pretrained.lora import merge  # peft is not needed for anything else
@@ -111,6 +114,9 @@ def write(
     folder = folder_of(config, replace(described(config.pretrained), folder=BACKBONE), data, origin)
     pretrained = config.pretrained
     ModelFolder.write(
-        config.out, folder, module.vla, statistics,
+        config.out,
+        folder,
+        module.vla,
+        statistics,
         fill=lambda part: copy_backbone(pretrained.folder, part / BACKBONE, pretrained.family),
-    )  # fmt: skip
+    )

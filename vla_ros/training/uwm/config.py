@@ -16,12 +16,21 @@ from vla_ros.training.config import LoopConfig, check_shares
 
 # Flat keys of files written before the blocks, and where they are now.
 MOVED = {
-    "initial": "start.folder", "initial_part": "start.part", "freeze_images": "start.freeze_images",
-    "joint_rows": "joint.rows", "video_rows": "joint.video_rows", "edges": "joint.edges",
-    "sentence_dropout": "joint.sentence_dropout", "observation_dropout": "joint.observation_dropout",
-    "future": "joint.losses.future", "joint_action": "joint.losses.action", "inverse": "joint.losses.inverse",
-    "regression": "losses.regression", "auxiliary": "losses.auxiliary", "motion_floor": "losses.motion_floor",
-}  # fmt: skip
+    "initial": "start.folder",
+    "initial_part": "start.part",
+    "freeze_images": "start.freeze_images",
+    "joint_rows": "joint.rows",
+    "video_rows": "joint.video_rows",
+    "edges": "joint.edges",
+    "sentence_dropout": "joint.sentence_dropout",
+    "observation_dropout": "joint.observation_dropout",
+    "future": "joint.losses.future",
+    "joint_action": "joint.losses.action",
+    "inverse": "joint.losses.inverse",
+    "regression": "losses.regression",
+    "auxiliary": "losses.auxiliary",
+    "motion_floor": "losses.motion_floor",
+}
 
 
 def check_moved(keys: Iterable[object], where: str) -> None:

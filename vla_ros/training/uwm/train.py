@@ -145,11 +145,12 @@ def train_uwm(config: UWMTraining, resume: bool) -> dict[str, float]:
 
 
 def write_folder(
-    config: UWMTraining, contract: PolicyContract, model: UnifiedWorldModel, statistics: Statistics,
+    config: UWMTraining,
+    contract: PolicyContract,
+    model: UnifiedWorldModel,
+    statistics: Statistics,
     origin: dict[str, object],
-) -> None:  # fmt: skip
+) -> None:
     """A complete model folder: config, weights, statistics. The card is written by `vla-ros eval --card`."""
-    folder = UWMFolder(
-        "uwm", contract, config.network, config.future_steps, config.sampling_steps, provenance=origin
-    )  # fmt: skip
+    folder = UWMFolder("uwm", contract, config.network, config.future_steps, config.sampling_steps, provenance=origin)
     ModelFolder.write(config.out, folder, model, statistics)

@@ -39,7 +39,7 @@ def quantile_statistics(data: Demonstrations) -> Statistics:
 
 def clipped(
     statistics: Statistics, data: Demonstrations, index: NDArray[np.int64], plan: NDArray[np.int64] | int
-) -> Tensor:  # fmt: skip
+) -> Tensor:
     """The plans of frames (...), (..., H, A) in [-1, 1]; the gripper is -1 at its lower end, 1 at its upper."""
     actions = statistics.normalise_action(data.plans[index, plan], data.state[index])
     return torch.from_numpy(actions.clip(-1, 1).astype(np.float32))
@@ -53,7 +53,7 @@ def last_frames(data: Demonstrations) -> NDArray[np.int64]:
 
 def history(
     first: NDArray[np.int64], window: int, stride: int, last: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:  # fmt: skip
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     """Frames (B, W), `stride` apart from `first` (B,) on, and which of them their episode holds.
 
     last: of `last_frames`, which stand where an episode has ended.
@@ -67,9 +67,13 @@ class VLABatches:
     """Draws frames, or windows of frames, with the expert's plans."""
 
     def __init__(
-        self, config: VLATraining, data: Demonstrations, statistics: Statistics, words: Words,
+        self,
+        config: VLATraining,
+        data: Demonstrations,
+        statistics: Statistics,
+        words: Words,
         visual: NDArray[np.float16] | None = None,
-    ) -> None:  # fmt: skip
+    ) -> None:
         self.config, self.data, self.statistics, self.words, self.visual = config, data, statistics, words, visual
         self.sentences = [[words_of(sentence) for sentence in sentences_of(name)] for name in data.meta["tasks"]]
         self.talk = Conversations(data.aux, data.episode, words, config.questions, config.captions)

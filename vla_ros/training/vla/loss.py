@@ -43,10 +43,18 @@ class VLALoss(nn.Module):
             self.positions = PositionReader(vla.backbone.dim, auxiliary)
 
     def forward(
-        self, pictures: Tensor, state: Tensor, ids: Tensor, actions: Tensor, known: Tensor | None = None,
-        aux: Tensor | None = None, questions: Tensor | None = None, answers: Tensor | None = None,
-        before: Tensor | None = None, now: Tensor | None = None,
-    ) -> dict[str, Tensor]:  # fmt: skip
+        self,
+        pictures: Tensor,
+        state: Tensor,
+        ids: Tensor,
+        actions: Tensor,
+        known: Tensor | None = None,
+        aux: Tensor | None = None,
+        questions: Tensor | None = None,
+        answers: Tensor | None = None,
+        before: Tensor | None = None,
+        now: Tensor | None = None,
+    ) -> dict[str, Tensor]:
         """Weighted losses by name.
 
         Frames: state (B, D), ids (B, K, L), actions (B, K, H, A). Windows: state (B, W, D), ids (B, L), actions
@@ -88,9 +96,7 @@ class VLALoss(nn.Module):
         return written_loss(vla.backbone, seen, ids, vla.tokens.encode(actions.flatten(2)))
 
 
-def compared(
-    got: Actions, actions: Tensor, known: Tensor | None, gripper: int, weight: float
-) -> dict[str, Tensor]:  # fmt: skip
+def compared(got: Actions, actions: Tensor, known: Tensor | None, gripper: int, weight: float) -> dict[str, Tensor]:
     """Losses of chunks against the plans `actions` (..., H, A) in [-1, 1], of the steps `known` (...).
 
     gripper: its column; weight: of its cross-entropy beside the pose.
@@ -120,9 +126,11 @@ def interleaved_features(vla: ContinuousVLA, seen: Tensor, state: Tensor, ids: T
     there[:, :, -1 - ids.shape[1] : -1] = (ids != PADDING)[:, None]
     mask = there.flatten(1)
     hidden = vla.backbone.model.model.language_model(
-        inputs_embeds=whole.flatten(1, 2), attention_mask=mask, position_ids=(mask.cumsum(-1) - 1).clamp(min=0),
+        inputs_embeds=whole.flatten(1, 2),
+        attention_mask=mask,
+        position_ids=(mask.cumsum(-1) - 1).clamp(min=0),
         use_cache=False,
-    ).last_hidden_state  # fmt: skip
+    ).last_hidden_state
     return hidden.unflatten(1, (steps, -1))[:, :, -1]
 
 

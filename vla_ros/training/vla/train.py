@@ -63,7 +63,7 @@ def plan_errors(module: VLALoss, batches: VLABatches, batch: dict[str, Tensor], 
 
 def off(
     planned: Actions, batch: dict[str, Tensor], statistics: Statistics, gripper: NDArray[np.bool_]
-) -> dict[str, float]:  # fmt: skip
+) -> dict[str, float]:
     """Mean error of planned joints [rad], and share of wrong gripper steps, against the `actions` that are `known`."""
     got = torch.from_numpy(joined(planned, gripper))
     error = (got - batch["actions"].cpu()).abs()
@@ -86,27 +86,50 @@ class Recipe(Protocol):
     """What the model folder of a VLA takes from its training's config."""
 
     @property
-    def horizon(self) -> int: ...
+    def horizon(self) -> int:
+        """Actions of a chunk."""
+        ...
+
     @property
-    def execute_steps(self) -> int: ...
+    def execute_steps(self) -> int:
+        """Actions executed before the next chunk."""
+        ...
+
     @property
-    def formulation(self) -> VLAFormulation: ...
+    def formulation(self) -> VLAFormulation:
+        """How the history enters."""
+        ...
+
     @property
-    def head(self) -> HeadSizes: ...
+    def head(self) -> HeadSizes:
+        """Sizes of the policy head."""
+        ...
+
     @property
-    def window(self) -> int: ...
+    def window(self) -> int:
+        """Steps of history."""
+        ...
 
 
 def folder_of(
-    config: Recipe, backbone: BackboneConfig, data: Demonstrations,
+    config: Recipe,
+    backbone: BackboneConfig,
+    data: Demonstrations,
     provenance: dict[str, object],
-) -> VLAFolder:  # fmt: skip
+) -> VLAFolder:
     """The config of the model folder to write."""
     contract = data.contract(config.horizon, config.execute_steps)
     return VLAFolder(
-        "vla", contract, config.formulation, backbone, config.head, config.window, example_of(data),
-        contract.joints[gripper_of(data)], provenance=provenance,
-    )  # fmt: skip
+        "vla",
+        contract,
+        config.formulation,
+        backbone,
+        config.head,
+        config.window,
+        example_of(data),
+        contract.joints[gripper_of(data)],
+        provenance=provenance,
+    )
 
 
 def gripper_of(data: Demonstrations) -> int:

@@ -31,9 +31,13 @@ class SpeechLoss(nn.Module):
             part.requires_grad_(learns != "projector")
 
     def forward(
-        self, questions: Tensor, answers: Tensor, pictures: Tensor | None = None, before: Tensor | None = None,
+        self,
+        questions: Tensor,
+        answers: Tensor,
+        pictures: Tensor | None = None,
+        before: Tensor | None = None,
         told: Tensor | None = None,
-    ) -> dict[str, Tensor]:  # fmt: skip
+    ) -> dict[str, Tensor]:
         """Questions (B, Q, L) and answers (B, Q, T) about pictures (B, V, .) and those `before`, or what is `told`."""
         seen = self.see(pictures, before, told)
         return {"answers": written_loss(self.backbone, seen, questions, answers)}
