@@ -59,7 +59,8 @@ def card(folder: Path, figures: dict[str, Any]) -> str:
             f"- Out: {contract['horizon']} absolute joint positions, {contract['step_s']} s apart, "
             f"of which {contract['execute_steps']} are executed{_beside(config)}.",
             f"- Weights: {(folder / WEIGHTS).stat().st_size / 1e6:.1f} MB, safetensors.",
-            f"- Data: {data.get('episodes', '?')} demonstrations, {data.get('frames', '?')} frames, by `vla-ros demos`.",
+            f"- Data: {data.get('episodes', '?')} demonstrations, {data.get('frames', '?')} frames, "
+            "by `vla-ros demos`.",
             f"- Training: {loop['steps']} steps of {loop['batch']} frames, learning rate {loop['learning_rate']}, "
             f"{made['seconds'] / 60:.0f} minutes on {loop['threads']} CPU threads, by `vla-ros train`.",
             *_before(training),
@@ -71,7 +72,8 @@ def card(folder: Path, figures: dict[str, Any]) -> str:
             *_table(figures),
             "",
             "## Limits",
-            "It knows this table, these blocks, this light and these two cameras. Success here says nothing about a real",
+            "It knows this table, these blocks, this light and these two cameras. Success here says nothing about "
+            "a real",
             "robot. It is a demonstration of the package, not a policy to run on hardware.",
             "",
         ]
