@@ -27,7 +27,8 @@ def calibrate_apart(episodes: Sequence[Sequence[Reading]], warn_rate: float, err
     """Calibrate, with the rates once for inverse dynamics and once for all other signs."""
     others = calibrate(episodes, warn_rate, error_rate, lambda sign: not is_inverse(sign))
     inverse = calibrate(episodes, warn_rate, error_rate, is_inverse)
-    return replace(others, usual=others.usual | inverse.usual, spread=others.spread | inverse.spread)
+    usual, spread = {**others.usual, **inverse.usual}, {**others.spread, **inverse.spread}
+    return replace(others, usual=usual, spread=spread)
 
 
 def calibrate(
