@@ -221,7 +221,7 @@ def test_times_that_were_rounded_to_milliseconds_are_even():
 @pytest.mark.parametrize(
     ("message", "match"),
     [
-        (JointTrajectory(joint_names=["a"]), "has 0 points"),
+        (JointTrajectory(joint_names=["a"]), "must have 1 to 1000 points, got 0"),
         (trajectory([100, 100]), "does not rise evenly"),
         (trajectory([100, 200, 250]), "does not rise evenly"),
         (trajectory([200, 100]), "does not rise evenly"),

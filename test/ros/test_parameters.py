@@ -66,9 +66,9 @@ def test_what_is_read_only_or_out_of_range_cannot_be_set_later(node_with):
     [
         (
             {"rate_hz": 1000.0},
-            r"node example, parameter 'rate_hz': .*1000.* a number with a decimal point from 1.0 to 50",
+            r"node example, parameter 'rate_hz' must be a number with a decimal point from 1.0 to 50.*1000",
         ),
-        ({"rate_hz": 10}, "parameter 'rate_hz' must be a number with a decimal point: "),
+        ({"rate_hz": 10}, "parameter 'rate_hz' must be a number with a decimal point.*'10'"),
         ({"count": -1}, "parameter 'count' must be a whole number from 0 to 9: .*-1"),
         ({"dry": 7}, "parameter 'dry' must be true or false: "),
         ({"robot": 5}, "parameter 'robot' must be text: "),

@@ -94,7 +94,9 @@ def test_a_plan_that_leaves_the_box_is_a_fault_before_it_moves() -> None:
     cell = Cell([0.1, 0.1, 0.5])
     assert cell.commander.arm(cell.now_ns) is None
     leaving = np.linspace([0.1, 0.1, 0.5], [0.4, 0.1, 0.5], 12)
-    assert "m outside the workspace: y is" in str(cell.commander.on_chunk(chunk_of(cell.now_ns, leaving), cell.now_ns))
+    assert "m outside the workspace: y must be" in str(
+        cell.commander.on_chunk(chunk_of(cell.now_ns, leaving), cell.now_ns)
+    )
     assert cell.commander.guard.mode is Mode.FAULT
     np.testing.assert_allclose(cell.places(50)[-1], cell.places(1)[0])
 

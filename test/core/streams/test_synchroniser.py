@@ -196,7 +196,7 @@ def test_images_of_another_shape_or_type_are_refused(wrong: np.ndarray) -> None:
         ([0.0, np.nan, 0.0], "joint states are not finite: b;"),
         ([np.inf, 0.0, np.nan], "not finite: a, g;"),
         ([0.0, 0.0], r"must have shape \(3,\), got \(2,\)"),
-        ([[0.0, 0.0, 0.0]], r"shape \(1, 3\)"),
+        ([[0.0, 0.0, 0.0]], r"got \(1, 3\)"),
     ],
 )
 def test_states_that_are_not_finite_or_misshapen_are_refused(wrong: list[float], message: str) -> None:

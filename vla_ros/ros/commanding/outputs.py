@@ -94,9 +94,9 @@ class Outputs:
         """Return whether a slow output must send this verdict too: a stop begins, or has come to rest."""
         was, last = (self._mode, self._resting), self._last
         self._mode, self._last = verdict.mode, verdict.command
-        now = verdict.command
-        still = last is not None and now is not None and np.array_equal(last, now) and not np.any(verdict.velocity)
-        self._resting = verdict.command is None or (verdict.mode is not Mode.ARMED and still)
+        self._resting = verdict.command is None
+        if verdict.command is not None and verdict.mode is not Mode.ARMED and last is not None:
+            self._resting = np.array_equal(last, verdict.command) and not np.any(verdict.velocity)
         return was != (self._mode, self._resting)
 
     def _output(self, robot: RobotSpec, spec: CommandSpec, columns: tuple[int, ...]) -> _Output:
