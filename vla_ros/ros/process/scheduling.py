@@ -10,7 +10,7 @@ from pathlib import Path
 def take_priority(priority: int) -> str:
     """Schedule every thread of this process, and those it will start, as SCHED_FIFO of that priority (1 to 99).
 
-    0 leaves all as it is. Returns what came of it, for people: the system grants it to root, and to users with an
+    0 leaves all as it is. Return the outcome in words. The system grants it to root, and to users with an
     `rtprio` limit (limits.conf).
     """
     if priority == 0:
