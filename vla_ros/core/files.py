@@ -1,4 +1,4 @@
-"""Small files, read without waiting for ever, and written whole or not at all."""
+"""Small files, read without blocking, and written whole or not at all."""
 
 from __future__ import annotations
 

@@ -17,7 +17,7 @@ OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.E
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A level (OK, WARN, ERROR), one line for people, and figures."""
+    """A level (OK, WARN, ERROR), one readable line, and figures."""
 
     level: bytes
     message: str

@@ -108,7 +108,7 @@ class Follower:
 
     @property
     def state(self) -> str:
-        """Whether it hears a leader, for people."""
+        """Whether it hears a leader, in words."""
         if not self._polite:
             return "not taken"
         return self.problem or (NOBODY if self._file is None else "listens to the policy")

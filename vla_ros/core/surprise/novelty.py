@@ -45,7 +45,7 @@ def farness(one: Map, other: Map) -> Map:
         for column in range(2 * REACH + 1):
             off = one - padded[:, row : row + height, column : column + width]
             red, green, blue = np.square(off, out=off)
-            red += green  # in place: a sum over the first axis takes thrice as long
+            red += green  # in place: a sum over the first axis takes three times as long
             red += blue
             np.minimum(least, red, out=least)
     return least

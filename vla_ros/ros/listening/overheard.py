@@ -66,7 +66,7 @@ class Overheard:
                 self._hear(name, one.topic, one.type).hear(EVERYONE)
 
     def look(self) -> None:
-        """Start hearing what is wanted and published by now, and new publishers of what is already heard."""
+        """Start hearing what is wanted and already published, and new publishers of what is already heard."""
         self._looks += 1
         names = {name for name, _ in self._node.get_topic_names_and_types()}
         for name in names:
