@@ -34,7 +34,7 @@ def test_sub_commands_declare_their_options(name: str, capsys: pytest.CaptureFix
     [
         (["tran"], "unknown sub-command 'tran'; did you mean 'train'?"),
         (["launch", "nothing"], "nothing: no such launch file"),
-        (["launch", "demo", "seed=3"], "launch argument 'seed=3'; right would be key:=value"),
+        (["launch", "demo", "seed=3"], "launch argument must be key:=value, got 'seed=3'"),
         (["launch", "demo", "--own", "sed:=3"], "unknown argument 'sed'; did you mean 'seed'?"),
     ],
 )
