@@ -157,7 +157,7 @@ class FastSampler:
         self, obs: Tensor, *, action: Tensor | None = None, next_obs: Tensor | None = None,
         current: Tensor | None = None, prefix: Prefix | None = None,
     ) -> tuple[Tensor, Tensor | None]:  # fmt: skip
-        """Take obs (B, F); action and next_obs: given, or the initial noise (drawn where absent). As `sample` returns."""
+        """Take obs (B, F); action and next_obs: given, or the initial noise (drawn if absent). As `sample` returns."""
         if "next_obs" in self.given and next_obs is not None:
             obs = self.told(obs, next_obs, current)
         batch = (self.batch, self.config.action_len, self.config.action_dim)

@@ -98,8 +98,16 @@ class UWMLoss(nn.Module):
         obs_known = None
         if joint.observation_dropout:
             obs_known = torch.rand(rows, device=obs.device) >= joint.observation_dropout
-        drops = {"action_known": known, "obs_known": obs_known, "edges": joint.edges}
-        action_loss, future_loss = self.uwm.loss(obs, executed, future, current, action_weight=self.weight, **drops)
+        action_loss, future_loss = self.uwm.loss(
+            obs,
+            executed,
+            future,
+            current,
+            action_known=known,
+            obs_known=obs_known,
+            edges=joint.edges,
+            action_weight=self.weight,
+        )
         losses = {"joint_action": joint.losses.action * action_loss, "future": joint.losses.future * future_loss}
         if joint.losses.inverse:
             named = self.inverse(self.uwm.told(obs, future, current)).view_as(executed)[known]
