@@ -111,7 +111,7 @@ def _plain(report: Report) -> dict[str, object]:
 
 
 def _print(out: Path, figures: dict[str, object], report: Report) -> None:
-    """For people: first what did not come."""
+    """Print the report, failures first."""
     for bag in report.bags:
         if bag.reason:
             print(f"{bag.path}: no episode: {bag.reason}")
