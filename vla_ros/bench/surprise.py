@@ -131,7 +131,7 @@ def roc_area(quiet: Sequence[float], scores: Sequence[float]) -> float:
 
 
 def table(found: dict[str, Any]) -> str:
-    """For people."""
+    """Return the report as text."""
     lines = []
     for name in CONDITIONS:
         part = found[name]

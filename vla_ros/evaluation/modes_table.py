@@ -1,4 +1,4 @@
-"""What `vla-ros eval modes` measured, for people."""
+"""Format what `vla-ros eval modes` measured as text."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ Figures = dict[str, Any]
 
 
 def table(figures: Figures) -> str:
-    """The figures for people."""
+    """Return the figures as text."""
     lines = [
         f"{figures['model']}: {figures['windows']} windows of {figures['episodes']} held-out episodes, "
         f"frames at steps {figures['future_steps']}, {figures['sampling_steps']} sampling steps",

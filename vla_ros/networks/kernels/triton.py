@@ -16,7 +16,7 @@ MOST_TOKENS = 256  # of `attention`, which holds all keys at once
 def residual_norm(
     x: Tensor, branch: Tensor | None, gate: Tensor | None, scale: Tensor, shift: Tensor, eps: float, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor]:
-    """See `kernels.residual_norm`."""
+    """Compute `kernels.residual_norm` on the GPU."""
     batch, tokens, dim = x.shape
     x, total = x.contiguous(), x
     if branch is not None and gate is not None:
