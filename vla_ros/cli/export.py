@@ -139,13 +139,8 @@ def _plain(report: ExportReport) -> dict[str, object]:
     }
 
 
-<<<<<<< HEAD
 def _print(out: Path, figures: dict[str, object], report: ExportReport) -> None:
-    """For people: first what did not come."""
-=======
-def _print(out: Path, figures: dict[str, object], report: Report) -> None:
     """Print the report, failures first."""
->>>>>>> s3
     for bag in report.bags:
         if bag.reason:
             print(f"{bag.path}: no episode: {bag.reason}")

@@ -161,7 +161,6 @@ class FastSampler:
 
     @torch.no_grad()
     def __call__(
-<<<<<<< HEAD
         self,
         obs: Tensor,
         *,
@@ -170,11 +169,6 @@ class FastSampler:
         current: Tensor | None = None,
         prefix: Prefix | None = None,
     ) -> tuple[Tensor, Tensor | None]:
-=======
-        self, obs: Tensor, *, action: Tensor | None = None, next_obs: Tensor | None = None,
-        current: Tensor | None = None, prefix: Prefix | None = None,
-    ) -> tuple[Tensor, Tensor | None]:  # fmt: skip
->>>>>>> s3
         """Take obs (B, F); action and next_obs: given, or the initial noise (drawn if absent). As `sample` returns."""
         if "next_obs" in self.given and next_obs is not None:
             obs = self.told(obs, next_obs, current)
