@@ -52,7 +52,7 @@ def test_it_plans_holds_and_plans_again(world, processes, model):
 def test_an_incomplete_folder_is_refused_at_configure(world, processes, model):
     (model / "words.json").unlink()
     processes.start("policy", model=model)
-    until(lambda: "words.json: no such file" in processes.output("policy"), what="the refusal by name")
+    until(lambda: "words.json is missing" in processes.output("policy"), what="the refusal by name")
 
 
 @pytest.fixture
