@@ -110,7 +110,7 @@ ONLY_HERE = {
     ("bags", "ament_index_python"): {"definitions.py"},
     ("training", "peft"): {"lora.py"},
 }
-CLI_MAX_LINES = 150
+CLI_MAX_LINES = 170
 MAX_FILES = 20  # of one folder
 
 

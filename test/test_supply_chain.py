@@ -99,7 +99,8 @@ def test_ci_installs_from_the_lock() -> None:
     if not (ROOT / ".ci/run").is_file():
         pytest.skip("a copy without hidden files")
     assert "export LOCKED=1" in (ROOT / ".ci/run").read_text()
-    assert 'LOCKED="$(LOCKED)" scripts/install.sh' in (ROOT / "Makefile").read_text()
+    makefile = (ROOT / "Makefile").read_text()
+    assert 'LOCKED="$(LOCKED)" ROS_REQUIREMENTS="$(ROS_REQUIREMENTS)" scripts/install.sh' in makefile
 
 
 def test_an_audit_tells_findings_from_what_could_not_be_asked() -> None:

@@ -55,7 +55,7 @@ def test_commands_become_a_motion(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("wrong", "said"),
     [
-        ([0.0] * 3, r"/joint_commands at 0.010 s: the command holds 3 numbers"),
+        ([0.0] * 3, r"/joint_commands at 0.010 s: the command must hold 7 numbers, got 3"),
         (array_to_joint_state(["a"], [0.0], 1), "/joint_commands has several types|is sensor_msgs/msg/JointState"),
     ],
     ids=["too few", "another type"],

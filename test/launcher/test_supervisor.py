@@ -196,12 +196,12 @@ def test_children_end_when_the_launcher_is_killed(tmp_path: Path) -> None:
     )
     launcher = subprocess.Popen([sys.executable, "-c", script], stdout=subprocess.PIPE, text=True)
     assert launcher.stdout is not None
-    line = launcher.stdout.readline()
-    while "started, pid" not in line:
+    said = ""
+    while "started, pid" not in said or "up" not in said:
         line = launcher.stdout.readline()
-    pid = int(line.split()[-1])
-    while "up" not in line:
-        line = launcher.stdout.readline()
+        assert line, f"the launcher ended before its child was up: {said!r}"
+        said += line
+    pid = int(said.split("started, pid ")[1].split()[0])
     launcher.kill()
     launcher.wait()
     deadline = time.monotonic() + 5.0

@@ -211,7 +211,7 @@ def test_a_dataset_without_its_info_is_no_folder_of_demonstrations(tmp_path: Pat
 
 def test_columns_are_those_of_the_joints(robotiq: Path) -> None:
     data = load_lerobot(robotiq, 4, Columns())
-    with pytest.raises(ConfigError, match="not those of its joints"):
+    with pytest.raises(ConfigError, match="their names differ from those of its joints"):
         _ = replace(data, meta={**data.meta, "joints": ["a"]}).columns
 
 

@@ -159,7 +159,7 @@ def test_a_topic_that_is_not_there_is_named(tmp_path: Path, topic: str, why: str
 def test_refused_commands_are_named(tmp_path: Path) -> None:
     messages = only(COMMANDS) + [(START + k * S // 100, COMMANDS, Float64MultiArray(data=[0.0])) for k in range(200)]
     _, report = read(tmp_path / "bag", messages)
-    assert "200 messages on /joint_commands were refused: the command holds 1 numbers" in report.reason
+    assert "200 messages on /joint_commands were refused: the command must hold 7 numbers, got 1" in report.reason
     assert any(why.startswith("commands refused") and count == 200 for why, count in report.left_out.items())
 
 
