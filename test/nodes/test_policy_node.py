@@ -113,7 +113,7 @@ def test_one_slow_chunk_does_not_end_real_time_chunking(make: Any) -> None:
     at_plan = session._planner._continuer._last.actions[:1].copy()
     near = replace(near, observation=replace(near.observation, state=at_plan))
     session._worker.submit(near)
-    until(lambda: "an inference lasts" in session.problem, what="the refusal")
+    until(lambda: "an inference must last at most" in session.problem, what="the refusal")
     for count in (2, 3):  # the first begins afresh, the second continues it: only what was measured since counts
         later = job(session, session.now_ns())
         last = session._planner._continuer._last

@@ -53,7 +53,12 @@ class Companion:
 
     def look(self, observation: Observation) -> Reading:
         """Read the signs of an observation that was seen; about 10 ms."""
-        return self._witness.look(observation)
+        era = self._era
+        reading = self._witness.look(observation)
+        if era == self._era:
+            return reading
+        self._witness.forget_looks()  # a reset came meanwhile: this picture is of before it
+        return {}
 
     def command(self, now_ns: int, values: Vector, columns: Sequence[int] | None = None) -> None:
         """Note that joints are commanded to `values` from now on; `columns` if they are not all joints."""

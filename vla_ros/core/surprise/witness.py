@@ -82,6 +82,10 @@ class Witness:
         self._target = np.full(len(self._gripper), np.nan)
         self._waiting: deque[_Waiting] = deque(maxlen=WAITING)
         self._imagined: tuple[_Imagined, ...] = ()
+        self.forget_looks()
+
+    def forget_looks(self) -> None:
+        """Forget the pictures looked at last."""
         self._last: dict[str, tuple[int, Map]] = {}
         self._still: dict[str, Stillness] = {}
 
