@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from harness import Graph, rss_mb, running_graph
 from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+from robot import SENTENCE
 from sensor_msgs.msg import Image, JointState
 from std_msgs.msg import String
 from trajectory_msgs.msg import JointTrajectory
@@ -38,7 +39,6 @@ def graph(tmp_path_factory: pytest.TempPathFactory, tiny_model: Path) -> Iterato
 @pytest.mark.parametrize(
     ("fault", "node", "kind", "topic", "qos", "policy"),
     [
-        ("instruction published volatile", "policy", String, "/instruction", VOLATILE, "DURABILITY"),
         ("chunks published best-effort", "commander", JointTrajectory, "action_chunk", BEST_EFFORT, "RELIABILITY"),
     ],
 )
@@ -50,6 +50,22 @@ def test_what_cannot_arrive_is_reported(
     complaint = f"Last incompatible policy: {policy}"
     until(lambda: complaint in graph.processes.output(node), 5, complaint)
     line.observed = f"{node}: offering incompatible QoS. {complaint}"
+    graph.world.node.destroy_publisher(publisher)
+
+
+def test_an_instruction_published_volatile_is_heard(graph: Graph, row: Any) -> None:
+    line, sentence = row("instruction published volatile", "heard"), "push the green block to the right"
+    publisher = graph.world.node.create_publisher(String, "/instruction", VOLATILE)
+    until(lambda: publisher.get_subscription_count() > 0, 5, "a subscription that hears it")
+
+    def heard() -> bool:
+        publisher.publish(String(data=sentence))
+        told = {pair.key: pair.value for pair in graph.world.diagnostics["policy"].values}
+        return told.get("instruction") == sentence
+
+    until(heard, 5, "the sentence in the policy's diagnostics")
+    line.observed = "heard"
+    graph.robot.say(SENTENCE)
     graph.world.node.destroy_publisher(publisher)
 
 
