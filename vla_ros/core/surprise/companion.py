@@ -70,7 +70,8 @@ class Companion:
 
     def judge(self) -> list[Judged]:
         """Return what earlier expectations tell whose frames have come since."""
-        return self._witness.judge()
+        era, found = self._era, self._witness.judge()
+        return found if era == self._era else []
 
     def imagine_if_due(
         self, now_ns: int, mode: str = FORWARD, *, at_ns: int | None = None, at_once: bool = False
@@ -83,17 +84,20 @@ class Companion:
         at_ns = now_ns if at_ns is None else at_ns
         if not at_once and self._started_ns is not None and at_ns - self._started_ns < self.every_ns:
             return None
+        era = self._era
         question = self._imagination.question(mode, self._witness.recent, now_ns)
         if question is None:
             return None
         self._started_ns = at_ns
-        return self._imagine(*question)
+        return self._imagine(era, *question)
 
-    def _imagine(self, observation: Observation, chunk: ActionChunk | None) -> Expectation | None:
-        era = self._era
+    def _imagine(self, era: int, observation: Observation, chunk: ActionChunk | None) -> Expectation | None:
         prediction = self._model.show(self._model.foresee(observation, chunk, self.samples))
         if era != self._era:
             return None
         expectation = self._imagination.last = Expectation(observation, prediction, chunk)
         self._witness.expect(expectation)
+        if era != self._era:  # a reset came while it was encoded
+            self._witness.forget_expectations()
+            return None
         return expectation

@@ -84,6 +84,11 @@ class Witness:
         self._imagined: tuple[_Imagined, ...] = ()
         self.forget_looks()
 
+    def forget_expectations(self) -> None:
+        """Forget what was expected and imagined."""
+        self._waiting.clear()
+        self._imagined = ()
+
     def forget_looks(self) -> None:
         """Forget the pictures looked at last."""
         self._last: dict[str, tuple[int, Map]] = {}
