@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -63,10 +64,21 @@ def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> Non
         observed = f"FAILED {one.observed}" if one.test in failed else one.observed
         terminalreporter.write_line(_line(one.fault, one.expected, observed, hold), red=one.test in failed)
     held = [one.hold_s for one in rows if one.hold_s is not None]
-    if held:
-        terminalreporter.write_line(
-            f"{len(rows)} faults, {len(failed)} failed; the longest hold took {max(held):.3f} s"
-        )
+    summary = f"{len(rows)} faults, {len(failed)} failed; the longest hold took {max(held, default=0.0):.3f} s"
+    terminalreporter.write_line(summary)
+    if page := os.environ.get("FAULTS_PAGE"):
+        _write_page(Path(page), rows, failed, summary)
+
+
+def _write_page(page: Path, rows: list[Row], failed: set[str], summary: str) -> None:
+    """Put the table in the place of the one that a page of the docs has."""
+    lines = ["| fault | expected | observed | time to hold |", "|---|---|---|---|"]
+    for one in rows:
+        observed = f"**failed** {one.observed}" if one.test in failed else one.observed
+        cells = (one.fault, one.expected, observed[: WIDTHS[2]], "" if one.hold_s is None else f"{one.hold_s:.3f} s")
+        lines.append(f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |")
+    head = page.read_text(encoding="utf-8").split("<!-- table -->")[0]
+    page.write_text("\n".join([f"{head}<!-- table -->", f"`{summary}`", "", *lines, ""]), encoding="utf-8")
 
 
 def _line(*cells: str) -> str:
