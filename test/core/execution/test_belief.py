@@ -409,3 +409,56 @@ def test_after_a_fault_no_joint_goes_further_than_it_takes_to_stop(
     assert_within_limits(cell.stream)
     way = np.abs(np.array(cell.stream[begin - 1 :]) - cell.stream[begin - 1]).max(axis=0)
     assert (way[ARM] <= motion[ARM] + 1e-9).all()
+
+
+@pytest.mark.parametrize("gap", [0, 7])
+@pytest.mark.parametrize("ahead_ms", [0, 90])
+@pytest.mark.parametrize("off", [0.26, 0.3, 0.36])
+def test_one_reading_that_could_just_be_true_moves_nothing(gap: int, ahead_ms: int, off: float) -> None:
+    """After a gap, or stamped ahead, a reading may be believed that lags by more than an arm which follows."""
+    cell = Cell().armed()
+    cell.tick(20)
+    cell.true = False
+    cell.tick(gap)
+    cell.now_ns += PERIOD
+    lie = cell.position.copy()
+    lie[0] += off
+    cell.commander.on_state(cell.now_ns + ahead_ms * MS, lie, cell.now_ns)
+    cell.true, before = True, cell.position.copy()
+    cell.tick(200)
+    assert np.abs(cell.position - before)[ARM].max() < 1e-3
+
+
+def test_a_blocked_arm_is_taken_back_once_several_readings_say_so() -> None:
+    cell = Cell().armed()
+    cell.follows = False
+    chunk_at = cell.now_ns + 2 * MS
+    actions = np.repeat(cell.position[None], 12, axis=0).astype(np.float32)
+    actions[:, 0] += 0.1 * np.arange(1, 13)
+    step_ns = 100 * MS
+    chunk = ActionChunk(chunk_at, chunk_at + step_ns, step_ns, actions, ROBOT.joint_names)
+    assert cell.commander.on_chunk(chunk, chunk_at) is None
+    cell.tick(150)
+    assert cell.commander.guard.mode is Mode.FAULT
+    assert np.abs(cell.stream[-1] - cell.position)[ARM].max() < 1e-3
+
+
+@pytest.mark.parametrize("after_ms", [1, 4, 9])
+def test_arming_while_it_still_brakes_makes_no_step(after_ms: int) -> None:
+    """The time since the last command is the time since the last command, whoever arms meanwhile."""
+    cell = Cell().armed()
+    start = cell.now_ns + 2 * MS
+    actions = np.repeat(cell.position[None], 60, axis=0).astype(np.float32)
+    actions[:, 0] += np.minimum(0.03 * np.arange(1, 61), 1.6)
+    assert (
+        cell.commander.on_chunk(ActionChunk(start, start + 20 * MS, 20 * MS, actions, ROBOT.joint_names), start) is None
+    )
+    cell.tick(22)
+    cell.commander.stop()
+    cell.tick()
+    before, now_ns = cell.stream[-1], cell.now_ns + 2 * MS + after_ms * MS
+    cell.commander.on_state(now_ns, cell.position, now_ns)
+    cell.commander.arm(now_ns)
+    command = cell.commander.tick(now_ns, periodic=False).command
+    assert command is not None
+    assert (np.abs(command - before)[ARM] <= LIMITS[0] * after_ms / 1e3 + 1e-9).all()

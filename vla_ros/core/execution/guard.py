@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from vla_ros.core.execution.belief import Belief
+from vla_ros.core.execution.belief import SETTLED_READINGS, Belief
 from vla_ros.core.execution.faults import Faults
 from vla_ros.core.execution.knots import Knots
 from vla_ros.core.execution.limits import Limits, Positions, clamp
@@ -78,6 +78,8 @@ class Guard:
         self._speeds = np.zeros(len(robot.joints))  # sent last
         self._waiting_ns: tuple[int, int] | None = None  # since when, and the stamp of the stale plan
         self._strayed = False  # whether the reading has jumped away from what is commanded
+        self._lagging = 0  # readings in a row that are further from the command than a robot that follows
+        self._go_back = False  # whether a stopped arm that does not follow is to be taken back to where it is
 
     @property
     def last_command(self) -> Positions | None:
@@ -117,10 +119,13 @@ class Guard:
             return refusal
         first, doubt = self._belief.position is None, self._belief.take(stamp_ns, reading)
         if doubt is not None:
+            self._lagging, self._go_back = 0, False
             self.stop(doubt)
-        elif first or self._belief.jump:
+            return doubt
+        if first or self._belief.jump:
             self._found(self._belief.jump)
-        return doubt
+        self._lagging = self._lagging + 1 if self._lags() else 0
+        return None
 
     def arm(self, now_ns: int) -> str | None:
         """Leave DISARMED or FAULT. Returns why not, or None: armed, holding still, waiting for a plan."""
@@ -131,10 +136,10 @@ class Guard:
             return None
         believed = self._belief.position
         assert believed is not None  # else refused
-        self.mode, self.reason, self._waiting_ns, self._strayed = Mode.ARMED, "", None, False
-        self._last_ns = now_ns - self._period_ns
+        self.mode, self.reason, self._waiting_ns, self._strayed, self._go_back = Mode.ARMED, "", None, False, False
         if self._last is not None and not self.at_rest:
             return None  # it goes on coming to rest
+        self._last_ns = now_ns - self._period_ns
         if self._last is None or self._sends_velocity or self.limits.lags(self._last, believed):
             self._last, self._speeds = believed, np.zeros(len(believed))
             self._mover.start(believed, now_ns)
@@ -147,6 +152,7 @@ class Guard:
     def disarm(self, reason: str = "disarmed") -> None:
         """Command nothing from now on."""
         self.mode, self.reason, self._last, self._waiting_ns = Mode.DISARMED, reason, None, None
+        self._go_back = False
         self._speeds = np.zeros(len(self._speeds))
 
     def stop(self, reason: str = "stop requested") -> None:
@@ -157,6 +163,7 @@ class Guard:
     def clock_jumped(self) -> None:
         """Forget measurements, whose time no longer counts, and stop an armed robot: the clock went back."""
         self.stop("the clock jumped back")
+        self._go_back = False
         self._belief.forget()
         self._last_ns = 0
 
@@ -192,6 +199,7 @@ class Guard:
             return Verdict(None, self.mode, self.reason)
         if self.mode is Mode.ARMED:
             self._judge(command, plan_ns, now_ns)
+        self._take_back()
         moment_ns = self._moment(now_ns, periodic)
         # A late tick moves no further than a punctual one: the stream never holds a step above v_max * period.
         elapsed_s = min(max(moment_ns - self._last_ns, 0), self._period_ns) / NS_PER_S
@@ -229,7 +237,7 @@ class Guard:
         if lost is not None:
             self._fault(lost)
         elif lag is not None:  # by old joint states, any arm that moves fast seems to lag: no reason to go back
-            self._fault(lag, believed if self._belief.age_s(now_ns) <= self._spec.joint_state_timeout_s / 2 else None)
+            self._fault(lag, go_back=self._belief.age_s(now_ns) <= self._spec.joint_state_timeout_s / 2)
         elif self._waiting_ns is not None:
             since_ns, plan_ns = self._waiting_ns
             if now_ns - since_ns > self._spec.resume_within_s * NS_PER_S:
@@ -285,14 +293,28 @@ class Guard:
         self.reason, self._waiting_ns = f"waiting for a fresh plan: {stale}", (now_ns, plan_ns)
         self._brake(None)
 
-    def _fault(self, reason: str, back_to: Positions | None = None) -> None:
-        """Latch a fault and brake. back_to: (A,) where an arm that does not follow is believed to be."""
+    def _lags(self) -> bool:
+        believed = self._belief.position
+        return self._last is not None and believed is not None and self.limits.lags(self._last, believed) is not None
+
+    def _take_back(self) -> None:
+        """Take a stopped arm that does not follow back to where it is, so that it stops pushing.
+
+        Only after several readings in a row have put it there: a single one may lie, and must not move it.
+        """
+        believed = self._belief.position
+        if not self._go_back or self._lagging < SETTLED_READINGS or believed is None:
+            return
+        self._go_back = False
+        if not self._sends_velocity and self._faults.of_tool(believed) is None:
+            self._mover.go_to(believed)
+
+    def _fault(self, reason: str, go_back: bool = False) -> None:
+        """Latch a fault and brake. go_back: to where an arm that does not follow is, once that is sure."""
         believed = self._belief.position
         assert believed is not None and self._last is not None  # set by arm()
-        self.mode, self.reason, self._waiting_ns = Mode.FAULT, reason, None
+        self.mode, self.reason, self._waiting_ns, self._go_back = Mode.FAULT, reason, None, go_back
         self._brake(np.where(self._keep_grip, self._last, believed))
-        if back_to is not None and not self._sends_velocity and self._faults.of_tool(back_to) is None:
-            self._mover.go_to(back_to)
 
     def _brake(self, grip: Positions | None) -> None:
         self._mover.stop(grip, np.where(self._by_velocity, self._speeds, np.nan) if self._sends_velocity else None)
