@@ -41,7 +41,8 @@ def main() -> None:
             position = verdict.command  # a perfect arm
         if verdict.reason != told:
             told = verdict.reason
-            print(f"{now_ns / 1e9:.2f} s: {verdict.mode.value}: {told or 'moving'}; shoulder at {position[0]:+.3f} rad")
+            doing = told or "holding, or moving along the plan"
+            print(f"{now_ns / 1e9:.2f} s: {verdict.mode.value}: {doing}; shoulder at {position[0]:+.3f} rad")
     print(f"at rest at {position[0]:+.3f} rad, held until a person arms again")
 
 

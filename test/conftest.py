@@ -42,20 +42,21 @@ def rclpy_context(ros_domain: int) -> Iterator[object]:
     """rclpy, initialised on the test's own domain and shut down after it."""
     import rclpy
 
+    from vla_ros.ros.process.starting import start_ros
+
     # What the tests have imported is never garbage; walking it took 0.2 s, in which the test's robot said nothing.
     gc.collect()
     gc.freeze()
-    rclpy.init(domain_id=ros_domain)
+    start_ros(domain_id=ros_domain)
     yield rclpy.get_default_context()
     rclpy.try_shutdown()
 
 
 @pytest.fixture
-def processes(ros_domain: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Processes]:
-    """Starts nodes on the test's domain, with the project's DDS profile."""
-    from live_nodes import PROFILE, live_processes
+def processes(ros_domain: int, tmp_path: Path) -> Iterator[Processes]:
+    """Starts nodes on the test's domain."""
+    from live_nodes import live_processes
 
-    monkeypatch.setenv("FASTDDS_DEFAULT_PROFILES_FILE", str(PROFILE))
     with live_processes(tmp_path) as found:
         yield found
 

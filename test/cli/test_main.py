@@ -77,11 +77,11 @@ def test_doctor_prints_one_object_last(capsys: pytest.CaptureFixture[str], monke
 def test_doctor_says_what_fails_and_what_to_do(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv(doctor.PROFILE, "/nowhere/profile.xml")
+    monkeypatch.setenv(doctor.PROFILES[0], "/nowhere/profile.xml")
     monkeypatch.setattr(doctor, "CHECKS", (doctor.CHECKS[2],))
     assert main(["doctor"]) == 1
     shown = capsys.readouterr().out
-    assert "FAIL dds" in shown and "/nowhere/profile.xml" in shown and f"unset {doctor.PROFILE}" in shown
+    assert "FAIL dds" in shown and "/nowhere/profile.xml" in shown and f"unset {doctor.PROFILES[0]}" in shown
 
 
 def test_a_check_that_ends_its_process_is_a_finding() -> None:

@@ -15,6 +15,7 @@ from vla_ros.core.paths import share_folder
 from vla_ros.core.robot import JointSpec, RobotSpec, load_robot
 
 ROBOTS = sorted(path.stem for path in (share_folder() / "config" / "robots").glob("*.yaml"))
+SAME_TOPIC = {"topic": "/joint_commands", "type": "Float64MultiArray"}
 UR_ARM = tuple(f"{j}_joint" for j in ("shoulder_pan", "shoulder_lift", "elbow", "wrist_1", "wrist_2", "wrist_3"))
 
 
@@ -88,6 +89,7 @@ def test_the_gripper_may_have_its_own_output() -> None:
         (("joints", 0, "lower"), float("nan"), "must be a finite number, got nan"),
         (("joints", 0, "max_velocity"), float("inf"), "must be a finite number, got inf"),
         (("guard", "plan_timeout"), 1, "did you mean 'plan_timeout_s'"),
+        (("gripper_command",), SAME_TOPIC, "gripper_command.topic must differ from command.topic, got /joint_commands"),
     ],
 )
 def test_a_wrong_robot_is_refused(tmp_path: Path, path: tuple[str | int, ...], value: object, message: str) -> None:

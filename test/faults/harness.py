@@ -14,13 +14,14 @@ from typing import Any
 import numpy as np
 import pytest
 import rclpy
-from live_nodes import PROFILE, Processes, World, live_processes, live_world, new_domain
+from live_nodes import Processes, World, live_processes, live_world, new_domain
 from recording import STILL
 from robot import HOME, SENTENCE, Robot, SimClock
 from waiting import until
 
 from vla_ros.core.paths import share_folder
 from vla_ros.core.robot import load_robot
+from vla_ros.ros.process.starting import start_ros
 
 HOLD_S = 0.5  # the longest that any fault may take until the command stands still
 PLAN_S = 0.45  # how old a plan may be; where that is the fault, the time to stand still begins then
@@ -150,8 +151,7 @@ def running_graph(folder: Path, clock: SimClock | None = None, edits: Edits = ()
     with pytest.MonkeyPatch.context() as patch:
         domain = new_domain()
         patch.setenv("ROS_DOMAIN_ID", str(domain))
-        patch.setenv("FASTDDS_DEFAULT_PROFILES_FILE", str(PROFILE))
-        rclpy.init(domain_id=domain)
+        start_ros(domain_id=domain)
         try:
             with live_processes(folder) as processes, live_world() as world:
                 yield Graph(folder, processes, world, Robot(world.node, load_robot(path), clock))

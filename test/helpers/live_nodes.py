@@ -15,7 +15,6 @@ from typing import Any
 
 from vla_ros.core.paths import share_folder
 
-PROFILE = share_folder() / "config" / "dds" / "fastdds.xml"
 # 101 is the last domain whose ports lie below the ephemeral ones. Two test runs on one machine rarely share a number.
 _DOMAINS = count(os.getpid())
 

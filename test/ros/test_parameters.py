@@ -77,3 +77,10 @@ def test_what_is_read_only_or_out_of_range_cannot_be_set_later(node_with):
 def test_a_wrong_value_is_named_with_what_would_be_right(node_with, wrong, message):
     with pytest.raises(ConfigError, match=message):
         declare(node_with(**wrong), Example)
+
+
+def test_a_misspelt_parameter_is_refused_and_a_foreign_one_is_not(node_with):
+    """rclpy drops both without a word; a file for several nodes may hold what this one does not know."""
+    with pytest.raises(ConfigError, match="node example: unknown parameter 'rate_hzz'; did you mean 'rate_hz'"):
+        declare(node_with(rate_hzz=20.0), Example)
+    assert declare(node_with(model="m", use_sim_time=False), Example) == Example(10.0, 2, False, "ur5e")

@@ -18,7 +18,6 @@ import numpy as np
 
 from vla_ros.bench.viewers import viewers
 from vla_ros.core.errors import ConfigError
-from vla_ros.core.paths import share_folder
 from vla_ros.launcher.running import launch
 
 PORT = 8080  # the launch file's
@@ -41,7 +40,6 @@ FIGURES = {
 def bench_companion(episodes: int, rounds: int, count: int, seed: int) -> dict[str, Any]:
     """`episodes` in each round and condition; in the last `count` viewers, of whom one is stalled."""
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")  # as the launch file
-    os.environ.setdefault("FASTDDS_DEFAULT_PROFILES_FILE", str(share_folder() / "config" / "dds" / "fastdds.xml"))
     found: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for number in range(rounds):
         for name, words in CONDITIONS.items():

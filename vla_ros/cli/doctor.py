@@ -16,9 +16,8 @@ from rich.console import Console
 
 from vla_ros.core.errors import VlaRosError
 from vla_ros.core.paths import share_folder
-from vla_ros.ros.process.environment import ADVICE
+from vla_ros.ros.process.environment import ADVICE, PROFILES, chosen_profile, own_profile
 
-PROFILE = "FASTDDS_DEFAULT_PROFILES_FILE"
 # Each runs in a python of its own: a broken driver may end the process instead of raising.
 ROS_SCRIPT = """
 import os, sys
@@ -102,14 +101,13 @@ def _ros() -> Finding:
 
 
 def _dds() -> Finding:
-    chosen = os.environ.get(PROFILE)
-    path = Path(chosen) if chosen else share_folder() / "config" / "dds" / "fastdds.xml"
-    origin = "from the environment" if chosen else "set by the launch files"
+    chosen = chosen_profile(os.environ)
+    path = Path(chosen or own_profile())
     try:
         ElementTree.parse(path)
     except (OSError, ElementTree.ParseError) as error:
-        return Finding("dds", False, f"{path}: {error}", f"unset {PROFILE}, or name a Fast DDS profile")
-    return Finding("dds", True, f"{path} ({origin})")
+        return Finding("dds", False, f"{path}: {error}", f"unset {' and '.join(PROFILES)}, or name a Fast DDS profile")
+    return Finding("dds", True, f"{path} ({'from the environment' if chosen else 'our own'})")
 
 
 def _rendering() -> Finding:

@@ -70,6 +70,11 @@ class RobotSpec:
         topic(self.instruction_topic)
         if self.gripper_command and not any(joint.kind == "gripper" for joint in self.joints):
             raise ConfigError("gripper_command is given, but no joint has kind: gripper")
+        if self.gripper_command and self.gripper_command.topic.lstrip("/") == self.command.topic.lstrip("/"):
+            raise ConfigError(
+                f"gripper_command.topic must differ from command.topic, got {self.command.topic} twice; "
+                "leave gripper_command out to send all joints in one message"
+            )
         for joint in self.joints:
             if joint.kind != "gripper" and 2 * self.guard.position_margin >= joint.upper - joint.lower:
                 raise ConfigError(f"guard.position_margin leaves no room between the limits of '{joint.name}'")

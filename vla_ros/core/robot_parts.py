@@ -82,7 +82,10 @@ class JointSpec:
     def __post_init__(self) -> None:
         for limit in () if self.kind == "continuous" else ("lower", "upper"):
             if not math.isfinite(getattr(self, limit)):
-                raise ConfigError(f"the key '{limit}' is missing; only kind: continuous turns without end")
+                raise ConfigError(
+                    f"the key '{limit}' is missing; only kind: continuous turns without end. "
+                    "Add lower and upper, or kind: continuous"
+                )
         if not self.lower < self.upper:
             raise ConfigError(f"lower {self.lower} is not below upper {self.upper}")
         for limit in ("max_velocity", "max_acceleration", "max_jerk"):

@@ -95,6 +95,7 @@ class CommanderNode(ManagedNode):
         )
         self._dead_man = DeadMan(self.resolve_topic_name(dead_man.TOPIC), self._robot.guard.dead_man_s)
         self._hear_and_serve()
+        self.get_logger().info(f"{self._robot.name}: disarmed; armed, it commands {self._robot.command.topic}")
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         for period_s, callback in ((BEAT_S, self._beat), (LOOK_S, self._look_around)):
             self.own(self.create_timer(period_s, callback, clock=steady))
@@ -247,13 +248,15 @@ class CommanderNode(ManagedNode):
             now_ns = self._now_ns()
             self._intake.came(CHUNK, now_ns)
             refusal = self._commander.on_chunk(chunk, now_ns)
+            self._intake.chunk_refused = False
             if refusal is not None:
                 self._intake.refused_chunk(refusal)
             self._tick_out_of_turn()
 
     def _on_stop(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         self._stop_asked("stop requested")
-        response.success, response.message = True, self._commander.guard.mode.value
+        disarmed = self._commander.guard.mode is Mode.DISARMED
+        response.success, response.message = True, "disarmed" if disarmed else "stopping; arm again to go on"
         return response
 
     def _on_lock_out(self, request: SetBool.Request, response: SetBool.Response) -> SetBool.Response:
@@ -297,6 +300,7 @@ class CommanderNode(ManagedNode):
             refusal = f"not armed: {refusal}" if refusal else self._commander.arm(self._now_ns())
             if refusal is None:
                 self._told = (Mode.ARMED, False)
+                self.get_logger().info("armed; the first plan moves the robot")
             self._tell()
         return self._intake.explained(refusal)
 
@@ -319,7 +323,8 @@ class CommanderNode(ManagedNode):
 
     def _state(self) -> Report:
         guard, now_ns = self._commander.guard, self._now_ns()
-        level = {Mode.ARMED: WARN if guard.waiting else OK, Mode.DISARMED: WARN, Mode.FAULT: ERROR}[guard.mode]
+        doubtful = guard.waiting or self._intake.chunk_refused
+        level = {Mode.ARMED: WARN if doubtful else OK, Mode.DISARMED: WARN, Mode.FAULT: ERROR}[guard.mode]
         reason = f"locked out; {guard.reason}" if self._requests.locked_out else guard.reason
         values: dict[str, object] = {
             "mode": guard.mode.value,

@@ -39,7 +39,7 @@ from vla_ros.sim.tabletop.tasks import TASKS, instruction_to_task, wordings
 
 FRAMES_KEPT = 1200
 SUCCESS_SETTLE_S = 0.25  # longer than a message sent before a reset can still be on its way
-STOP_TIMEOUT_S = 1.5
+STOP_TIMEOUT_S, STOP_TRIES = 1.5, 3
 READY_TIMEOUT_S = 1.0  # a node that loads a model does not answer meanwhile
 ABSENT_S = 25.0
 USER_ERROR = 2
@@ -133,12 +133,21 @@ class DemoNode(Node):
 
     def stop(self) -> None:
         """Stop and deactivate the commander: one that is active holds where it stopped, against the next reset."""
-        self._calls.trigger("commander/stop", STOP_TIMEOUT_S)
+        self._ask_to_stop()
         if self._under_way:
             self._marks.publish(String(data=mark_text("end", self._success if self._task else None)))
             self._under_way = False
         if self._calls.is_active("commander", STOP_TIMEOUT_S):
             self._calls.change_state("commander", Transition.TRANSITION_DEACTIVATE)
+
+    def _ask_to_stop(self) -> None:
+        for left in reversed(range(STOP_TRIES)):  # stopping twice is harmless, and a busy machine loses an answer
+            try:
+                self._calls.trigger("commander/stop", STOP_TIMEOUT_S)
+                return
+            except VlaRosError:
+                if not left or not self._calls.is_there(Trigger, "commander/stop"):
+                    raise
 
     def success(self) -> bool | None:
         """Return whether the task succeeded; None before the simulator says."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import difflib
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
@@ -11,9 +12,11 @@ from rclpy.exceptions import ParameterException
 from rclpy.node import Node
 
 from vla_ros.core.config import parse
-from vla_ros.core.errors import ConfigError
+from vla_ros.core.errors import ConfigError, did_you_mean
 
 T = TypeVar("T")
+RCLPY = {"use_sim_time", "start_type_description_service", "qos_overrides"}  # what rclpy declares by itself
+MISSPELT = 0.8  # similarity from which a name is a slip of the pen; 1 is equal
 KINDS = {bool: "true or false", int: "a whole number", float: "a number with a decimal point", str: "text"}
 
 
@@ -41,8 +44,23 @@ def declare(node: Node, kind: type[T]) -> T:
 
     Wrong types and values out of range raise ConfigError.
     """
-    values = {f.name: _declare(node, f) for f in dataclasses.fields(kind)}  # type: ignore[arg-type]  # a dataclass
+    fields = dataclasses.fields(kind)  # type: ignore[arg-type]  # a dataclass
+    _refuse_misspelt(node, [field.name for field in fields])
+    values = {field.name: _declare(node, field) for field in fields}
     return parse(values, kind, f"node {node.get_name()}, parameters")
+
+
+def _refuse_misspelt(node: Node, known: Sequence[str]) -> None:
+    """Refuse a given parameter that looks like one of ours: rclpy drops what nobody declares without a word.
+
+    One that looks like none is only named: a parameter file may serve several nodes.
+    """
+    for name in getattr(node, "_parameter_overrides", {}):
+        if name in known or name.partition(".")[0] in RCLPY:
+            continue
+        if difflib.get_close_matches(name, known, n=1, cutoff=MISSPELT):
+            raise ConfigError(f"node {node.get_name()}: unknown parameter '{name}'{did_you_mean(name, known)}")
+        node.get_logger().warning(f"parameter '{name}' is not known here and is ignored")
 
 
 def _declare(node: Node, field: dataclasses.Field[Any]) -> Any:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from vla_ros.core.errors import ConfigError
-from vla_ros.ros.process.environment import check_environment, log_folder
+from vla_ros.ros.process.environment import PROFILES, check_environment, log_folder, own_profile, use_profile
 
 WRONG = {
     "absent middleware": ("RMW_IMPLEMENTATION", "rmw_nowhere_cpp", "'rmw_nowhere_cpp', which is not installed here"),
@@ -34,6 +34,21 @@ def run(words: list[str], **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", *words], env=env, capture_output=True, text=True, timeout=60, check=False
     )
+
+
+@pytest.mark.parametrize("named", [{}, {"FASTDDS_DEFAULT_PROFILES_FILE": ""}])
+def test_every_version_of_fast_dds_finds_our_profile(named: dict[str, str]) -> None:
+    """Jazzy's knows only FASTRTPS_DEFAULT_PROFILES_FILE: named by the other alone, the profile was never read there."""
+    use_profile(named)
+    assert named == dict.fromkeys(PROFILES, str(own_profile()))
+    assert own_profile().is_file()
+
+
+@pytest.mark.parametrize("name", PROFILES)
+def test_a_profile_that_the_user_chose_stays(name: str) -> None:
+    variables = {name: "/mine.xml"}
+    use_profile(variables)
+    assert variables == dict.fromkeys(PROFILES, "/mine.xml")
 
 
 @pytest.mark.parametrize("starter", STARTERS)

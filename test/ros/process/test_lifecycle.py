@@ -14,11 +14,11 @@ from waiting import until
 pytestmark = pytest.mark.live
 
 NODE = """
-import sys
+import os
 from vla_ros.core.errors import ConfigError
 from vla_ros.ros.process.lifecycle import ManagedNode, spin
 
-FAULT = sys.argv[1]
+FAULT = os.environ["FAULT"]
 
 class Example(ManagedNode):
     said = False
@@ -72,10 +72,10 @@ def start(ros_domain: int, tmp_path: Path):
     path.write_text(NODE)
     running: list[subprocess.Popen[str]] = []
 
-    def run(fault: str) -> subprocess.Popen[str]:
-        command = [sys.executable, str(path), fault]
-        pipe = subprocess.PIPE
-        running.append(subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=dict(os.environ)))
+    def run(fault: str, *words: str) -> subprocess.Popen[str]:
+        pipe, command = subprocess.PIPE, [sys.executable, str(path), *words]
+        env = os.environ | {"FAULT": fault}
+        running.append(subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=env))
         return running[-1]
 
     yield run
@@ -139,3 +139,10 @@ def test_a_bug_while_configuring_is_not_swallowed(start):
     assert process.returncode == 2
     assert "example: error: RuntimeError: a bug of ours" in error.splitlines()
     assert "in configure" in error
+
+
+def test_arguments_that_ros_would_ignore_are_refused(start):
+    process = start("none", "--robot", "ur5e.yaml")
+    _, said = process.communicate(timeout=20)
+    assert process.returncode == 2
+    assert "unexpected argument '--robot'; parameters go after --ros-args, as in -p robot:=FILE" in said

@@ -11,7 +11,7 @@ from vla_ros.core.errors import MessageError
 from vla_ros.core.robot import RobotSpec
 from vla_ros.core.text import listed, shorten
 from vla_ros.core.timing import RateMeter
-from vla_ros.ros.convert import is_foreign, joint_state_to_array
+from vla_ros.ros.convert import is_foreign, joint_state_to_array, to_ns
 
 JOINT_STATES, CHUNK = "joint_states", "chunk"
 MANY = 3  # refusals in a row that are no accident
@@ -26,11 +26,15 @@ class Intake:
         self._refused, self._last = 0, {JOINT_STATES: "", CHUNK: ""}
         self._unheard = 0  # joint states refused since the last good ones
         self._foreign, self._foreign_names = 0, ""
+        self.chunk_refused = False  # whether the newest chunk is not followed
 
     def positions(self, message: JointState) -> NDArray[np.float64] | None:
         """Return the robot's positions; None for another machine's joint states, and for broken ones, which count."""
         if is_foreign(message, self._robot.joint_names):
             self._foreign, self._foreign_names = self._foreign + 1, listed(message.name)
+            return None
+        if not to_ns(message.header.stamp):
+            self.refuse(JOINT_STATES, "joint states have no stamp; set header.stamp in the driver")
             return None
         try:
             return joint_state_to_array(message, self._robot.joint_names)
@@ -53,12 +57,14 @@ class Intake:
     def refuse(self, what: str, why: str) -> None:
         """Count a refusal, and log it."""
         self._refused += 1
+        self.chunk_refused = self.chunk_refused or what == CHUNK
         self._unheard += what == JOINT_STATES
         self._last[what] = shorten(why)
         self._node.get_logger().warning(shorten(why), throttle_duration_sec=5.0)
 
     def refused_chunk(self, why: str) -> None:
         """Keep why the commander does not follow a chunk."""
+        self.chunk_refused = True
         self._last[CHUNK] = f"action chunk refused: {shorten(why)}"
 
     def explained(self, refusal: str | None) -> str | None:
@@ -67,14 +73,18 @@ class Intake:
             return refusal
         if self._unheard:
             return f"{refusal}; {self._unheard_text()}"
-        if self._meters[JOINT_STATES].count or not self._foreign:
+        if self._meters[JOINT_STATES].count:
             return refusal
+        if not self._foreign:
+            return f"{refusal}; nothing was received on {self._robot.joint_states_topic}"
         return f"{refusal}; what came on {self._robot.joint_states_topic} names other joints: {self._foreign_names}"
 
     @property
     def trouble(self) -> str:
-        """Why no joint states are taken any more; empty if they are."""
-        return self._unheard_text() if self._unheard >= MANY else ""
+        """Why no joint states are taken any more, or not the newest chunk; empty if they are."""
+        if self._unheard >= MANY:
+            return self._unheard_text()
+        return self._last[CHUNK] if self.chunk_refused else ""
 
     def values(self, now_ns: int) -> dict[str, object]:
         """Return the figures for diagnostics."""

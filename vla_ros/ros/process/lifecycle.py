@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, NoReturn, TypeVar
 
@@ -18,6 +18,7 @@ from rclpy.experimental import EventsExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.node import Node
 from rclpy.signals import SignalHandlerOptions
+from rclpy.utilities import remove_ros_args
 
 from vla_ros.core.errors import VlaRosError
 from vla_ros.ros.process.owner import Owner
@@ -158,6 +159,7 @@ def spin(make: Callable[[], Node], start: Callable[[Any], None] = _start, stop: 
     node, executor, code = None, None, 0
     try:
         start_ros(signal_handler_options=SignalHandlerOptions.NO)  # our handlers leave time to stop the robot
+        _refuse_leftover(remove_ros_args(sys.argv)[1:])
         node = make()
         start(node)
         executor = EventsExecutor()
@@ -189,6 +191,12 @@ def spin(make: Callable[[], Node], start: Callable[[Any], None] = _start, stop: 
         rclpy.try_shutdown()
     del node, executor
     _end(code)
+
+
+def _refuse_leftover(words: Sequence[str]) -> None:
+    """Refuse arguments that ROS would ignore, such as `--robot FILE` in the place of a parameter."""
+    if words:
+        raise VlaRosError(f"unexpected argument '{words[0]}'; parameters go after --ros-args, as in -p robot:=FILE")
 
 
 def _rest(node: Node, executor: EventsExecutor, reason: str) -> None:

@@ -10,12 +10,13 @@ import rclpy
 
 from vla_ros.core.errors import ConfigError
 from vla_ros.core.text import shorten
-from vla_ros.ros.process.environment import check_environment, log_folder
+from vla_ros.ros.process.environment import check_environment, log_folder, use_profile
 
 
 def start_ros(**options: Any) -> None:
     """Call `rclpy.init`; ConfigError if the environment or the command line prevent it."""
     check_environment(os.environ)
+    use_profile(os.environ)
     try:
         rclpy.init(**options)
     except RuntimeError as error:
