@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import os
 import shutil
+import signal
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).parent / "helpers"))  # a package named `t
 if TYPE_CHECKING:
     from live_nodes import Processes, World
 
+signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it is ignored, also by the nodes that tests send it to
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 os.environ["ROS_PYTHON_CHECK_FIELDS"] = "1"
 os.environ.setdefault("MUJOCO_GL", "egl")
