@@ -13,6 +13,7 @@ import difflib
 import importlib
 import inspect
 import io
+import math
 import os
 import re
 import sys
@@ -144,7 +145,8 @@ def type_name(hint: Any) -> str:
 def default(field: dataclasses.Field[Any]) -> str:
     """Return a field's default, or that there is none."""
     if field.default is not dataclasses.MISSING:
-        return "none" if field.default is None else shown(field.default)
+        missing = isinstance(field.default, float) and math.isnan(field.default)  # refused after reading
+        return "required" if missing else "none" if field.default is None else shown(field.default)
     return "required" if field.default_factory is dataclasses.MISSING else ""
 
 

@@ -114,7 +114,16 @@ def parse_yaml(text: str, where: str) -> Any:
     except ConfigError as error:
         raise ConfigError(f"{where}: {error}") from None
     except (yaml.YAMLError, TypeError, ValueError, ArithmeticError, RecursionError) as error:
-        raise ConfigError(f"{where}: not valid YAML: {' '.join(str(error).split())[:500]}") from None
+        raise ConfigError(f"{where}: not valid YAML: {_yaml_reason(error)}") from None
+
+
+def _yaml_reason(error: Exception) -> str:
+    """Return what is wrong and where, without the parser's name for the text and its drawing of the place."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem:
+        problem = ", ".join(filter(None, (error.problem, error.context)))
+        mark = error.problem_mark or error.context_mark
+        return f"line {mark.line + 1}, column {mark.column + 1}: {problem}" if mark else problem
+    return " ".join(str(error).split()).replace(' in "<unicode string>"', "")[:500]
 
 
 def read_yaml(path: Path | str, kind: type[T]) -> T:
