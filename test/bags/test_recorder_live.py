@@ -119,7 +119,9 @@ def test_every_name_and_every_quality_is_recorded_and_what_is_missing_is_told(
     )
     until(lambda: plain.get_subscription_count() and effort.get_subscription_count(), what="matches")
     plain.publish(String(data="volatile"))
-    effort.publish(String(data="best effort"))
+    for _ in range(4):  # the recorder may know of this publisher a moment later than it of the recorder
+        effort.publish(String(data="best effort"))
+        time.sleep(0.1)
     until(lambda: reliable.get_subscription_count() >= 2, what="a reliable subscription")
     for k in range(100):
         for number, publisher in ((k, sensor), (1000 + k, reliable)):
@@ -139,11 +141,7 @@ def test_every_name_and_every_quality_is_recorded_and_what_is_missing_is_told(
         numbers = [round(decode(one).position[0]) for one in bag.messages(["/robot/joint_states"])]
         assert len(numbers) == len(set(numbers)) and set(range(1000, 1100)) <= set(numbers)
         assert len([number for number in numbers if number < 1000]) > 80
-        assert sorted(decode(one).data for one in bag.messages(["/instruction"])) == [
-            "best effort",
-            "latched",
-            "volatile",
-        ]
+        assert {decode(one).data for one in bag.messages(["/instruction"])} == {"best effort", "latched", "volatile"}
         view = by_contract(bag, load_robot("ur5e_tabletop"))
         counts = {topic.name: topic.count for topic in view.topics}
         assert counts["/joint_states"] == len(numbers) and counts["/episode"] == 1
