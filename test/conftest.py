@@ -19,7 +19,9 @@ sys.path.insert(0, str(Path(__file__).parent / "helpers"))  # a package named `t
 if TYPE_CHECKING:
     from live_nodes import Processes, World
 
-signal.signal(signal.SIGHUP, signal.SIG_DFL)  # under nohup it is ignored, also by the nodes that tests send it to
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a shell's background, and by all that we start
+for _ignored in (signal.SIGHUP, signal.SIGQUIT):  # under nohup, too
+    signal.signal(_ignored, signal.SIG_DFL)
 os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
 os.environ["ROS_PYTHON_CHECK_FIELDS"] = "1"
 os.environ.setdefault("MUJOCO_GL", "egl")
