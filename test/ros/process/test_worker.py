@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 
+from waiting import until
+
 from vla_ros.ros.process.worker import Worker
 
 
@@ -22,8 +24,7 @@ def test_a_waiting_job_is_displaced_by_a_newer_one():
     worker.submit(3)
     assert worker.busy
     gate.set()
-    while worker.busy:
-        pass
+    until(lambda: not worker.busy)
     assert worker.close()
     assert done == [1, 3]
 
@@ -38,8 +39,7 @@ def test_an_exception_is_told_and_the_thread_lives_on():
 
     worker = Worker(work, errors.append, "test")
     worker.submit("bad")
-    while worker.busy:
-        pass
+    until(lambda: not worker.busy)
     worker.submit("good")
     assert done.wait(5)
     assert [str(error) for error in errors] == ["out of memory"]
