@@ -31,6 +31,7 @@ COMMANDS = {
     "bag": "what a bag holds, and what is wrong with it; repair",
     "dashboard": "a page that shows the robot, instructs it and stops it",
     "top": "where the time goes between camera and command, stage by stage",
+    "robot": "draft a robot's YAML from its URDF and topics, or check one",
     "doctor": "check python, ROS, DDS, rendering, torch and the models here",
 }
 USER_ERROR = 2
