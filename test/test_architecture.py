@@ -60,13 +60,13 @@ def room(ours: str = "", theirs: set[str] | None = None, itself: bool = True) ->
 
 ROOMS = {
     "(root)": room("core policies evaluation sim"),  # the public API, imported when it is first used
-    "core": room("", {"numpy", "yaml", "ruckig"}),
+    "core": room("", {"numpy", "yaml", "ruckig", "cv2"}),
     "networks": room("", TORCH | {"numpy", "triton"}),
     "policies": room("core networks", TORCH | {"numpy", "yaml"}),
     "media": room("core.errors", {"numpy", "PIL", "av"}),
     "sim": room("core", {"numpy", "yaml", "mujoco", "OpenGL", "PIL"}),
     "bags": room(
-        "core ros.convert ros.ingest ros.message_types",
+        "core ros.convert ros.images ros.ingest ros.message_types",
         {"numpy", "yaml", "rosbags", "mcap", "lz4", "backports", "compression", "PIL", "ament_index_python"} | MESSAGES,
     ),
     "datasets": room(
@@ -81,7 +81,7 @@ ROOMS = {
         TORCH | {"numpy", "yaml", "rich", "tqdm", "tensorboard", "PIL", "pyarrow", "peft"},
     ),
     "monitor": room("core media", {"numpy", "yaml", "rich", "PIL", "aiohttp"}),
-    "ros": room("core", {"numpy", "PIL"} | ROS),
+    "ros": room("core", {"numpy", "PIL", "cv2"} | ROS),
     "nodes": room(
         "core networks policies media sim bags datasets monitor ros launcher", {"numpy", "aiohttp"} | ROS, False
     ),
@@ -103,11 +103,12 @@ WINGS = {
     "training.vla": "training.pretrained",
     "training.vlm": "training.pretrained",
 }
-# The parts of a room's own law that are narrower than the room: core reads YAML, and calls Ruckig, in one file only;
-# bags asks where a message package is installed only for its definitions; peft is needed for adapters alone.
+# The parts of a room's own law that are narrower than the room: core reads YAML, and calls Ruckig and OpenCV, in one
+# file each; bags asks where a message package is installed only for its definitions; peft is needed for adapters alone.
 ONLY_HERE = {
     ("core", "yaml"): {"config.py"},
     ("core", "ruckig"): {"tracking.py"},
+    ("core", "cv2"): {"image_fit.py"},
     ("bags", "ament_index_python"): {"definitions.py"},
     ("training", "peft"): {"lora.py"},
 }

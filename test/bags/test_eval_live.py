@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 from bag_files import Timed, write_bag
+from live_nodes import edited_robot
 from waiting import until
 
 from vla_ros.cli.main import main
@@ -20,6 +21,11 @@ from vla_ros.ros.convert import to_ns
 pytestmark = pytest.mark.live
 
 ROBOT = load_robot("ur5e_tabletop")
+# A camera of another size than the model's, upside down: live node and bag must give the same pixels nevertheless.
+OWN_CAMERA = (
+    "/front/image_raw, encoding: rgb8, width: 64, height: 64",
+    "/front/image_raw, width: 640, height: 480, crop: {x: 80, y: 0, width: 480, height: 480}, rotate: 180",
+)
 SENTENCES = ("push the red block to the left", "lift the blue block")
 
 
@@ -75,9 +81,10 @@ def bag(world: Any, processes: Any, tiny_model: Path, tmp_path: Path, request: A
 
     heard = record(world.node)
     sentence = world.node.create_publisher(String, "/instruction", LATCHED)
-    processes.start("sim")
-    processes.start("policy", model=tiny_model, execution=request.param)
-    processes.start("commander", execution=request.param)
+    robot = edited_robot(tmp_path, *OWN_CAMERA)
+    processes.start("sim", robot=robot)
+    processes.start("policy", robot=robot, model=tiny_model, execution=request.param)
+    processes.start("commander", robot=robot, execution=request.param)
     until(lambda: world.says("policy", "waiting for an instruction"), what="the policy")
     for number, words in enumerate(SENTENCES, 1):
         sentence.publish(String(data=words))
@@ -98,6 +105,7 @@ def test_the_recorded_policy_repeats_itself(
 ) -> None:
     execution = request.node.callspec.params["bag"]
     words = ["eval", "bag", str(bag), "--policy", str(tiny_model), "--execution", execution, "--json"]
+    words += ["--robot", str(tmp_path / "robot.yaml")]
     words += ["--pictures", str(tmp_path / "pictures"), "--fail-above", "chunks.max_error=1e-4"]
     code = main(words)
     told = json.loads(capfd.readouterr().out.splitlines()[-1])
@@ -124,5 +132,6 @@ def another_policy_does_not_pass(bag: Path, tiny_model: Path, tmp_path: Path, ca
     weights = {n: (w + 0.02 * rng.normal(size=w.shape)).astype(w.dtype) for n, w in weights.items()}
     save_file(weights, other / "model.safetensors")
     words = ["eval", "bag", str(bag), "--policy", str(other), "--json", "--fail-above", "chunks.max_error=1e-4"]
+    words += ["--robot", str(tmp_path / "robot.yaml")]
     assert main(words) == 1
     assert "chunks.max_error is" in capfd.readouterr().err

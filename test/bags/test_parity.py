@@ -24,7 +24,8 @@ from vla_ros.core.robot import RobotSpec, load_robot
 from vla_ros.core.streams.synchroniser import Synchroniser
 from vla_ros.core.types import Observation
 from vla_ros.datasets.export import export
-from vla_ros.ros.convert import array_to_image, array_to_joint_state, command_message
+from vla_ros.ros.convert import array_to_joint_state, command_message
+from vla_ros.ros.images import array_to_image
 
 TABLETOP = load_robot("ur5e_tabletop")
 START = 10**18

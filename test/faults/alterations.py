@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from PIL import Image as Pillow
 
-from vla_ros.ros.convert import array_to_compressed, array_to_image
+from vla_ros.ros.images import array_to_compressed, array_to_image
 
 Alter = Callable[[Any], Any]
 BOMB_SIDE = 20_000  # pixels: 1.2 GB where it is unpacked

@@ -19,7 +19,8 @@ from trajectory_msgs.msg import JointTrajectory
 
 from vla_ros.core.robot import load_robot
 from vla_ros.core.types import ActionChunk
-from vla_ros.ros.convert import array_to_compressed, array_to_image, array_to_joint_state, chunk_to_trajectory
+from vla_ros.ros.convert import array_to_joint_state, chunk_to_trajectory
+from vla_ros.ros.images import array_to_compressed, array_to_image
 from vla_ros.ros.qos import COMMAND, LATCHED, SENSOR
 
 PERIOD_S = 0.001

@@ -15,15 +15,8 @@ from trajectory_msgs.msg import JointTrajectory
 
 from vla_ros.core.robot import RobotSpec
 from vla_ros.core.types import ActionChunk
-from vla_ros.ros.convert import (
-    COMMAND_TYPES,
-    array_to_compressed,
-    array_to_image,
-    array_to_joint_state,
-    chunk_to_trajectory,
-    command_to_array,
-    to_time,
-)
+from vla_ros.ros.convert import COMMAND_TYPES, array_to_joint_state, chunk_to_trajectory, command_to_array, to_time
+from vla_ros.ros.images import array_to_compressed, array_to_image
 from vla_ros.ros.qos import COMMAND, LATCHED, SENSOR
 
 HOME = np.array([-0.2, -1.5, 1.9, -1.97, -1.57, -1.77, 0.0])

@@ -41,7 +41,8 @@ def steady(robot: RobotSpec, seconds: float, start_ns: int = 10**18, sentence: s
     0.1 rad/s, the command is 0.01 rad ahead of it."""
     from std_msgs.msg import String
 
-    from vla_ros.ros.convert import array_to_image, array_to_joint_state, command_message
+    from vla_ros.ros.convert import array_to_joint_state, command_message
+    from vla_ros.ros.images import array_to_image
 
     joints = len(robot.joints)
     found: list[Timed] = [(start_ns, robot.instruction_topic, String(data=sentence))]

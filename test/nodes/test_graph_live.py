@@ -140,7 +140,7 @@ def test_a_camera_with_a_wrong_encoding_is_named(world, processes, watcher, tiny
     processes.start("policy", model=tiny_model, robot=robot)
     until(lambda: world.says("policy", "waiting for an instruction"), what="the policy")
     watcher.say(SENTENCE)
-    wanted = "encoding is 'rgb8'; the robot's contract says 'bgr8'"
+    wanted = "encoding is 'rgb8'; the robot's YAML says 'bgr8'"
     until(lambda: any(wanted in pair.value for pair in world.diagnostics["policy"].values), what="the reason")
     assert next(pair.value for pair in world.diagnostics["policy"].values if pair.key == "chunks") == "0"
 

@@ -50,7 +50,7 @@ class Arm:
         self._states.publish(array_to_joint_state(JOINTS, AT, self._now_ns()))
 
     def _show(self) -> None:
-        from vla_ros.ros.convert import array_to_compressed, array_to_image
+        from vla_ros.ros.images import array_to_compressed, array_to_image
 
         frame = np.full((48, 64, 3), 90, dtype=np.uint8)
         self._raw.publish(array_to_image(frame, self._now_ns()))

@@ -52,7 +52,7 @@ def test_frames_are_predicted_compared_saved_and_paused(world, processes, seen, 
     from std_srvs.srv import SetBool
 
     from vla_ros.ros.clients import ServiceCaller
-    from vla_ros.ros.convert import image_to_array
+    from vla_ros.ros.images import image_to_array
     from vla_ros.ros.qos import LATCHED
 
     processes.start("sim")

@@ -17,7 +17,7 @@ from trajectory_msgs.msg import JointTrajectory
 
 from vla_ros.core.errors import MessageError
 from vla_ros.core.types import ActionChunk
-from vla_ros.ros import convert
+from vla_ros.ros import convert, images
 
 RED = (200, 100, 50)
 PIXELS = {"rgb8": RED, "bgr8": RED[::-1], "rgba8": (*RED, 7), "bgra8": (*RED[::-1], 7), "mono8": (90,)}
@@ -32,20 +32,20 @@ def image(encoding: str, pixel: tuple[int, ...], width: int = 4, height: int = 3
 @pytest.mark.parametrize("padding", [0, 5])
 @pytest.mark.parametrize("encoding", PIXELS)
 def test_every_encoding_becomes_rgb_whatever_its_stride(encoding, padding):
-    rgb = convert.image_to_array(image(encoding, PIXELS[encoding], padding=padding))
+    rgb = images.image_to_array(image(encoding, PIXELS[encoding], padding=padding))
     assert rgb.shape == (3, 4, 3) and rgb.dtype == np.uint8
     assert (rgb == (RED if encoding != "mono8" else (90, 90, 90))).all()
 
 
 def test_an_rgb_image_is_read_without_a_copy():
     message = image("rgb8", RED)
-    assert np.shares_memory(convert.image_to_array(message), np.frombuffer(message.data, np.uint8))
+    assert np.shares_memory(images.image_to_array(message), np.frombuffer(message.data, np.uint8))
 
 
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        ({"encoding": "16UC1"}, "encoding '16UC1' is not known; known: rgb8"),
+        ({"encoding": "rgb16"}, "encoding 'rgb16' is not known; known: rgb8"),
         ({"encoding": ""}, "encoding '' is not known"),
         ({"step": 5}, "step is 5; 4 pixels of rgb8 need 12"),
         ({"height": 400}, "holds 36 bytes; 4x400 at step 12 needs 4800"),
@@ -58,31 +58,31 @@ def test_a_header_that_lies_is_refused(change, match):
     for name, value in change.items():
         setattr(message, name, value)
     with pytest.raises(MessageError, match=match):
-        convert.image_to_array(message)
+        images.image_to_array(message)
 
 
 def test_another_encoding_than_the_contract_s_is_refused_not_swapped():
-    with pytest.raises(MessageError, match="encoding is 'bgr8'; the robot's contract says 'rgb8'"):
-        convert.image_to_array(image("bgr8", RED), "rgb8")
+    with pytest.raises(MessageError, match="encoding is 'bgr8'; the robot's YAML says 'rgb8'"):
+        images.image_to_array(image("bgr8", RED), "rgb8")
 
 
 @given(st.integers(1, 20), st.integers(1, 20), st.integers(0, 2**62))
 def test_images_survive_the_round_trip(height, width, stamp_ns):
     frame = np.random.default_rng(height).integers(0, 255, (height, width, 3), dtype=np.uint8)
-    message = convert.array_to_image(frame, stamp_ns % (2**31 * 1_000_000_000))
+    message = images.array_to_image(frame, stamp_ns % (2**31 * 1_000_000_000))
     assert isinstance(message.data, array.array)
-    assert np.array_equal(convert.image_to_array(message), frame)
+    assert np.array_equal(images.image_to_array(message), frame)
     assert convert.to_ns(message.header.stamp) == stamp_ns % (2**31 * 1_000_000_000)
 
 
 def test_a_jpeg_looks_like_what_was_compressed():
     frame = np.full((16, 24, 3), RED, dtype=np.uint8)
-    again = convert.compressed_to_array(convert.array_to_compressed(frame, 5))
+    again = images.compressed_to_array(images.array_to_compressed(frame, 5))
     assert again.shape == frame.shape and np.abs(again.astype(int) - frame).max() < 8
 
 
 def broken_picture(fault: str) -> bytes:
-    good = bytes(convert.array_to_compressed(np.zeros((64, 64, 3), np.uint8), 0).data)
+    good = bytes(images.array_to_compressed(np.zeros((64, 64, 3), np.uint8), 0).data)
     file = io.BytesIO()
     if fault == "gif":
         Pillow.new("RGB", (64, 64)).save(file, "GIF")
@@ -95,7 +95,7 @@ def broken_picture(fault: str) -> bytes:
 def test_a_broken_compressed_image_is_refused(fault):
     data = broken_picture(fault)
     with pytest.raises(MessageError, match=r"cannot be decoded|at most 16000000 pixels") as refusal:
-        convert.compressed_to_array(CompressedImage(data=array.array("B", data)))
+        images.compressed_to_array(CompressedImage(data=array.array("B", data)))
     assert "object at" not in str(refusal.value)
 
 
@@ -122,7 +122,7 @@ def png_of_sixteen_bits(colour: int, channels: int) -> CompressedImage:
 def test_a_compressed_image_of_every_8_bit_mode_is_the_same_picture(mode):
     grey = np.array([[0, 255], [255, 0]], dtype=np.uint8).repeat(8, 0).repeat(8, 1)
     picture = Pillow.fromarray(np.stack([grey] * 3, -1)).convert(mode)
-    assert (convert.compressed_to_array(compressed(picture)) == grey[..., None]).all()
+    assert (images.compressed_to_array(compressed(picture)) == grey[..., None]).all()
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_a_compressed_image_of_every_8_bit_mode_is_the_same_picture(mode):
 def test_what_is_no_8_bit_picture_is_refused_by_format_and_mode(message, name):
     """Pillow would make it one: a depth picture white, sixteen bits of a dark camera black, inks by a guess."""
     with pytest.raises(MessageError, match=name) as refusal:
-        convert.compressed_to_array(message)
+        images.compressed_to_array(message)
     assert "publish 8-bit grey or colour" in str(refusal.value)
 
 
@@ -149,7 +149,7 @@ def test_a_refusal_quotes_no_more_than_a_line_can_hold():
     names = [f"a joint of another robot \x1b[2J {number}" for number in range(100_000)]
     for refused in (
         lambda: convert.joint_state_to_array(JointState(name=names, position=[0.0] * len(names)), ("elbow",)),
-        lambda: convert.image_to_array(Image(encoding="x" * 1_000_000, width=1, height=1)),
+        lambda: images.image_to_array(Image(encoding="x" * 1_000_000, width=1, height=1)),
     ):
         with pytest.raises(MessageError) as refusal:
             refused()
@@ -166,7 +166,7 @@ def test_a_png_with_an_empty_chunk_is_read_or_refused(chunk, behind):
     cut = 33 if behind == "header" else len(whole) - 12  # signature and IHDR; IEND
     message = CompressedImage(data=array.array("B", whole[:cut] + chunk_of_png(chunk, b"") + whole[cut:]))
     try:
-        assert convert.compressed_to_array(message).shape == (4, 4, 3)
+        assert images.compressed_to_array(message).shape == (4, 4, 3)
     except MessageError as error:
         assert "compressed image cannot be decoded" in str(error) and "send a whole JPEG or PNG" in str(error)
 

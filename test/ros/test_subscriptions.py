@@ -66,7 +66,8 @@ class Robot:
 
     def all_is_well(self) -> bool:
         """Publish one good set; whether an observation comes of it."""
-        from vla_ros.ros.convert import array_to_image, array_to_joint_state
+        from vla_ros.ros.convert import array_to_joint_state
+        from vla_ros.ros.images import array_to_image
 
         stamp_ns = self.now_ns()
         self.states.publish(array_to_joint_state(ROBOT.joint_names, np.zeros(7), stamp_ns))
@@ -91,14 +92,14 @@ def spin_once(node: Any, timeout_sec: float) -> None:
 
 
 def test_images_that_do_not_fit_are_refused_and_the_next_good_one_is_taken(robot):
-    from vla_ros.ros.convert import array_to_image
+    from vla_ros.ros.images import array_to_image
 
     front = robot.cameras["front"]
     for change, reason in (
         ({"encoding": "bgr8"}, "camera 'front': image encoding is 'bgr8'"),
         ({"step": 5}, "camera 'front': image step is 5"),
         ({"height": 65}, "camera 'front': image data holds"),
-        ({"height": 32}, r"camera 'front': the image must be uint8 (64, 64, 3), got uint8 (32, 64, 3)"),
+        ({"height": 32}, r"camera 'front': the image is 64x32; the robot's YAML says 64x64"),
     ):
         message = array_to_image(FRAME, robot.now_ns())
         for name, value in change.items():
@@ -169,7 +170,8 @@ def test_the_same_sentence_again_and_again_changes_nothing(robot):
 
 def test_what_is_refused_is_said_where_nothing_is_taken(robot):
     """Not "nothing received yet" while a hundred came."""
-    from vla_ros.ros.convert import array_to_image, array_to_joint_state
+    from vla_ros.ros.convert import array_to_joint_state
+    from vla_ros.ros.images import array_to_image
 
     def reason():
         robot.synchroniser.observe(robot.now_ns(), repeat=True)
@@ -179,7 +181,7 @@ def test_what_is_refused_is_said_where_nothing_is_taken(robot):
     for _ in range(4):
         robot.cameras["front"].publish(array_to_image(FRAME[:32], robot.now_ns()))
         robot.refused("front")
-    assert reason().startswith("camera 'front': 4 refused in a row, the last: the image must be uint8 (64, 64, 3)")
+    assert reason().startswith("camera 'front': 4 refused in a row, the last: the image is 64x32")
     assert robot.inputs.trouble == reason()
     assert robot.all_is_well() and robot.inputs.trouble == ""
     for _ in range(3):

@@ -20,14 +20,8 @@ from vla_ros.bags.episodes.marks import EPISODE_TOPIC, mark_text
 from vla_ros.bags.writer import BagWriter, Channel, Format
 from vla_ros.core.robot import RobotSpec
 from vla_ros.core.types import NS_PER_S, ActionChunk
-from vla_ros.ros.convert import (
-    array_to_image,
-    array_to_joint_state,
-    chunk_to_trajectory,
-    command_message,
-    serialize,
-    type_name,
-)
+from vla_ros.ros.convert import array_to_joint_state, chunk_to_trajectory, command_message, serialize, type_name
+from vla_ros.ros.images import array_to_image
 
 MS = 1_000_000
 # After the moment they describe; the marks and the sentence come before the first frame.

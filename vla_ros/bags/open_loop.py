@@ -58,7 +58,9 @@ class OpenLoop:
         """Yield answers from (topic, message, time of reception) of the robot's inputs, in order."""
         contract, robot = self.policy.contract, self.robot
         cameras = tuple(camera.name for camera in contract.cameras)
-        synchroniser = Synchroniser(robot, cameras=cameras, history=contract.history, history_step_s=contract.step_s)
+        synchroniser = Synchroniser(
+            robot, cameras=contract.cameras, history=contract.history, history_step_s=contract.step_s
+        )
         self._planner = Planner(self.policy, robot, self.execution, self.execute_steps)
         as_recorded = self.delay_ns is None and bool(self.recorded.chunks)
         chosen = self._as_recorded if as_recorded else self._as_chosen

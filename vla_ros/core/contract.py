@@ -11,17 +11,21 @@ from vla_ros.core.checks import within
 from vla_ros.core.columns import are_grippers
 from vla_ros.core.errors import ConfigError, ContractError
 from vla_ros.core.robot import RobotSpec
-from vla_ros.core.robot_parts import JointKind
+from vla_ros.core.robot_parts import FitKind, JointKind
 from vla_ros.core.types import NS_PER_S, Observation
 
 
 @dataclass(frozen=True, slots=True)
 class CameraContract:
-    """A camera that the model was trained with, by name and size in pixels."""
+    """A camera that the model was trained with, by name and size in pixels.
+
+    fit: how pictures of another size were brought to it in training, and are again (see `core.streams.image_fit`).
+    """
 
     name: str
     width: int
     height: int
+    fit: FitKind = "stretch"
 
     def __post_init__(self) -> None:
         within(self, width=(1, 8192), height=(1, 8192))
@@ -77,18 +81,12 @@ class PolicyContract:
 
 
 def check_contract(contract: PolicyContract, robot: RobotSpec) -> None:
-    """Raise ContractError where the robot does not offer what the model was trained with."""
+    """Raise ContractError where the robot does not offer what the model was trained with. Cameras may have any size."""
     offered = {camera.name: camera for camera in robot.cameras}
     for camera in contract.cameras:
         if camera.name not in offered:
             raise ContractError(
                 f"the model wants a camera '{camera.name}', robot '{robot.name}' has {', '.join(sorted(offered))}"
-            )
-        got = offered[camera.name]
-        if (got.width, got.height) != (camera.width, camera.height):
-            raise ContractError(
-                f"camera '{camera.name}': the model was trained at {camera.width}x{camera.height}, "
-                f"robot '{robot.name}' says {got.width}x{got.height}"
             )
     joints = tuple(joint.name for joint in robot.joints)
     if joints != contract.joints:

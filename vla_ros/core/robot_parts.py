@@ -6,12 +6,49 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
-from vla_ros.core.checks import camera_name, positive, topic
+from vla_ros.core.checks import camera_name, positive, topic, within
 from vla_ros.core.config import Unbounded
 from vla_ros.core.errors import ConfigError
 
+MAX_SIDE = 4096
+# Of raw images, as sensor_msgs names them; `ros/images.py` reads each.
+Encoding = Literal[
+    "any",
+    "rgb8",
+    "bgr8",
+    "rgba8",
+    "bgra8",
+    "mono8",
+    "mono16",
+    "8UC1",
+    "8UC3",
+    "yuv422",
+    "uyvy",
+    "yuv422_yuy2",
+    "yuyv",
+    "nv12",
+    "nv21",
+    "bayer_rggb8",
+    "bayer_bggr8",
+    "bayer_gbrg8",
+    "bayer_grbg8",
+]
+FitKind = Literal["stretch", "letterbox", "crop"]
 CommandType = Literal["Float64MultiArray", "JointTrajectory", "JointState"]
 JointKind = Literal["revolute", "continuous", "prismatic", "gripper"]
+
+
+@dataclass(frozen=True, slots=True)
+class CropSpec:
+    """The part of a camera's picture to use: its upper left corner, and its size [pixels]."""
+
+    x: int
+    y: int
+    width: int
+    height: int
+
+    def __post_init__(self) -> None:
+        within(self, x=(0, MAX_SIDE - 1), y=(0, MAX_SIDE - 1), width=(1, MAX_SIDE), height=(1, MAX_SIDE))
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,24 +56,46 @@ class CameraSpec:
     """One camera: the name that policies know it by, its topic, and what an image on it must be.
 
     name: letters, digits and '_'; it names a folder and a key in datasets, and the world model's topics.
+    width, height: of the pictures that arrive [pixels]; left out, any size will do, as long as it does not change.
+        A policy gets them at the size that it was trained with.
+    encoding: what arrives; any, if left out.
+    crop: the part of the picture to use; rotate: how far to turn it then, clockwise [degrees], for a camera that is
+        mounted sideways or upside down.
     compressed: subscribe to `<topic>/compressed` (sensor_msgs/CompressedImage) in place of the raw image.
     rate_hz: the rate to expect; frames within half a period of each other may replace one another.
     """
 
     name: str
     topic: str
-    width: int
-    height: int
-    encoding: Literal["rgb8", "bgr8", "rgba8", "bgra8", "mono8"] = "rgb8"
+    width: int = 0
+    height: int = 0
+    encoding: Encoding = "any"
     compressed: bool = False
     rate_hz: float = 30.0
+    crop: CropSpec | None = None
+    rotate: Literal[0, 90, 180, 270] = 0
 
     def __post_init__(self) -> None:
-        if not (0 < self.width <= 4096 and 0 < self.height <= 4096):
-            raise ConfigError(f"camera size must be 1 to 4096 pixels a side, got {self.width} x {self.height}")
+        if not (0 <= self.width <= MAX_SIDE and 0 <= self.height <= MAX_SIDE) or (self.width > 0) != (self.height > 0):
+            raise ConfigError(
+                f"camera size must be 1 to {MAX_SIDE} pixels a side, or left out, got {self.width} x {self.height}"
+            )
+        if self.crop and self.width and not self._holds(self.crop):
+            raise ConfigError(f"crop must lie within the picture of {self.width} x {self.height} pixels")
         positive("rate_hz", self.rate_hz)
         camera_name(self.name)
         topic(self.topic)
+
+    def _holds(self, box: CropSpec) -> bool:
+        return box.x + box.width <= self.width and box.y + box.height <= self.height
+
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """Height and width of a picture after `crop` and `rotate`; None if the YAML leaves it open."""
+        if not (self.crop or self.width):
+            return None
+        box = self.crop or self
+        return (box.width, box.height) if self.rotate in (90, 270) else (box.height, box.width)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import signal
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from vla_ros.bags.episodes.assembly import EpisodeOptions
 from vla_ros.bags.episodes.frames import BagReport, Reading, check_bag, read_frames
+from vla_ros.bags.episodes.picture_sizes import picture_sizes
 from vla_ros.bags.episodes.rate import fps_of_step
 from vla_ros.bags.reading.reader import open_bag
 from vla_ros.core.columns import columns_of
@@ -67,7 +68,7 @@ def export(
     """
     report, started_s, reading = ExportReport(), time.monotonic(), reading or Reading()
     check_instruction(options.task)
-    layout = dataset_layout(robot, options, lossless)
+    layout = dataset_layout(robot, options, lossless, bags, reading.remap)
     options = replace(options, step_s=1 / layout.fps)  # as the dataset says: a rounded step would drift from it
     for path in bags:  # all of them first: a misspelt one must not cost an hour's work
         with open_bag(path) as bag:
@@ -86,11 +87,17 @@ def export(
     return figures, report
 
 
-def dataset_layout(robot: RobotSpec, options: EpisodeOptions, lossless: bool) -> Layout:
-    """Return the dataset's columns and rate according to the robot's contract."""
+def dataset_layout(
+    robot: RobotSpec,
+    options: EpisodeOptions,
+    lossless: bool,
+    bags: Sequence[Path] = (),
+    remap: Mapping[str, str] | None = None,
+) -> Layout:
+    """Return the dataset's columns and rate by the robot's contract, and picture sizes by it or by the bags."""
     fps = fps_of_step(robot.sync.history_step_s if options.step_s is None else options.step_s)
-    specs = [robot.camera(name) for name in options.cameras or robot.camera_names]
-    return Layout(robot.name, fps, {c.name: (c.height, c.width) for c in specs}, columns_of(robot), lossless)
+    sizes = picture_sizes(bags, robot, options.cameras or robot.camera_names, remap or {})
+    return Layout(robot.name, fps, sizes, columns_of(robot), lossless)
 
 
 def _write(

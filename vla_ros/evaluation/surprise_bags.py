@@ -44,7 +44,7 @@ class _BagWatch:
         cameras = tuple(camera.name for camera in contract.cameras)
         self._bag, self._robot = bag, robot
         self._synchroniser = Synchroniser(
-            robot, cameras=cameras, history=contract.history, history_step_s=contract.step_s
+            robot, cameras=contract.cameras, history=contract.history, history_step_s=contract.step_s
         )
         self._ingest = Ingest(robot, self._synchroniser, cameras)
         self._sources = {source.topic: source for source in self._ingest.sources}

@@ -12,7 +12,7 @@ from rclpy.node import Node
 from sensor_msgs.msg import Image
 
 from vla_ros.core.errors import VlaRosError
-from vla_ros.ros.convert import array_to_image
+from vla_ros.ros.images import array_to_image
 from vla_ros.ros.parameters import declare, parameter
 from vla_ros.ros.process.lifecycle import spin
 from vla_ros.ros.qos import SENSOR

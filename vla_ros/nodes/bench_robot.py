@@ -24,8 +24,9 @@ from vla_ros.monitor.latency import TimingLog
 from vla_ros.monitor.top import StageLog
 from vla_ros.ros.chunk_timing import listen_timing
 from vla_ros.ros.clients import ServiceCaller
-from vla_ros.ros.convert import array_to_image, array_to_joint_state
+from vla_ros.ros.convert import array_to_joint_state
 from vla_ros.ros.diagnostics import ERROR, node_of
+from vla_ros.ros.images import array_to_image
 from vla_ros.ros.parameters import declare, parameter
 from vla_ros.ros.process.lifecycle import spin
 from vla_ros.ros.qos import COMMAND, EVENTS, LATCHED, SENSOR

@@ -38,7 +38,8 @@ from vla_ros.monitor.latency import TimingLog
 from vla_ros.monitor.top import StageLog
 from vla_ros.ros.chunk_timing import listen_timing
 from vla_ros.ros.commanding.stop_line import StopLine
-from vla_ros.ros.convert import COMMAND_TYPES, compressed_to_array, image_to_array, trajectory_to_chunk
+from vla_ros.ros.convert import COMMAND_TYPES, trajectory_to_chunk
+from vla_ros.ros.images import compressed_to_array, image_to_array
 from vla_ros.ros.listening.everyone import hear_everyone
 from vla_ros.ros.parameters import declare, parameter
 from vla_ros.ros.process.lifecycle import signals_ask

@@ -29,8 +29,9 @@ from vla_ros.monitor.demo.series import Settings, conduct, planned_episodes
 from vla_ros.monitor.latency import ChunkLatency, TimingLog
 from vla_ros.ros.chunk_timing import listen_timing
 from vla_ros.ros.clients import ServiceCaller
-from vla_ros.ros.convert import image_to_array, to_ns
+from vla_ros.ros.convert import to_ns
 from vla_ros.ros.diagnostics import node_of
+from vla_ros.ros.images import image_to_array
 from vla_ros.ros.parameters import declare, parameter
 from vla_ros.ros.process.spinning import spinning
 from vla_ros.ros.process.starting import start_ros

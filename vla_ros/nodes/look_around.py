@@ -18,7 +18,8 @@ from std_msgs.msg import String
 
 from vla_ros.core.description.graph import CameraSeen, CommandsSeen, Graph, StatesSeen
 from vla_ros.core.errors import MessageError, VlaRosError
-from vla_ros.ros.convert import COMMAND_TYPES, compressed_to_array, image_to_array, to_ns
+from vla_ros.ros.convert import COMMAND_TYPES, to_ns
+from vla_ros.ros.images import compressed_to_array, image_to_array
 from vla_ros.ros.process.starting import start_ros
 from vla_ros.ros.qos import CROWD, LATCHED, quietly
 

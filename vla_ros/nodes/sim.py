@@ -21,18 +21,12 @@ from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import Bool, Empty
 from std_srvs.srv import Trigger
 
-from vla_ros.core.errors import MessageError, VlaRosError, did_you_mean
+from vla_ros.core.errors import ConfigError, MessageError, VlaRosError, did_you_mean
 from vla_ros.core.robot import RobotSpec, load_robot
 from vla_ros.core.types import NS_PER_S
-from vla_ros.ros.convert import (
-    COMMAND_TYPES,
-    array_to_compressed,
-    array_to_image,
-    array_to_joint_state,
-    command_to_array,
-    to_time,
-)
+from vla_ros.ros.convert import COMMAND_TYPES, array_to_joint_state, command_to_array, to_time
 from vla_ros.ros.diagnostics import OK, WARN, Diagnostics, Report
+from vla_ros.ros.images import array_to_compressed, array_to_image
 from vla_ros.ros.listening.scenes import NEW_SCENE
 from vla_ros.ros.parameters import declare, parameter
 from vla_ros.ros.process.lifecycle import spin
@@ -94,6 +88,8 @@ class SimNode(Node):
 
     def _make_topics(self, robot: RobotSpec) -> None:
         width, height = self.parameters.overview_width, self.parameters.overview_height
+        if unsized := [c.name for c in robot.cameras if not c.width]:
+            raise ConfigError(f"camera '{unsized[0]}': the simulator draws at width and height; add both to the YAML")
         cameras = [(c.name, c.topic, c.width, c.height) for c in robot.cameras]
         cameras.append((OVERVIEW, f"/{OVERVIEW}/image_raw", width, height))
         publish = self.create_publisher

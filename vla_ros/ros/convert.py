@@ -1,4 +1,4 @@
-"""Messages <-> numbers. Needs message classes but no running node, so that bags and live topics share it.
+"""Messages <-> numbers; pictures are in `images.py`. Needs no running node, so that bags and live topics share it.
 
 Every function from a message raises MessageError where the message does not hold what its header promises.
 """
@@ -6,38 +6,26 @@ Every function from a message raises MessageError where the message does not hol
 from __future__ import annotations
 
 import array
-import io
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from builtin_interfaces.msg import Duration, Time
 from numpy.typing import ArrayLike, NDArray
-from PIL import Image as Pillow
-from PIL import UnidentifiedImageError
-from PIL.ImageFile import ImageFile
 from rclpy.serialization import deserialize_message, serialize_message
-from sensor_msgs.msg import CompressedImage, Image, JointState
+from sensor_msgs.msg import JointState
 from std_msgs.msg import Float64MultiArray
 from trajectory_msgs.msg import JointTrajectory, JointTrajectoryPoint
 
 from vla_ros.core.errors import MessageError
 from vla_ros.core.spacing import even
-from vla_ros.core.text import listed, name_of, shorten
+from vla_ros.core.text import listed
 from vla_ros.core.types import NS_PER_S, ActionChunk
 from vla_ros.ros.message_types import message_class
 
-MAX_PIXELS = 16_000_000
-MAX_COMPRESSED_BYTES = 64_000_000
 MAX_CHUNK_POINTS = 1000
 # The message of each `type` that a robot's command block may name.
 COMMAND_TYPES: dict[str, Any] = {kind.__name__: kind for kind in (Float64MultiArray, JointTrajectory, JointState)}
-# encoding -> channels, and the order in which they make RGB
-_RGB, _BGR, _GREY = (0, 1, 2), (2, 1, 0), (0, 0, 0)
-ENCODINGS = {"rgb8": (3, _RGB), "bgr8": (3, _BGR), "rgba8": (4, _RGB), "bgra8": (4, _BGR)}
-ENCODINGS |= {"mono8": (1, _GREY), "8UC1": (1, _GREY), "8UC3": (3, _BGR)}
-# Pillow's modes that are 8-bit RGB in one way only; transparency is left out, as of rgba8.
-EIGHT_BIT = ("RGB", "L", "RGBA", "LA", "P", "1")
 
 
 def to_ns(stamp: Time | Duration) -> int:
@@ -53,85 +41,6 @@ def to_time(ns: int) -> Time:
 def to_duration(ns: int) -> Duration:
     """Return nanoseconds as a duration."""
     return Duration(sec=ns // NS_PER_S, nanosec=ns % NS_PER_S)
-
-
-def image_to_array(message: Image, encoding: str | None = None) -> NDArray[np.uint8]:
-    """Return (H, W, 3) RGB; a view if the message is rgb8. encoding: the only one to accept, if given."""
-    height, width, step = int(message.height), int(message.width), int(message.step)
-    if message.encoding not in ENCODINGS:
-        raise MessageError(f"image encoding '{name_of(message.encoding)}' is not known; known: {', '.join(ENCODINGS)}")
-    if encoding is not None and message.encoding != encoding:
-        raise MessageError(f"image encoding is '{message.encoding}'; the robot's contract says '{encoding}'")
-    if not 0 < height * width <= MAX_PIXELS:
-        raise MessageError(f"image must have 1 to {MAX_PIXELS} pixels, got {width}x{height}")
-    channels, order = ENCODINGS[message.encoding]
-    if step < width * channels:
-        raise MessageError(f"image step is {step}; {width} pixels of {message.encoding} need {width * channels}")
-    needed = step * (height - 1) + width * channels
-    if len(message.data) < needed:
-        raise MessageError(
-            f"image data holds {len(message.data)} bytes; {width}x{height} at step {step} needs {needed}"
-        )
-    flat = np.frombuffer(message.data, dtype=np.uint8)
-    rows = np.lib.stride_tricks.as_strided(flat, (height, width, channels), (step, channels, 1), writeable=False)
-    return rows if order == (0, 1, 2) and channels == 3 else rows[..., list(order)]
-
-
-def array_to_image(frame: NDArray[np.uint8], stamp_ns: int, frame_id: str = "") -> Image:
-    """Turn (H, W, 3) RGB into an rgb8 image."""
-    message = Image(height=frame.shape[0], width=frame.shape[1], encoding="rgb8", step=3 * frame.shape[1])
-    message.header.stamp, message.header.frame_id = to_time(stamp_ns), frame_id
-    data = array.array("B")  # any other type is checked byte by byte, a thousand times slower
-    data.frombytes(np.ascontiguousarray(frame).tobytes())
-    message.data = data
-    return message
-
-
-def compressed_to_array(message: CompressedImage) -> NDArray[np.uint8]:
-    """Return (H, W, 3) RGB of a JPEG or PNG; the header's size and kind are checked before anything is decoded."""
-    if len(message.data) > MAX_COMPRESSED_BYTES:
-        raise MessageError(f"compressed image holds {len(message.data)} bytes, must be at most {MAX_COMPRESSED_BYTES}")
-    data = bytes(message.data)
-    try:
-        picture = Pillow.open(io.BytesIO(data), formats=("JPEG", "PNG"))
-        if not 0 < picture.width * picture.height <= MAX_PIXELS:
-            raise MessageError(
-                f"compressed image is {picture.width}x{picture.height}, must be at most {MAX_PIXELS} pixels"
-            )
-        _refuse_depth(picture)
-        return np.asarray(picture.convert("RGB"))
-    except MessageError:
-        raise
-    except UnidentifiedImageError:  # whose own words show the address of an object of ours
-        begin = data[:8].hex(" ") or "nothing"
-        raise MessageError(
-            f"compressed image cannot be decoded: it begins with {begin}, and is neither JPEG nor PNG or has a damaged "
-            "header; send a whole JPEG or PNG"
-        ) from None
-    except Exception as error:  # Pillow's readers raise nearly anything on bytes that they did not foresee
-        said = shorten(str(error) or type(error).__name__, 100)
-        raise MessageError(f"compressed image cannot be decoded: {said}; send a whole JPEG or PNG") from None
-
-
-def _refuse_depth(picture: ImageFile) -> None:
-    """Refuse what Pillow would turn into 8-bit RGB by clipping, dropping bits or guessing: no camera image."""
-    # The mode of the pixels as they are stored: of 16-bit colour, Pillow's own mode says RGB.
-    stored = str(picture.tile[0].args if picture.format == "PNG" and picture.tile else picture.mode)
-    if picture.mode not in EIGHT_BIT or ";16" in stored:
-        wrong = stored if picture.mode in EIGHT_BIT else picture.mode
-        raise MessageError(f"{picture.format} of mode {wrong}; publish 8-bit grey or colour ({', '.join(EIGHT_BIT)})")
-
-
-def array_to_compressed(frame: NDArray[np.uint8], stamp_ns: int, quality: int = 90) -> CompressedImage:
-    """Turn (H, W, 3) RGB into a JPEG."""
-    buffer = io.BytesIO()
-    Pillow.fromarray(frame).save(buffer, "JPEG", quality=quality)
-    message = CompressedImage(format="rgb8; jpeg compressed bgr8")
-    message.header.stamp = to_time(stamp_ns)
-    data = array.array("B")
-    data.frombytes(buffer.getvalue())
-    message.data = data
-    return message
 
 
 def joint_state_to_array(message: JointState, names: Sequence[str]) -> NDArray[np.float64]:

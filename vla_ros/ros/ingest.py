@@ -7,6 +7,8 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import String
 
@@ -15,7 +17,8 @@ from vla_ros.core.robot import CameraSpec, RobotSpec
 from vla_ros.core.streams.synchroniser import NOTHING, Synchroniser
 from vla_ros.core.text import listed, shorten
 from vla_ros.core.timing import RateMeter
-from vla_ros.ros.convert import compressed_to_array, image_to_array, is_foreign, joint_state_to_array, to_ns
+from vla_ros.ros.convert import is_foreign, joint_state_to_array, to_ns
+from vla_ros.ros.images import compressed_to_array, image_to_array
 
 COMPRESSED = "/compressed"
 JOINT_STATES, INSTRUCTION = "joint_states", "instruction"
@@ -44,7 +47,7 @@ class Ingest:
     def __init__(self, robot: RobotSpec, synchroniser: Synchroniser, cameras: tuple[str, ...]) -> None:
         self._robot, self._synchroniser = robot, synchroniser
         self.sources = (
-            *(_camera_source(robot.camera(name)) for name in cameras),
+            *(camera_source(robot.camera(name)) for name in cameras),
             Source(JOINT_STATES, robot.joint_states_topic, JointState),
             Source(INSTRUCTION, robot.instruction_topic, String),
         )
@@ -89,7 +92,7 @@ class Ingest:
 
     def _image(self, camera: CameraSpec, message: Any, now_ns: int) -> bool:
         started_s = time.perf_counter()
-        frame = compressed_to_array(message) if camera.compressed else image_to_array(message, camera.encoding)
+        frame = picture(camera, message)
         self.decode_ms = (time.perf_counter() - started_s) * 1e3
         return self._synchroniser.push_image(camera.name, to_ns(message.header.stamp), frame, now_ns)
 
@@ -124,7 +127,15 @@ def _told(source: str) -> str:
     return "joint states" if source == JOINT_STATES else f"camera '{source}'"
 
 
-def _camera_source(camera: CameraSpec) -> Source:
+def picture(camera: CameraSpec, message: Any) -> NDArray[np.uint8]:
+    """Return (H, W, 3) RGB of a camera's message, as it arrived. MessageError for what is no picture."""
+    if camera.compressed:
+        return compressed_to_array(message)
+    return image_to_array(message, None if camera.encoding == "any" else camera.encoding)
+
+
+def camera_source(camera: CameraSpec) -> Source:
+    """Return the topic that a camera's pictures come on."""
     if camera.compressed:
         return Source(camera.name, camera.topic + COMPRESSED, CompressedImage, camera)
     return Source(camera.name, camera.topic, Image, camera)

@@ -61,14 +61,21 @@ class Session(Generic[M]):
         check_contract(contract, self.robot)
         self.cameras = tuple(camera.name for camera in contract.cameras)
         self.synchroniser = Synchroniser(
-            self.robot, cameras=self.cameras, history=contract.history, history_step_s=contract.step_s
+            self.robot, cameras=contract.cameras, history=contract.history, history_step_s=contract.step_s
         )
+        self._tell_sizes()
         self.problem = ""
         self.inputs: Inputs | None = None
         self._heard, self._active, self._workers = Heard(), Owner(node), list[Worker[Any]]()
         self.while_active = self._active.own
         self.diagnostics = self.own(Diagnostics(node, self.report, self.robot.name))
         self.own(on_clock_jump(node, self.restart))
+
+    def _tell_sizes(self) -> None:
+        for camera in self.model.contract.cameras:
+            if self.robot.camera(camera.name).size != (camera.height, camera.width):
+                size = f"{camera.width}x{camera.height}"
+                self.node.get_logger().info(f"camera '{camera.name}': brought to the model's {size} ({camera.fit})")
 
     def begin(self) -> None:
         """Start workers, and subscribe to more than the inputs."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from vla_ros.core.surprise.expectation import Expectation
 from vla_ros.core.timing import LatencyStats, RateMeter
 from vla_ros.core.types import NS_PER_S, Observation
-from vla_ros.ros.convert import array_to_image
+from vla_ros.ros.images import array_to_image
 
 Frame = NDArray[np.uint8]
 Draw = Callable[[Frame, Frame, Frame, float], Frame]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from small_robot import MS, small_robot
 
+from vla_ros.core.contract import CameraContract
 from vla_ros.core.errors import MessageError
-from vla_ros.core.robot import SyncSpec
+from vla_ros.core.robot import RobotSpec, SyncSpec
+from vla_ros.core.robot_parts import CropSpec
 from vla_ros.core.streams.admission import check_instruction, check_order
 from vla_ros.core.streams.synchroniser import StreamBuffer, Synchroniser
 from vla_ros.core.types import Observation
@@ -183,11 +186,46 @@ def test_a_clock_that_jumps_back_begins_anew() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [np.zeros((4, 3, 3), np.uint8), np.zeros((3, 4), np.uint8), np.zeros((3, 4, 3)), np.zeros((3, 4, 4), "u1")]
+    "wrong", [np.zeros((3, 4), np.uint8), np.zeros((3, 4, 3)), np.zeros((3, 4, 4), "u1"), np.zeros((0, 4, 3), "u1")]
 )
 def test_images_of_another_shape_or_type_are_refused(wrong: np.ndarray) -> None:
     with pytest.raises(MessageError, match=r"camera 'front': the image must be uint8 \(3, 4, 3\), got "):
         Synchroniser(small_robot()).push_image("front", T0, wrong)
+
+
+def test_an_image_of_another_size_than_declared_is_refused() -> None:
+    with pytest.raises(MessageError, match="camera 'front': the image is 3x4; the robot's YAML says 4x3"):
+        Synchroniser(small_robot()).push_image("front", T0, np.zeros((4, 3, 3), np.uint8))
+
+
+def any_size(**changes: object) -> RobotSpec:
+    robot = small_robot()
+    return replace(robot, cameras=tuple(replace(c, width=0, height=0, **changes) for c in robot.cameras))
+
+
+def test_a_camera_of_any_size_must_keep_it_until_all_begins_anew() -> None:
+    sync = Synchroniser(any_size())
+    sync.push_image("front", T0, np.zeros((48, 64, 3), np.uint8))
+    with pytest.raises(
+        MessageError, match="camera 'front': the image is 32x24, the first was 64x48; a camera must not"
+    ):
+        sync.push_image("front", T0 + 100 * MS, np.zeros((24, 32, 3), np.uint8))
+    sync.push_image("wrist", T0, np.zeros((24, 32, 3), np.uint8))
+    sync.reset()
+    assert sync.push_image("front", T0 + 200 * MS, np.zeros((24, 32, 3), np.uint8))
+
+
+def test_a_model_gets_its_own_size_and_everybody_else_the_cameras() -> None:
+    image = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
+    robot = any_size(crop=CropSpec(0, 0, 40, 48), rotate=90)
+    model = (CameraContract("front", 8, 6, "letterbox"), CameraContract("wrist", 5, 7))
+    for cameras, sizes in ((model, [(6, 8), (7, 5)]), (None, [(40, 48), (40, 48)])):
+        sync = Synchroniser(robot, cameras=cameras)
+        for name in ("front", "wrist"):
+            sync.push_image(name, T0, image)
+        sync.push_state(T0, [0.0, 0.0, 0.0])
+        images = observed(sync, T0).images
+        assert [images[name].shape[1:3] for name in ("front", "wrist")] == sizes
 
 
 @pytest.mark.parametrize(

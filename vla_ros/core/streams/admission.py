@@ -16,10 +16,15 @@ REFUSED = ("Cc", "Cs", "Zl", "Zp")  # Unicode categories: control, half a charac
 
 
 def check_image(camera: CameraSpec, image: NDArray[np.uint8]) -> None:
-    """Hold an image to (height, width, 3) uint8 RGB."""
-    shape = (camera.height, camera.width, 3)
-    if image.dtype != np.uint8 or image.shape != shape:
+    """Hold an image to (height, width, 3) uint8 RGB, of the size that the contract declares."""
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3 or 0 in image.shape:
+        shape = (camera.height or "H", camera.width or "W", 3)
         raise MessageError(f"camera '{camera.name}': the image must be uint8 {shape}, got {image.dtype} {image.shape}")
+    if camera.width and image.shape[:2] != (camera.height, camera.width):
+        raise MessageError(
+            f"camera '{camera.name}': the image is {image.shape[1]}x{image.shape[0]}; the robot's YAML says "
+            f"{camera.width}x{camera.height}. Correct width and height there, or leave them out"
+        )
 
 
 def check_state(robot: RobotSpec, positions: ArrayLike) -> Vector:

@@ -11,10 +11,12 @@ from typing import Any, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from vla_ros.core.contract import CameraContract
 from vla_ros.core.errors import MessageError
 from vla_ros.core.robot import RobotSpec, SyncSpec
 from vla_ros.core.streams.admission import check_image, check_instruction, check_stamp, check_state
 from vla_ros.core.streams.buffer import StreamBuffer
+from vla_ros.core.streams.image_fit import fitted, framed
 from vla_ros.core.types import NS_PER_S, Observation, Vector
 
 __all__ = ["StreamBuffer", "Synchroniser"]
@@ -28,7 +30,8 @@ _STATE_GAP_NS = 2_000_000
 class Synchroniser:
     """Streams in, the newest synchronised observation out. Every method may be called from any thread.
 
-    cameras: the cameras that matter; all of the robot's by default.
+    cameras: the cameras that matter; all of the robot's by default. Pictures of one that is given as a model's
+        contract are brought to the size that it says; of others they stay as they are, but for crop and rotate.
     history, history_step_s: where a policy's contract differs from the robot's `sync` block.
     """
 
@@ -36,11 +39,14 @@ class Synchroniser:
         self,
         robot: RobotSpec,
         *,
-        cameras: Iterable[str] | None = None,
+        cameras: Iterable[str | CameraContract] | None = None,
         history: int | None = None,
         history_step_s: float | None = None,
     ) -> None:
-        names = tuple(cameras) if cameras is not None else robot.camera_names
+        wanted = tuple(cameras) if cameras is not None else robot.camera_names
+        self._fits = {camera.name: camera for camera in wanted if isinstance(camera, CameraContract)}
+        self._arriving: dict[str, tuple[int, ...]] = {}  # the shape of a camera's pictures, which must not change
+        names = [camera if isinstance(camera, str) else camera.name for camera in wanted]
         self.sync = replace(
             robot.sync,
             history=history or robot.sync.history,
@@ -69,7 +75,21 @@ class Synchroniser:
             raise MessageError(f"camera '{camera}' is not expected; known: {', '.join(self._cameras)}")
         check_image(self._cameras[camera], image)
         self._check_stamp(f"camera '{camera}'", stamp_ns, now_ns)
-        return self._images[camera].push(stamp_ns, image)
+        self._check_size(camera, image)
+        return self._images[camera].push(stamp_ns, self._framed(camera, image))
+
+    def _check_size(self, camera: str, image: Image) -> None:
+        before = self._arriving.setdefault(camera, image.shape)
+        if image.shape != before:
+            raise MessageError(
+                f"camera '{camera}': the image is {image.shape[1]}x{image.shape[0]}, the first was "
+                f"{before[1]}x{before[0]}; a camera must not change its size while it is in use"
+            )
+
+    def _framed(self, camera: str, image: Image) -> Image:
+        image = framed(image, self._cameras[camera])
+        fit = self._fits.get(camera)
+        return fitted(image, fit.width, fit.height, fit.fit) if fit else image
 
     def push_state(self, stamp_ns: int, positions: ArrayLike, now_ns: int | None = None) -> bool:
         """Take (D,) joint positions in the contract's order. False for an old or doubled stamp."""
@@ -94,6 +114,7 @@ class Synchroniser:
         with self._lock:
             for stream in self._streams:
                 stream.clear()
+            self._arriving.clear()
             self._last_ns = None
             self.reason = "no image and no joint states yet"
 
