@@ -22,6 +22,7 @@ ROSDEP = {  # pip name -> rosdep key; None where rosdistro has no key (package.x
     "hypothesis": "python3-hypothesis",
     "mujoco": "python3-mujoco-pip",
     "numpy": "python3-numpy",
+    "opencv-python-headless": "python3-opencv",
     "pillow": "python3-pil",
     "pytest": "python3-pytest",
     "pyyaml": "python3-yaml",
@@ -36,6 +37,7 @@ ROSDEP = {  # pip name -> rosdep key; None where rosdistro has no key (package.x
 # Triton comes with torch's CUDA builds, and is used only where it came: asking for it by itself could contradict them.
 # So do lz4 and zstd with rosbags, which packs and unpacks by them; Python 3.14 has the latter as `compression`.
 IMPORT_NAMES = {
+    "cv2": "opencv-python-headless",
     "PIL": "pillow",
     "backports": "rosbags",
     "compression": "rosbags",

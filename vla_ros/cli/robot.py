@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -29,14 +30,12 @@ XACRO_S = 60
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare `init` and `check`."""
     actions = parser.add_subparsers(dest="action", required=True)
-    init = actions.add_parser("init", help="draft a YAML; what is a guess says so")
+    init = _action(actions, "init", "draft a YAML; what is a guess says so")
     init.add_argument("out", type=Path, help="file to write; an existing one is refused")
     init.add_argument("--name", default="", help="the robot's name; without it, the URDF's")
-    init.add_argument(
-        "--gripper", action="append", default=[], metavar="JOINT", help="a gripper's joint; may be repeated"
-    )
+    init.add_argument("--gripper", action="append", metavar="JOINT", help="a gripper's joint; may be repeated")
     init.add_argument("--tool", default="", metavar="LINK", help="link that must stay in the workspace")
-    check = actions.add_parser("check", help="hold a YAML against the URDF and the running robot; exit code 1 if wrong")
+    check = _action(actions, "check", "hold a YAML against the URDF and the running robot; exit code 1 if wrong")
     check.add_argument("robot", help="name in config/robots, or a YAML file")
     check.add_argument("--json", action="store_true", help="print the rows as one JSON object")
     for action in (init, check):
@@ -45,6 +44,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
             "--seconds", type=float, default=5.0, help="how long to watch the topics; 0: the URDF alone"
         )
         action.add_argument("--namespace", default="", help="namespace of the robot's nodes")
+
+
+def _action(actions: Any, name: str, about: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = actions.add_parser(name, help=about, description=about)
+    return parser
 
 
 def run(args: argparse.Namespace) -> int:
@@ -61,7 +65,7 @@ def _init(args: argparse.Namespace) -> int:
     urdf = _urdf(args, graph)
     if urdf is None:
         raise VlaRosError("no URDF: nobody publishes /robot_description; name a file with --urdf")
-    text = draft(urdf, graph, Wishes(args.name, tuple(args.gripper), args.tool))
+    text = draft(urdf, graph, Wishes(args.name, tuple(args.gripper or ()), args.tool))
     parse_yaml(text, str(args.out))
     args.out.write_text(text, encoding="utf-8")
     load_robot(args.out)  # a draft that would be refused says so now

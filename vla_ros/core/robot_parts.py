@@ -59,8 +59,8 @@ class CameraSpec:
     width, height: of the pictures that arrive [pixels]; left out, any size will do, as long as it does not change.
         A policy gets them at the size that it was trained with.
     encoding: what arrives; any, if left out.
-    crop: the part of the picture to use; rotate: how far to turn it then, clockwise [degrees], for a camera that is
-        mounted sideways or upside down.
+    crop: the part of the picture to use.
+    rotate: how far to turn it then, clockwise [degrees], for a camera that is mounted sideways or upside down.
     compressed: subscribe to `<topic>/compressed` (sensor_msgs/CompressedImage) in place of the raw image.
     rate_hz: the rate to expect; frames within half a period of each other may replace one another.
     """
