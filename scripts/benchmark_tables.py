@@ -123,7 +123,7 @@ def actions(reports: list[Report]) -> str:
     for name, found in report["actions"].items():
         parts = isinstance(found, dict)
         bounds = f"{found['low']:.4f} to {found['high']:.4f}" if parts else ""
-        rows.append((name.replace("_", " "), f"{found['value']:.4f}" if parts else found, bounds))
+        rows.append((name.replace("_", " "), fixed(found["value"] if parts else found, 4), bounds))
     return markdown(("actions of the arm", "", "95 % interval over episodes"), rows)
 
 
