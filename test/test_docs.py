@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -106,6 +107,44 @@ def test_a_planted_table_without_command_is_found(tmp_path: Path) -> None:
     page = tmp_path / "a.md"
     page.write_text("## One\n`vla-ros eval x`\n\n| a |\n|---|\n| 1 |\n\n## Two\n\n| b |\n|---|\n| 2 |\n")
     assert tables_without_command(page) == ["a.md: | b |"]
+
+
+def benchmark_tables(*words: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, str(ROOT / "scripts" / "benchmark_tables.py"), *words]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_tables_of_benchmarks_are_what_the_reports_say() -> None:
+    checked = benchmark_tables("--check")
+    assert checked.returncode == 0, checked.stdout + checked.stderr + "\nrun python scripts/benchmark_tables.py"
+
+
+def test_every_report_is_shown_and_a_table_without_one_says_so() -> None:
+    pages = [page.read_text(encoding="utf-8") for page in (DOCS / "benchmarks").glob("*.md")]
+    shown = {
+        name for page in pages for names in re.findall(r"<!-- table \w+: (.+?) -->", page) for name in names.split()
+    }
+    assert shown == {path.name for path in (DOCS / "benchmarks" / "data").iterdir()}
+    typed = [
+        page
+        for page in pages
+        if re.search(r"^\|.*\d", re.sub(r"<!-- table.*?<!-- end -->", "", page, flags=re.DOTALL), re.MULTILINE)
+    ]
+    assert [
+        page.splitlines()[0] for page in typed if not re.search(r"typed from|`make faults`", page, re.IGNORECASE)
+    ] == []
+
+
+def test_a_planted_stale_table_is_found(tmp_path: Path) -> None:
+    page = tmp_path / "a.md"
+    (tmp_path / "data").mkdir()
+    report = {"cameras": "3 of 640x480", "MB_per_s": 82.9, "seconds": 20.0, "sent": 9, "recorded": 9}
+    (tmp_path / "data" / "bags.json").write_text(json.dumps(report))
+    page.write_text("before\n<!-- table recording: bags.json -->\n| typed |\n<!-- end -->\nafter\n")
+    assert benchmark_tables("--check", "--pages", str(tmp_path)).returncode == 1
+    assert benchmark_tables("--pages", str(tmp_path)).returncode == 0
+    assert page.read_text().splitlines()[-3:] == ["| 3 of 640x480 | 83 | 20.0 | 9 | 9 |", "<!-- end -->", "after"]
+    assert benchmark_tables("--check", "--pages", str(tmp_path)).returncode == 0
 
 
 def test_the_readme_is_short() -> None:

@@ -1,4 +1,4 @@
-"""The topics of a robot's contract under the names that nodes use, and bags read by these names."""
+"""The topics of a robot's contract, and access to bags by these names."""
 
 from __future__ import annotations
 

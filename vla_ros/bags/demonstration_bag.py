@@ -1,7 +1,7 @@
-"""Demonstrations as a bag: what a robot would have published while it was shown a task, with the right times.
+"""Writes demonstrations as a bag: the messages that a robot would have published, with correct times.
 
-The counterpart of an export, for demonstrations that were computed (`vla-ros demos`), not recorded: what goes through a
-bag and back can be compared with the original.
+It is the inverse of an export, for computed demonstrations (`vla-ros demos`): what comes back from the bag can be
+compared with the original.
 """
 
 from __future__ import annotations

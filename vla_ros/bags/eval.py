@@ -26,7 +26,7 @@ TIMING_TOPIC = "/policy/timing"
 
 @dataclass(frozen=True, slots=True)
 class EvalOptions:
-    """How a policy is judged on a bag.
+    """How to evaluate a policy on a bag.
 
     delay_ms: from stamp to plan; None takes the recorded delay. pictures: folder for the frames of the worst moments.
     sim_time: nodes used the time on /clock.

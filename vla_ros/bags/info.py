@@ -1,4 +1,4 @@
-"""What a bag holds, and what to know before relying on it: rates, gaps, stamps, missing topics."""
+"""Contents and quality of a bag: rates, gaps, stamps, missing topics."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def inspect(bag: Bag) -> tuple[TopicInfo, ...]:
 
 
 class _Seen:
-    """What was seen of one topic and type."""
+    """Running figures of one topic and type."""
 
     def __init__(self, problem: str) -> None:
         self._problem = problem

@@ -1,4 +1,4 @@
-"""What is read from a bag: messages in time, as the nodes received them, of topics that hold what they should."""
+"""Reads a bag's messages in order of reception, after checking the types of their topics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a bag holds, as lines of text: a table if it fits, else one block per topic; names are never cut."""
+"""Formats the contents of a bag as text: a table if it fits, else one block per topic. Names are never cut."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""A bag's topics by the names of a robot's contract, whatever they were called when it was recorded.
+"""Access to a bag's topics by the names of a robot's contract, whatever their names in the bag.
 
 In a namespace, or remapped, `/joint_states` may be on the bag as `/left/joint_states`. The recorder writes into the bag
 which topic is which (as a message on `CONTRACT_TOPICS`, so that it survives repair and conversion); for other bags the
-user says it.
+user names them.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def names_on(bag: Bag) -> dict[str, str]:
     try:
         told: Any = next((json.loads(decode(one).data) for one in bag.messages([CONTRACT_TOPICS])), {})
     except (BagError, ValueError, RecursionError):
-        return {}  # what is then missing is named, and --remap helps
+        return {}  # missing topics are reported later, with a hint to --remap
     pairs = told.items() if isinstance(told, dict) else ()
     return {name: other for name, other in pairs if isinstance(other, str)}
 
@@ -53,7 +53,7 @@ def absolute(topic: str) -> str:
 
 
 class ByOtherNames(Bag):
-    """Another bag under other names. own: name here -> name there; topics that had a name from here are hidden."""
+    """A view of a bag under other names. own: name here -> name in the bag; topics that it shadows are hidden."""
 
     def __init__(self, bag: Bag, own: Mapping[str, str]) -> None:
         self._bag, self._own = bag, own

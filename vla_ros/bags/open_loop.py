@@ -1,7 +1,7 @@
-"""A policy judged on a bag: it plans from the bag's observations, nothing moves, and its plans meet the recording.
+"""Evaluates a policy on a bag: it plans from the recorded observations, and nothing moves.
 
 Observations come through `ros.ingest` and the `Synchroniser`, like the live node's. If the bag holds chunks, the policy
-is asked at their observations, as complete as they were then (`~/timing` says when); with a chosen delay, or on a bag
+plans at their observations, as complete as they were then (`~/timing` says when); with a chosen delay, or on a bag
 without chunks, at the observations that the node's `Planner` would have taken.
 """
 
@@ -38,7 +38,7 @@ class OpenLoopPlan:
 
 @dataclass(slots=True)
 class OpenLoop:
-    """Asks a policy about a bag's observations. delay_ns: None takes the recorded delay.
+    """Lets a policy plan from a bag's observations. delay_ns: None takes the recorded delay.
 
     execution: as in the policy node; with real_time_chunking a chunk continues the recorded one before it.
     missed: recorded chunks whose observation the bag does not give. refused: observations that the policy cannot obey.
@@ -69,7 +69,7 @@ class OpenLoop:
     def _as_recorded(
         self, messages: Iterable[tuple[str, Any, int]], synchroniser: Synchroniser, ingest: Ingest
     ) -> Iterator[OpenLoopPlan]:
-        """Ask at the observations that were answered then, with all that had been received when they were taken."""
+        """Plan at the observations that were answered then, with the messages received by that time."""
         sources = {source.topic: source for source in ingest.sources}
         wanted = dict.fromkeys(sorted(self.recorded.chunks))
         found: Observation | None = None  # the newest wanted one; later messages may complete it
@@ -105,7 +105,7 @@ class OpenLoop:
     def _as_chosen(
         self, messages: Iterable[tuple[str, Any, int]], synchroniser: Synchroniser, ingest: Ingest
     ) -> Iterator[OpenLoopPlan]:
-        """Ask as the node would if every plan arrived `delay_ns` after its observation's stamp."""
+        """Plan as the node would if every plan arrived `delay_ns` after its observation's stamp."""
         sources = {source.topic: source for source in ingest.sources}
         delay_ns, busy_until_ns = self.delay_ns or 0, 0
         for topic, message, now_ns in messages:

@@ -1,4 +1,4 @@
-"""How far a policy's plans are from what was recorded: the chunks, and the commands that were sent."""
+"""Errors of a policy's plans against the recorded chunks and commands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The commands on a bag, to be judged and followed."""
+"""Reads the commands in a bag, to check and replay them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A bag being recorded: messages from any thread, written in one of its own, never in the way of the sender."""
+"""Records a bag: takes messages from any thread and writes them in its own, without blocking the sender."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from pathlib import Path
 from vla_ros.bags.reading.reader import BagError
 from vla_ros.bags.writer import BagWriter, Channel, Format
 
-FLUSH_S = 0.3  # the most that a killed process can lose, besides what is queued
-WAITING_MB = 256.0  # of messages that the disk is too slow for; more are dropped and counted
+FLUSH_S = 0.3  # most that a killed process can lose, besides queued messages
+WAITING_MB = 256.0  # of messages waiting for a slow disk; more are dropped and counted
 
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """What a recording has done so far. problem: why it ended by itself; empty while all is well."""
+    """Progress of a recording. problem: why it ended by itself; empty while all is well."""
 
     path: Path
     seconds: float
@@ -33,7 +33,7 @@ class Figures:
 class Recording:
     """Opens the bag at once; `close` completes it. Thread-safe.
 
-    min_free_mb: end the recording, and nothing else, if the disk has less left [MB].
+    min_free_mb: stop recording if the disk has less space left [MB].
     ended: called in the recording's thread, with the reason, if it ends by itself.
     Raises BagError or OSError if the bag cannot be opened.
     """
@@ -98,7 +98,7 @@ class Recording:
             self._opened.set()
         try:
             self._record(writer)
-        except Exception as error:  # whatever it is, it must stop nothing else, but be reported
+        except Exception as error:  # report any error, but let it stop nothing else
             self._fail(str(error) or repr(error))
         try:
             writer.close()

@@ -1,4 +1,4 @@
-"""When each message of a bag is due again: an absolute schedule, so that delays do not add up."""
+"""Plays a bag on an absolute schedule, so that delays do not add up."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ import numpy as np
 from vla_ros.bags.reading.reader import Bag, Recorded
 from vla_ros.core.types import NS_PER_S
 
-AHEAD = 400  # messages read in advance, so that no disk delays one that is due
-SPIN_S = 0.0005  # how much too late the operating system wakes a sleeper
+AHEAD = 400  # messages read ahead, so that a slow disk delays none
+SPIN_S = 0.0005  # typical oversleep of the operating system
 
 
 @dataclass
 class Lateness:
-    """How late messages left, against the schedule [ms]; of the last million."""
+    """Lateness of the last million messages against the schedule [ms]."""
 
     late_ms: deque[float] = field(default_factory=lambda: deque(maxlen=1_000_000))
 
@@ -33,7 +33,7 @@ class Player:
     """Sends a bag's messages when they are due; `stop` from any thread ends it.
 
     rate: bag time per real time. start_s: where in the bag to begin [s].
-    lateness: counts on in this one if the bag is played again.
+    lateness: continue counting in this one if the bag is played again.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Player:
 
     @property
     def began(self) -> bool:
-        """Whether time runs."""
+        """Return whether playing has started."""
         return self._began_s is not None
 
     def stop(self) -> None:

@@ -1,4 +1,4 @@
-"""Which topics a recording of a robot holds, and which of them a replay publishes again."""
+"""Which topics are recorded, and which of them are replayed."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def command_topics(robot: RobotSpec) -> tuple[str, ...]:
 def replayed_topics(bag: Bag, robot: RobotSpec, asked: Sequence[str], commands: bool) -> frozenset[str]:
     """Return the bag's topics to publish again. asked: names; none: the robot's inputs; all: everything.
 
-    Commands are left out unless `commands`; with 'all', so is what looks like another robot's commands, which this
-    contract does not know and nobody limits. With commands the robot's own joint states are heard, and recorded ones
-    would contradict them.
+    Commands are left out unless `commands`. 'all' also leaves out topics that look like commands of another robot,
+    which this contract does not limit. With `commands` the robot's own joint states are used, so recorded ones are left
+    out.
     """
     states = f"/{robot.joint_states_topic.lstrip('/')}"
     if commands and states in asked:

@@ -1,6 +1,6 @@
-"""Writes rosbag2 bags so that a process killed at any moment loses little, and splits them into files.
+"""Writes rosbag2 bags, split into files, so that a process killed at any moment loses little.
 
-Each file is written in a folder of its own inside the bag and moves up once it is complete; `repair.py` works on what a
+Each file is written in a folder of its own inside the bag and moves up once it is complete; `repair.py` recovers what a
 killed process left there.
 """
 
@@ -83,7 +83,7 @@ class BagWriter:
         self._open_part()
 
     def add(self, channel: Channel) -> None:
-        """Make a topic known before its first message; adding it again does no harm."""
+        """Register a topic before its first message; adding it again is harmless."""
         key = channel.topic, channel.type
         if key not in self._channels:
             self._connect(channel)
@@ -114,7 +114,7 @@ class BagWriter:
         self._close_part()
 
     def abort(self) -> None:
-        """Give up what is open; the bag stays incomplete."""
+        """Close open files without completing the bag."""
         with suppress(Exception):  # its disk may be full or gone
             self._writer.abort()
 

@@ -1,4 +1,4 @@
-"""The graph of `vla-ros bench bags`: cameras, and the recorder that must not lose a picture of theirs."""
+"""`vla-ros bench bags`: whether the recorder loses images of several raw cameras."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ RATE_HZ = 30.0
 
 
 def bench_bags(cameras: int, width: int, height: int, seconds: float) -> dict[str, Any]:
-    """Record `cameras` raw cameras at 30 Hz for some seconds: how many pictures were sent, and are on the bag."""
+    """Record `cameras` raw cameras at 30 Hz; count the images that were sent and those in the bag."""
     topics = [f"/camera{i}/image_raw" for i in range(cameras)]
     with tempfile.TemporaryDirectory() as name:
         bag, out = Path(name) / "bag", Path(name) / "sent.json"
@@ -51,5 +51,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-    """Measure."""
+    """Run the benchmark; return the report."""
     return bench_bags(3, 640, 480, args.seconds)

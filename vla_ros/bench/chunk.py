@@ -1,4 +1,4 @@
-"""How long a chunk takes on this machine, alone and while the simulator runs and renders beside it, in turn."""
+"""`vla-ros bench chunk`: time per chunk, alternately alone and while the simulator runs and renders."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SENTENCE = "push the red block to the left"
 
 
 def simulate(stop: Any, ready: Any) -> None:
-    """The simulator at real time with both policy cameras, until `stop` is set; runs in a process of its own."""
+    """Run the simulator in real time with both policy cameras until `stop` is set, in a separate process."""
     tabletop = Tabletop()
     next_frame = time.monotonic()
     while not stop.is_set():
@@ -34,7 +34,7 @@ def simulate(stop: Any, ready: Any) -> None:
 
 
 def sample_observation(contract: PolicyContract) -> Observation:
-    """An observation of the right shapes; what it shows does not change how long it takes."""
+    """Return an observation of the right shapes; its content does not affect the timing."""
     rng = np.random.default_rng(0)
     images = {
         c.name: rng.integers(0, 255, (contract.history, c.height, c.width, 3), dtype=np.uint8) for c in contract.cameras
@@ -43,7 +43,7 @@ def sample_observation(contract: PolicyContract) -> Observation:
 
 
 def time_chunks(policy: Any, count: int) -> list[float]:
-    """Durations of `count` chunks [ms]."""
+    """Return the durations of `count` chunks [ms]."""
     observation, durations = sample_observation(policy.contract), []
     for _ in range(count):
         started = time.perf_counter()
@@ -53,7 +53,7 @@ def time_chunks(policy: Any, count: int) -> list[float]:
 
 
 def bench_chunks(model: str, *, threads: int, device: str, count: int) -> dict[str, float | int | str]:
-    """Alternate rounds alone and beside the simulator; p50 and p99 of each [ms] and the ratio of the medians."""
+    """Alternate rounds alone and beside the simulator; return p50 and p99 of each [ms] and the ratio of medians."""
     policy = load_policy(model, threads=threads, device=device)
     time_chunks(policy, 5)  # warm-up
     context = multiprocessing.get_context("spawn")
@@ -85,5 +85,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> dict[str, float | int | str]:
-    """Measure."""
+    """Run the benchmark; return the report."""
     return bench_chunks(args.model, threads=args.threads, device=args.device, count=args.count)

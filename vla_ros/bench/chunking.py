@@ -1,8 +1,8 @@
-"""The embedded closed loop under injected inference delays, for every execution mode: does it succeed, is it smooth?
+"""`vla-ros bench chunking`: success and smoothness of every execution mode under injected inference delays.
 
-The commander is the one of the robot, the delay is simulated time: a chunk that answers the observation of a moment is
-given to the commander `delay` policy steps later, and the next inference starts no earlier. Two streams are judged: the
-commands, and the plan before it is tracked within the robot's limits, since the tracking hides much of a bad plan.
+The loop runs in the simulator with the robot's commander. The delay is simulated time: the commander gets a chunk
+`delay` policy steps after the observation that it answers, and the next inference starts no earlier. Two streams are
+measured: the commands, and the plan before tracking, since tracking within the robot's limits hides much of a bad plan.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from vla_ros.policies.loading import find_model, load_policy
 from vla_ros.sim.environment import Environment, Variant, make_environment, observe
 
 DELAYS, LIMIT_S = (0, 1, 2, 4, 6, 8), 15.0
-SETTLE_NS = 100_000_000  # longer than the guard watches joint states before it arms
+SETTLE_NS = 100_000_000  # longer than the guard watches joint states before arming
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What to run: `episodes` from `seed` on, for each of `executions` under each of `delays` [policy steps]."""
+    """What to run: `episodes`, seeds from `seed` on, for each of `executions` and `delays` [policy steps]."""
 
     episodes: int = 26
     seed: int = 10000
@@ -48,10 +48,11 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Episode:
-    """success, seconds until then [s], idle_s without a plan after the first one [s], stops, and both streams.
+    """The result of an episode.
 
-    stops: how often the guard held, such as where the arm did not follow since it touched the table; it was armed again
-        at once. A stop begins a new stretch of the streams.
+    seconds: until success, or in total [s]. idle_s: without a plan after the first one [s].
+    stops: how often the guard stopped the robot, such as when the arm did not follow because it touched the table. It
+        is armed again at once, and a new stretch of the streams begins.
     """
 
     success: bool
@@ -63,9 +64,9 @@ class Episode:
 
 
 class Stretch:
-    """What was planned and sent from a first chunk until a stop; that chunk takes over from standstill, from no other.
+    """What was planned and sent from the first chunk until a stop. The first chunk starts from standstill.
 
-    arm: (D,) bool, the joints that are judged.
+    arm: (D,) bool, the joints that are measured.
     """
 
     def __init__(self, arm: NDArray[np.bool_], control_ns: int) -> None:
@@ -75,22 +76,22 @@ class Stretch:
         self._boundaries: list[int] = []
 
     def take_over(self) -> None:
-        """A chunk is executed from the next tick on."""
+        """Note that a new chunk is executed from the next tick on."""
         self._boundaries.append(len(self._sent))
 
     def add(self, due: Positions | None, command: Positions) -> None:
-        """A tick: what the plan asks for, if anything, and what was sent; nothing before the first chunk."""
+        """Add a tick: what the plan asks for, if anything, and what was sent. Ignored before the first chunk."""
         if self._boundaries:
             self._sent.append(command)
             self._planned.append(due if due is not None else self._planned[-1] if self._planned else command)
 
     @property
     def begun(self) -> bool:
-        """Whether there was a chunk."""
+        """Return whether a chunk has started."""
         return bool(self._boundaries)
 
     def streams(self) -> tuple[Stream, Stream]:
-        """The plan's and the commands'."""
+        """Return the streams of the plan and of the commands."""
         boundaries = tuple(self._boundaries[1:])
         rows = (np.array(of, dtype=np.float64).reshape(-1, len(self._arm)) for of in (self._planned, self._sent))
         plan, command = (Stream(positions[:, self._arm], boundaries, self._control_s) for positions in rows)
@@ -113,12 +114,12 @@ class DelayedInference:
         return self._coming is None and now_ns % self._step_ns == 0 and self._planner.is_due(now_ns)
 
     def begin(self, observation: Observation) -> None:
-        """Infer; the chunk is there after the delay."""
+        """Infer; the chunk arrives after the delay."""
         self._coming = self._planner.plan(observation)
         self._planner.sent(self._coming, observation, observation.stamp_ns + self._delay_ns)
 
     def arrived(self, now_ns: int) -> ActionChunk | None:
-        """The chunk, once."""
+        """Return the chunk once it has arrived, and only once."""
         if self._coming is None or now_ns < self._coming.stamp_ns + self._delay_ns:
             return None
         chunk, self._coming = self._coming, None
@@ -162,7 +163,7 @@ def run_delayed(
 
 
 def cell(episodes: list[Episode], window: int) -> dict[str, Any]:
-    """What the episodes of one mode under one delay come to."""
+    """Summarise the episodes of one mode under one delay."""
     done = sum(episode.success for episode in episodes)
     finished = [episode.seconds for episode in episodes if episode.success]
     return {
@@ -179,11 +180,11 @@ def cell(episodes: list[Episode], window: int) -> dict[str, Any]:
 def bench_chunking(
     model: str, options: Options, progress: Callable[[list[Any]], Iterable[Any]] = iter
 ) -> dict[str, Any]:
-    """Every mode under every delay, on the same seeds; a delay that a mode cannot take is `refused` with its reason."""
+    """Run every mode under every delay on the same seeds. Unsupported pairs are `refused`, with the reason."""
     policy = load_policy(model, threads=options.threads)
     step_ns = policy.contract.step_ns
     robot = load_robot("ur5e_tabletop")
-    # The guard would end what is to be measured: plans that answer old observations, of an arm that moves on meanwhile.
+    # Relax the guard: it would refuse the late plans that are to be measured.
     patience_s = (policy.contract.horizon + max(options.delays)) * step_ns / NS_PER_S
     robot = replace(robot, guard=replace(robot.guard, plan_timeout_s=patience_s, max_jump=np.pi))
     environment, rows = make_environment("tabletop"), []
@@ -205,7 +206,7 @@ def bench_chunking(
 
 
 def table(report: dict[str, Any]) -> str:
-    """The report for people: jerk ratios are boundary over mid-chunk, of the means."""
+    """Format the report as text. Jerk ratios are mean at the boundary over mean within a chunk."""
     head = f"{'execution':<22}{'delay':>6}{'success':>9}{'seconds':>9}{'idle s':>8}{'stops':>7}"
     head += "".join(f"{name:>15}" for name in ("plan jerk", "ratio", "command jerk", "ratio"))
     lines = [f"{report['model']}, {report['episodes']} episodes a row, steps of {report['step_s']} s", head]
@@ -234,6 +235,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-    """Measure."""
+    """Run the benchmark; return the report."""
     options = Options(args.episodes, args.seed, tuple(args.delays), tuple(args.executions), args.threads)
     return bench_chunking(args.model, options, lambda cells: track(cells, description="modes and delays"))

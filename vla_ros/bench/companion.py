@@ -1,6 +1,6 @@
-"""`vla-ros bench companion`: what the world model, and people at the dashboard, cost the policy and the commander.
+"""`vla-ros bench companion`: what the world model and dashboard viewers cost the policy and the commander.
 
-The demo's graph obeys the same random tasks in three conditions, one after the other, as often as there are rounds.
+Each round runs the same random tasks of the demo in three conditions, one after the other.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ CONDITIONS = {
     "world model, viewers": {"world_model": "true", "dashboard": "true"},
 }
 CAMERAS = ("front", "wrist")
-TOLD = ("chunk_ms_p50", "chunk_ms_p99", "camera_to_command_ms_p99")  # by the demo's report
+TOLD = ("chunk_ms_p50", "chunk_ms_p99", "camera_to_command_ms_p99")  # from the demo's report
 FIGURES = {
     "commander_period_ms_p99": ("commander", "period_ms p99"),
     "commander_cpu_percent": ("commander", "cpu percent"),
@@ -38,8 +38,8 @@ FIGURES = {
 
 
 def bench_companion(episodes: int, rounds: int, count: int, seed: int) -> dict[str, Any]:
-    """`episodes` in each round and condition; in the last `count` viewers, of whom one is stalled."""
-    os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")  # as the launch file
+    """Run `episodes` in each round and condition, the last with `count` viewers, one of them stalled."""
+    os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")  # as in the launch file
     found: dict[str, list[dict[str, Any]]] = defaultdict(list)
     for number in range(rounds):
         for name, words in CONDITIONS.items():
@@ -88,5 +88,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-    """Measure."""
+    """Run the benchmark; return the report."""
     return bench_companion(args.episodes, args.rounds, args.viewers, args.seed)

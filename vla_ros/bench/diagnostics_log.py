@@ -1,4 +1,4 @@
-"""Listens to the figures that nodes tell on /diagnostics, for a bench that runs beside them."""
+"""Collects figures that nodes publish on /diagnostics during a benchmark."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from vla_ros.ros.process.spinning import spinning
 from vla_ros.ros.process.starting import start_ros
 from vla_ros.ros.qos import EVENTS
 
-Figures = dict[tuple[str, str], list[float]]  # by node and name, one each time that it was told
+Figures = dict[tuple[str, str], list[float]]  # by node and name, one for each message
 
 
 @contextlib.contextmanager
 def listening() -> Iterator[Figures]:
-    """While inside, the figures grow; in a thread and a context of its own."""
+    """Yield figures that grow while the context is open, in a separate thread and ROS context."""
     figures: Figures = defaultdict(list)
     context = rclpy.Context()
     start_ros(context=context)

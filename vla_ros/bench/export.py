@@ -1,4 +1,4 @@
-"""How fast bags become a dataset: `vla-ros bench export`."""
+"""`vla-ros bench export`: how much faster than real time a bag becomes a dataset."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ FRAMES = 30  # of one episode
 
 
 def bench_export(size: int, seconds: float) -> dict[str, object]:
-    """Export a bag of `seconds` with two cameras of size x size at 10 Hz, of the expert in the simulator."""
+    """Export a bag of the simulated expert: `seconds` long, two cameras of size x size at 10 Hz."""
     robot = load_robot("ur5e_tabletop")
     robot = replace(robot, cameras=tuple(replace(camera, width=size, height=size) for camera in robot.cameras))
     count = max(1, round(seconds / (FRAMES * STEP_NS / 1e9)))
@@ -66,5 +66,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> dict[str, object]:
-    """Measure."""
+    """Run the benchmark; return the report."""
     return bench_export(args.size, args.seconds)

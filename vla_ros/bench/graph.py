@@ -1,4 +1,4 @@
-"""The graph of `vla-ros bench graph`: a robot with the wanted cameras and rate, a model for it, and the launch."""
+"""`vla-ros bench graph`: latency from camera to command through real nodes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from vla_ros.launcher.running import launch
 
 
 def bench_graph(size: int, rate_hz: float, seconds: float) -> dict[str, Any]:
-    """Two cameras of size x size, commands at `rate_hz`; what the bench node reports."""
+    """Launch two cameras of size x size and commands at `rate_hz`; return the bench node's report."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         robot = _robot(size, rate_hz)
@@ -35,7 +35,7 @@ def bench_graph(size: int, rate_hz: float, seconds: float) -> dict[str, Any]:
 
 
 def _robot(size: int, rate_hz: float) -> RobotSpec:
-    """The tabletop's robot with other cameras and another rate."""
+    """Return the tabletop's robot with different cameras and rate."""
     robot = load_robot("ur5e_tabletop")
     cameras = tuple(replace(camera, width=size, height=size, rate_hz=20.0) for camera in robot.cameras)
     return replace(robot, cameras=cameras, command=replace(robot.command, rate_hz=rate_hz), workspace=None)
@@ -49,5 +49,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-    """Measure."""
+    """Run the benchmark; return the report."""
     return bench_graph(args.size, args.rate, args.seconds)

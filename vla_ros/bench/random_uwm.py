@@ -1,4 +1,4 @@
-"""A model folder of the tabletop's network with random weights, for measuring what no weights can change."""
+"""A model folder with random weights for the tabletop's network, to measure what does not depend on weights."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ STEP_S, EXECUTE_STEPS, FUTURE_STEPS, SPREAD = 0.1, 2, (6, 12), 0.002
 
 
 def write_random_model(robot: RobotSpec, folder: Path) -> None:
-    """A folder for `robot`, whose cameras are square; its plans stay within a few hundredths of a radian."""
+    """Write a folder for `robot`, which has square cameras. Plans stay within a few hundredths of a radian."""
     tabletop, side = PRESETS["tabletop"], robot.cameras[0].width
     network = replace(tabletop, latent_size=side // tabletop.autoencoder.downsampling)
     cameras = tuple(CameraContract(camera.name, camera.width, camera.height) for camera in robot.cameras)

@@ -1,4 +1,4 @@
-"""A model folder of kind `vla` with random weights: for measuring what no weights can change, and for tests."""
+"""A model folder of kind `vla` with random weights, for tests and to measure what does not depend on weights."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def write_random_vla(
     head: HeadSizes | None = None,
     backbone: BackboneConfig | None = None,
 ) -> None:
-    """A folder for `robot`, whose cameras are square; its plans stay within a few thousandths of a radian.
+    """Write a folder for `robot`, which has square cameras. Plans stay within a few thousandths of a radian.
 
-    A library's backbone has its own folder in `folder` already.
+    A backbone from a library must already have its own folder in `folder`.
     """
     cameras = tuple(CameraContract(camera.name, camera.width, camera.height) for camera in robot.cameras)
     contract = PolicyContract(cameras, robot.joint_names, STEP_S, horizon, EXECUTE_STEPS)
@@ -59,7 +59,9 @@ def write_random_vla(
     model = config.build(folder)
     with torch.no_grad():
         for weights in model.backbone.parameters():
-            weights.mul_(4 if weights.dim() > 1 else 1)  # initial ones are so small that nothing depends on what it saw
+            weights.mul_(
+                4 if weights.dim() > 1 else 1
+            )  # initial weights are so small that the output hardly depends on the input
     statistics = Statistics(robot.joint_names, ~robot.is_gripper, zeros, ones, middle, half)
     tiny = isinstance(config.backbone, TinyBackbone)
     words, fill = ([tabletop_words()], None) if tiny else ([], lambda part: _kept(folder, part))
@@ -67,5 +69,5 @@ def write_random_vla(
 
 
 def _kept(folder: Path, part: Path) -> None:
-    """The backbone's folder that is there already."""
+    """Return the existing folder of the backbone."""
     shutil.copytree(folder / BACKBONE, part / BACKBONE)

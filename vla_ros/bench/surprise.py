@@ -1,7 +1,7 @@
-"""`vla-ros bench surprise`: anomalies in otherwise normal episodes of the simulator: how many are noticed, and when.
+"""`vla-ros bench surprise`: how many simulated anomalies the world model notices, and how soon.
 
-Calibration, held-out normal episodes and disturbed ones have seeds of their own. An anomaly counts as noticed where
-surprise reaches 1, which is ERROR, within two seconds of its onset; what comes later, or before it, does not count.
+Calibration, held-out normal and disturbed episodes use different seeds. An anomaly counts as noticed if surprise
+reaches 1 (ERROR) within two seconds after its onset.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from vla_ros.evaluation.surprise_episodes import LIMIT_S, ONSET_S, SEEN_S, Job, 
 from vla_ros.sim.tabletop.anomalies import ANOMALIES
 
 CALIBRATION_SEED, NORMAL_SEED, ANOMALY_SEED = 140000, 250000, 260000
-CONDITIONS = {"all signs": True, "without inverse dynamics": False}  # the node's one number is the latter
+CONDITIONS = {"all signs": True, "without inverse dynamics": False}  # the node publishes the latter
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """calibration, normal, anomalies: episodes to calibrate with, to count false alarms in, of each anomaly.
+    """calibration, normal, anomalies: episodes to calibrate with, to count false alarms in, and of each anomaly.
 
-    kept: a folder for the episodes, see `watch`.
+    kept: folder to cache the episodes in, see `watch`.
     """
 
     calibration: int = 120
@@ -46,7 +46,7 @@ class Options:
 def bench_surprise(
     model: str, options: Options, progress: Callable[[Iterator[Run], int], Iterator[Run]] = lambda runs, _: runs
 ) -> dict[str, Any]:
-    """Run all episodes, calibrate on the first, report on the others, with and without inverse dynamics."""
+    """Run all episodes, calibrate on the first, and report on the others, with and without inverse dynamics."""
     jobs = [*_normal(CALIBRATION_SEED, options.calibration), *_normal(NORMAL_SEED, options.normal)]
     jobs += [(ANOMALY_SEED + i, anomaly.name) for i in range(options.anomalies) for anomaly in ANOMALIES]
     runs = list(
@@ -74,7 +74,7 @@ def _normal(seed: int, count: int) -> list[Job]:
 
 
 def report(limits: Calibration, normal: Sequence[Run], disturbed: Sequence[Run]) -> dict[str, Any]:
-    """False alarms of whole normal episodes; of each anomaly, and of each camera, rate, delay and area under ROC."""
+    """Return false alarms in normal episodes; rate, delay and ROC area by anomaly, and by camera."""
     alarms = sum(greatest(limits, run.readings) >= 1 for run in normal)
     draw = np.random.default_rng(0)
     windows = [(run, float(draw.uniform(*ONSET_S))) for run in normal]
@@ -107,7 +107,7 @@ def _detection(limits: Calibration, runs: Sequence[Run], quiet: Sequence[float])
 
 
 def noticed_s(limits: Calibration, run: Run) -> float | None:
-    """How long after the onset surprise reached 1; None where it did not in time."""
+    """Return how long after the onset surprise reached 1; None if it did not in time."""
     for time_s, reading in _while(run, run.onset_s or 0.0):
         if max(limits.scores(reading).values(), default=0.0) >= 1:
             return time_s - (run.onset_s or 0.0)
@@ -115,7 +115,7 @@ def noticed_s(limits: Calibration, run: Run) -> float | None:
 
 
 def greatest(limits: Calibration, readings: Sequence[tuple[float, Reading]]) -> float:
-    """The greatest surprise of any moment."""
+    """Return the greatest surprise of all readings."""
     return max((score for _, reading in readings for score in limits.scores(reading).values()), default=0.0)
 
 
@@ -124,7 +124,7 @@ def _while(run: Run, start_s: float) -> list[tuple[float, Reading]]:
 
 
 def roc_area(quiet: Sequence[float], scores: Sequence[float]) -> float:
-    """The chance that a disturbed window scores higher than a quiet one; a tie is half a chance (Mann-Whitney)."""
+    """Return the probability that a disturbed window scores higher than a quiet one; ties count half (Mann-Whitney)."""
     lower = np.sort(np.asarray(quiet))
     below, up_to = np.searchsorted(lower, scores, "left"), np.searchsorted(lower, scores, "right")
     return float((below + up_to).mean() / 2 / len(lower))
@@ -153,12 +153,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--episodes", type=int, default=30, help="of each anomaly")
     parser.add_argument("--calibration", type=int, default=120, help="normal episodes to calibrate with")
     parser.add_argument("--normal", type=int, default=100, help="other normal episodes, for false alarms")
-    parser.add_argument("--processes", type=int, default=1, help="episodes at a time")
-    parser.add_argument("--runs", type=Path, help="keep episodes here, and take those that are here")
+    parser.add_argument("--processes", type=int, default=1, help="episodes to run in parallel")
+    parser.add_argument("--runs", type=Path, help="folder to cache episodes in")
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-    """Measure."""
+    """Run the benchmark; return the report."""
     options = Options(args.calibration, args.normal, args.episodes, processes=args.processes, kept=args.runs)
     return bench_surprise(
         args.model, options, lambda runs, count: iter(track(runs, "episodes", count, disable=args.json))

@@ -1,4 +1,4 @@
-"""The plain sampler of the Unified World Model against the fast one, in turn, and against what the device could do."""
+"""`vla-ros bench uwm`: the plain sampler against the fast one, and against what the device could do."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What one chunk asks of a device: floating-point operations, and bytes of weights to read."""
+    """The work for one chunk: floating-point operations, and bytes of weights to read."""
 
     flop: int
     bytes: int
 
 
 def random_model(config: UWMConfig, device: str) -> UnifiedWorldModel:
-    """The network with random weights that keep activations of unit size; how long it takes does not depend on them."""
+    """Return the network with random weights that keep activations at unit scale; timing does not depend on them."""
     with torch.device("meta"):
         model = UnifiedWorldModel(config)
     model = model.to_empty(device=device).eval().requires_grad_(False)
@@ -45,7 +45,7 @@ def random_model(config: UWMConfig, device: str) -> UnifiedWorldModel:
 
 
 def noise_of(config: UWMConfig, batch: int, device: str) -> dict[str, Tensor]:
-    """An observation vector and the initial noise of both modalities."""
+    """Return an observation vector and the initial noise of both modalities."""
     action = (config.action_len, config.action_dim)
     shapes = {"obs": (config.obs_features,), "action": action, "next_obs": config.latent_shape}
     torch.manual_seed(1)
@@ -53,19 +53,19 @@ def noise_of(config: UWMConfig, batch: int, device: str) -> dict[str, Tensor]:
 
 
 def plain_policy(model: UnifiedWorldModel, x: dict[str, Tensor], steps: int) -> Tensor:
-    """The reference: p(a|o) by `UnifiedWorldModel.sample`."""
+    """Sample p(a|o) with the reference, `UnifiedWorldModel.sample`."""
     noise = Noise(x["action"], x["next_obs"])
     action, _ = model.sample(x["obs"], Question(POLICY), Sampling(steps), noise)
     return action
 
 
 def fast_policy(fast: FastSampler, x: dict[str, Tensor]) -> Tensor:
-    """The same by the fast path."""
+    """Sample the same with the fast sampler."""
     return fast(x["obs"], action=x["action"], next_obs=None if fast.drop else x["next_obs"])[0]
 
 
 def count_work(config: UWMConfig, batch: int, steps: int) -> dict[str, Work]:
-    """Operations counted by torch on a model without memory; bytes of float32 weights, each read once a use."""
+    """Count operations on a meta-device model, and bytes of float32 weights, each read once per use."""
     with torch.device("meta"):
         model = UnifiedWorldModel(config).eval()
     x = noise_of(config, batch, "meta")
@@ -85,13 +85,13 @@ def count_work(config: UWMConfig, batch: int, steps: int) -> dict[str, Work]:
 
 
 def synchronised(device: str) -> None:
-    """Wait until the device has done what it was told."""
+    """Wait until the device is idle."""
     if device.startswith("cuda"):
         torch.cuda.synchronize()
 
 
 def seconds(work: Callable[[], Any], device: str) -> float:
-    """How long one call takes."""
+    """Return the duration of one call [s]."""
     synchronised(device)
     started = time.perf_counter()
     work()
@@ -100,21 +100,21 @@ def seconds(work: Callable[[], Any], device: str) -> float:
 
 
 def matmul_rate(dtype: torch.dtype, device: str) -> float:
-    """FLOP/s of a large square product: the best of several."""
+    """Return the FLOP/s of a large square matrix product, the best of several."""
     side = 8192 if device.startswith("cuda") else 2048
     a = torch.randn(side, side, device=device).to(dtype)
     return float(2 * side**3 / min(seconds(lambda: a @ a, device) for _ in range(6)))
 
 
 def copy_rate(device: str) -> float:
-    """Bytes/s read and written by a large copy: the best of several."""
+    """Return the bytes/s read and written by a large copy, the best of several."""
     source = torch.zeros(1 << 26, device=device)  # 256 MiB
     target = torch.empty_like(source)
     return float(2 * source.numel() * 4 / min(seconds(lambda: target.copy_(source), device) for _ in range(6)))
 
 
 def compare(reference: Tensor, found: Tensor) -> dict[str, float]:
-    """Largest difference relative to the largest action, and the cosine between both answers."""
+    """Return the largest difference relative to the largest action, and the cosine between both answers."""
     difference = (reference - found).abs().max() / reference.abs().max()
     cosine = torch.cosine_similarity(reference.flatten().double(), found.flatten().double(), dim=0)
     return {"relative_difference": float(f"{difference:.3g}"), "cosine": round(float(cosine), 6)}
@@ -123,7 +123,7 @@ def compare(reference: Tensor, found: Tensor) -> dict[str, float]:
 def bench_uwm(
     preset: str, *, device: str, batch: int, steps: int, rounds: int, threads: int, dtypes: tuple[str, ...]
 ) -> dict[str, Any]:
-    """Alternate plain and fast for `rounds` rounds; times [ms], ratios, work, and the bound that the rates allow."""
+    """Alternate plain and fast for `rounds` rounds; return times [ms], ratios, work and a bound on the time."""
     if preset not in PRESETS:
         raise ConfigError(f"unknown preset '{preset}'{did_you_mean(preset, PRESETS)}")
     if device.startswith("cuda") and not torch.cuda.is_available():
@@ -135,7 +135,7 @@ def bench_uwm(
     for name in dtypes:
         fast = FastSampler(model, predict=POLICY, steps=steps, batch=batch, dtype=DTYPES[name])
         runs[f"fast_{name}"] = lambda fast=fast: fast_policy(fast, x)  # type: ignore[misc]
-    answers = {name: run() for name, run in runs.items()}  # also the warm-up, and the capture of graphs
+    answers = {name: run() for name, run in runs.items()}  # also warms up and captures graphs
     times: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(rounds):
         for name, run in runs.items():
@@ -171,7 +171,7 @@ def bench_uwm(
 
 
 def device_name(device: str) -> str:
-    """What torch or the operating system calls the device."""
+    """Return the device's name according to torch or the operating system."""
     if device.startswith("cuda"):
         return torch.cuda.get_device_name(device)
     return f"{platform.processor() or platform.machine()}, {torch.backends.cpu.get_cpu_capability()}"
@@ -189,7 +189,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-    """Measure."""
+    """Run the benchmark; return the report."""
     return bench_uwm(
         args.preset,
         device=args.device,

@@ -1,4 +1,4 @@
-"""People who watch the dashboard, to measure what they cost the robot: each asks as the page does, one never reads."""
+"""Simulated dashboard viewers, to measure what they cost the robot: each polls like the page; one never reads."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from collections.abc import Iterator, Sequence
 
 import aiohttp
 
-STATE_S, FRAME_S = 0.15, 0.1  # how long the page waits between two questions
+STATE_S, FRAME_S = 0.15, 0.1  # the page's pause between requests
 
 
 @contextlib.contextmanager
 def viewers(count: int, host: str, port: int, cameras: Sequence[str]) -> Iterator[list[int]]:
-    """While inside, `count` viewers watch, the last of whom is stalled; yields [answers that came so far]."""
+    """Run `count` viewers while the context is open, the last one stalled; yield [answers received so far]."""
     answers, over = [0], threading.Event()
 
     def watch() -> None:
-        # People have machines of their own: here they take only what nobody else wants.
+        # Real viewers use their own machines, so these only take idle CPU time.
         os.sched_setscheduler(threading.get_native_id(), os.SCHED_IDLE, os.sched_param(0))
         asyncio.run(_all(count, host, port, cameras, answers, over))
 
@@ -49,7 +49,7 @@ async def _ask(
     session: aiohttp.ClientSession, url: str, every_s: float, answers: list[int], over: threading.Event
 ) -> None:
     while not over.is_set():
-        with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError):  # not there yet, or no longer
+        with contextlib.suppress(aiohttp.ClientError, OSError, TimeoutError):  # not up yet, or gone
             async with session.get(url) as answer:
                 await answer.read()
                 answers[0] += answer.status == 200
@@ -57,7 +57,7 @@ async def _ask(
 
 
 async def _stall(host: str, port: int, camera: str, over: threading.Event) -> None:
-    """Asks for a thousand pictures, and reads none."""
+    """Request a thousand images, and read none."""
     stalled: socket.socket | None = None
     while not over.is_set():
         if stalled is None:

@@ -1,4 +1,4 @@
-"""A policy head over a history, looked at anew for each chunk and with the features of past steps kept, in turn."""
+"""`vla-ros bench vla`: a policy head over a history, with and without cached features of past steps."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from vla_ros.policies.vla import VLAPolicy
 
 
 def random_policy(window: int, threads: int, device: str) -> VLAPolicy:
-    """The tabletop's sizes with random weights; how long it takes does not depend on them."""
+    """Return a policy of the tabletop's sizes with random weights; timing does not depend on them."""
     with tempfile.TemporaryDirectory() as folder:
         write_random_vla(load_robot("ur5e_tabletop"), Path(folder) / "model", "policy_head", window=window)
         return load_as(Path(folder) / "model", VLAPolicy, threads=threads, device=device)
 
 
 def milliseconds(work: Callable[[], Any], device: str) -> float:
-    """How long one call takes [ms]."""
+    """Return the duration of one call [ms]."""
     started = time.perf_counter()
     work()
     if device.startswith("cuda"):
@@ -41,10 +41,10 @@ def milliseconds(work: Callable[[], Any], device: str) -> float:
 
 
 def bench_vla(*, window: int, rounds: int, threads: int, device: str) -> dict[str, Any]:
-    """Time per chunk [ms] of both, the ratio of their medians, and the largest difference of their answers."""
+    """Return the time per chunk [ms] of both, the ratio of medians, and the largest difference of their answers."""
     policy = random_policy(window, threads, device)
     model = policy.model
-    assert isinstance(model, ContinuousVLA)  # mypy: asked for above
+    assert isinstance(model, ContinuousVLA)  # for mypy: set above
     prompts = histories(policy, window)
     stream = VLAStream(model)
     for prompt in prompts:
@@ -77,7 +77,7 @@ def bench_vla(*, window: int, rounds: int, threads: int, device: str) -> dict[st
 
 
 def histories(policy: VLAPolicy, window: int) -> list[Prompt]:
-    """A prompt for each step of a window, whose pictures differ."""
+    """Return a prompt for each step of a window, with different images."""
     observation, prompts = sample_observation(policy.contract), []
     for step in range(window):
         images = {name: np.roll(frames, step, axis=1) for name, frames in observation.images.items()}
@@ -94,5 +94,5 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> dict[str, Any]:
-    """Measure."""
+    """Run the benchmark; return the report."""
     return bench_vla(window=args.window, rounds=args.rounds, threads=args.threads, device=args.device)

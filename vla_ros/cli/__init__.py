@@ -1,1 +1,1 @@
-"""The `vla-ros` command: one file a sub-command, imported only when it runs."""
+"""The `vla-ros` command: one file per sub-command, imported only when it runs."""

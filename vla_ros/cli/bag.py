@@ -1,4 +1,4 @@
-"""`vla-ros bag info BAG`: topics, rates, gaps, stamps, missing topics. `vla-ros bag repair BAG`: what is left of it."""
+"""`vla-ros bag info BAG`: topics, rates, gaps, stamps, missing topics. `vla-ros bag repair BAG`: save what is left."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("action", choices=("info", "repair"))
     parser.add_argument("bag", metavar="BAG", help="a rosbag2 folder, or a lone .mcap or .db3 file, also with .zstd")
-    parser.add_argument("--robot", help="info: name the topics of this contract that are missing")
+    parser.add_argument("--robot", help="info: list topics of this robot contract that are missing")
     parser.add_argument(
-        "--keep-doubtful", action="store_true", help="repair: also messages in chunks whose checksum is wrong"
+        "--keep-doubtful", action="store_true", help="repair: also keep messages from chunks with a wrong checksum"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(args: argparse.Namespace) -> int:
-    """0; 1 where info finds a topic of the contract missing."""
+    """Return 0, or 1 if `info` finds a topic of the contract missing."""
     return _repair(args) if args.action == "repair" else _info(args)
 
 
@@ -61,7 +61,7 @@ def _repair(args: argparse.Namespace) -> int:
     if args.json:
         print(json.dumps(words))
     else:
-        print(f"{done.path}: {done.messages} messages; the old one is {done.damaged}")
+        print(f"{done.path}: {done.messages} messages; the original is now {done.damaged}")
         for line in done.lost:
             print(f"  {line}")
     return 0

@@ -13,19 +13,19 @@ from typing import Any
 HAS_SUBCOMMANDS = True
 BENCHES = {
     "chunk": "time per chunk of a model, alone and beside the simulator",
-    "uwm": "the plain sampler against the fast one, in turn, with random weights",
-    "vla": "a policy head over a history, plain and with the past's features kept",
+    "uwm": "the plain sampler against the fast one, alternating, with random weights",
+    "vla": "a policy head over a history, with and without cached features",
     "chunking": "every execution mode under injected inference delays: success and smoothness",
     "graph": "camera to command through the ROS graph, stage by stage, and the commander's period",
-    "surprise": "anomalies in the simulator: how many the world model's surprise notices, and when",
-    "companion": "what the world model, and viewers of the dashboard, cost the policy in the demo",
-    "bags": "how many images of three raw 640x480 cameras at 30 Hz the recorder loses",
+    "surprise": "anomalies in the simulator: how many the world model notices, and how soon",
+    "companion": "what the world model and dashboard viewers cost the policy in the demo",
+    "bags": "how many images the recorder loses from three raw 640x480 cameras at 30 Hz",
     "export": "how many times faster than real time a bag becomes a dataset",
 }
 
 
 class BenchParser(argparse.ArgumentParser):
-    """Declares the options of one benchmark when it is asked for: importing all of them takes seconds."""
+    """Declares the options of a benchmark only when it is chosen: importing all of them takes seconds."""
 
     def __init__(self, *args: Any, bench: str, **options: Any) -> None:
         super().__init__(*args, **options)

@@ -1,8 +1,8 @@
-"""`vla-ros calibrate surprise [BAGS...]`: from where on something is not as usual, from successful runs.
+"""`vla-ros calibrate surprise [BAGS...]`: learn from successful runs when to raise an alarm.
 
-Without bags the runs are closed-loop episodes in the simulator. Bags hold what the robot did, as `vla-ros record` keeps
-it: cameras, joint states, instruction, chunks and commands; their episodes must be normal ones. The thresholds go into
-the model folder, as surprise.json; the world-model node reads them there.
+Without bags, the runs are closed-loop episodes in the simulator. Bags must be recorded by `vla-ros record` (cameras,
+joint states, instruction, chunks and commands), and their episodes must be normal. The thresholds are written to
+surprise.json in the model folder, where the world-model node reads them.
 """
 
 from __future__ import annotations
@@ -17,21 +17,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("what", choices=("surprise",), help="what to calibrate")
     parser.add_argument("bags", nargs="*", type=Path, help="bags of normal runs; none: episodes in the simulator")
     parser.add_argument("--model", default="uwm_tabletop", help="model folder, or its name in models")
-    parser.add_argument("--robot", default="ur5e_tabletop", help="bags: robot contract, a YAML file or a name")
-    parser.add_argument("--sim-time", action="store_true", help="bags: the nodes lived by /clock, which is on them")
+    parser.add_argument("--robot", default="ur5e_tabletop", help="with bags: robot contract, a YAML file or a name")
+    parser.add_argument(
+        "--sim-time",
+        action="store_true",
+        help="with bags: the nodes used simulated time; take it from /clock in the bag",
+    )
     parser.add_argument("--episodes", type=int, default=120, help="closed-loop episodes in the simulator")
     parser.add_argument("--seed", type=int, default=140000, help="seed of the first; training used those below 10000")
-    parser.add_argument("--samples", type=int, default=4, help="answers for each prediction, as the node will draw")
+    parser.add_argument(
+        "--samples", type=int, default=4, help="samples per prediction; use the same number in the node"
+    )
     parser.add_argument("--warn-rate", type=float, default=0.2, help="share of normal episodes that may reach WARN")
     parser.add_argument("--error-rate", type=float, default=0.05, help="share of normal episodes that may reach ERROR")
     parser.add_argument("--threads", type=int, default=1, help="CPU threads for the network")
-    parser.add_argument("--processes", type=int, default=1, help="episodes of the simulator at a time")
-    parser.add_argument("--runs", type=Path, help="keep the simulator's episodes here, and take those that are here")
+    parser.add_argument("--processes", type=int, default=1, help="simulator episodes to run in parallel")
+    parser.add_argument("--runs", type=Path, help="folder to cache simulator episodes in")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Watch the runs, write the file, say what it holds."""
+    """Watch the runs, write the thresholds and print a summary."""
     from rich.progress import track
 
     from vla_ros.core.surprise.calibration import calibrate_apart

@@ -10,14 +10,14 @@ import secrets
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("--robot", default="ur5e_tabletop", help="robot contract: a YAML file, or a name")
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen on; others than loopback get a token")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on; any but loopback needs a token")
     parser.add_argument("--port", type=int, default=8080, help="port to listen on")
     parser.add_argument("--token-file", default="", help="file whose first line is the token to log in with")
     parser.add_argument(
         "--token",
         default="",
-        help="the token itself; others on this machine can see it: prefer --token-file, or "
-        "the environment variable VLA_ROS_DASHBOARD_TOKEN; drawn and printed where --host needs one",
+        help="the token itself, visible to other users of this machine: prefer --token-file or "
+        "the environment variable VLA_ROS_DASHBOARD_TOKEN; generated and printed if --host needs one and none is given",
     )
 
 

@@ -1,4 +1,4 @@
-"""`vla-ros demos`: let the scripted expert write demonstrations in the simulator, or put them into rosbags."""
+"""`vla-ros demos`: record demonstrations of the scripted expert in the simulator, or convert them to rosbags."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--seed", type=int, default=0, help="the first episode's seed; up to 9999")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument(
-        "--bags", type=Path, metavar="DIR", help="write those that --out holds as rosbags into DIR instead"
+        "--bags", type=Path, metavar="DIR", help="convert the demonstrations in --out to rosbags in DIR instead"
     )
     parser.add_argument(
-        "--marked", action="store_true", help="of the task that needs a memory: reach the block that was marked"
+        "--marked", action="store_true", help="record the task that needs memory: reach the block that was marked"
     )
     parser.add_argument("--json", action="store_true", help="print one JSON object as the last line")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write demonstrations, and say how many."""
+    """Write demonstrations, and print how many."""
     if args.bags is not None:
         return _bags(args)
     from vla_ros.datasets.expert import collect_demonstrations
@@ -54,7 +54,7 @@ def _bags(args: argparse.Namespace) -> int:
 
 
 def _watch(steps: Iterator[int], total: int) -> None:
-    """Go through `steps`, the episodes done so far, with a progress bar."""
+    """Consume `steps` (episodes done so far) while showing a progress bar."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     shown = Progress(

@@ -1,4 +1,4 @@
-"""Check what vla_ros needs on this machine: python, ROS, DDS profile, rendering, torch, models, with advice."""
+"""Check that this machine has what vla_ros needs: Python, ROS, DDS profile, rendering, torch, models; with advice."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from vla_ros.core.errors import VlaRosError
 from vla_ros.core.paths import share_folder
 from vla_ros.ros.process.environment import ADVICE, PROFILES, chosen_profile, own_profile
 
-# Each runs in a python of its own: a broken driver may end the process instead of raising.
+# Each runs in its own Python process: a broken driver may end the process instead of raising.
 ROS_SCRIPT = """
 import os, sys
 from vla_ros.core.errors import VlaRosError
@@ -54,7 +54,7 @@ print(f'{torch.__version__}, {torch.get_num_threads()} threads, {cuda}')
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One thing that was checked: what it is, whether it serves, what was seen, and what to do where it does not."""
+    """One check: its name, whether it passed, what was found, and what to do if it failed."""
 
     name: str
     ok: bool
@@ -68,7 +68,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Exit code 0 where everything serves, else 1."""
+    """Return 0 if every check passed, else 1."""
     findings = [check() for check in CHECKS]
     healthy = all(finding.ok for finding in findings)
     if args.json:

@@ -1,10 +1,10 @@
 """`vla-ros eval`: measure a model, in the simulator without ROS or on a bag.
 
-`vla-ros eval MODEL` drives episodes closed loop and prints its success. `vla-ros eval modes MODEL` asks it every
-question of a world model about held-out episodes, and prints how close its answers come: forward dynamics and video
-against copying the current frame, inverse dynamics against the policy. `vla-ros eval bag BAG --policy MODEL` lets it
-plan from a bag's observations, and compares its plans with the recorded chunks and commands. `vla-ros eval questions
-MODEL` asks a vision-language model about scenes it never saw, and lets it judge whether a task is done.
+`vla-ros eval MODEL` runs closed-loop episodes and prints the success rate. `vla-ros eval modes MODEL` measures every
+mode of a world model on held-out episodes: forward dynamics and video against copying the current frame, inverse
+dynamics against the policy. `vla-ros eval bag BAG --policy MODEL` plans from the observations in a bag, and compares
+the plans with the recorded chunks and commands. `vla-ros eval questions MODEL` asks a vision-language model about
+unseen scenes, and whether a task is done.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ DEFAULT = "episodes"  # the form of `vla-ros eval MODEL`
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare one sub-parser for each form."""
     forms = parser.add_subparsers(dest="form", metavar="FORM", required=True)
-    _add_episodes(forms.add_parser(DEFAULT, help="drive episodes closed loop; the form when none is named"))
-    _add_modes(forms.add_parser("modes", help="ask a world model every question about held-out episodes"))
-    bag = forms.add_parser("bag", help="plan from a bag's observations and compare with what was recorded")
+    _add_episodes(forms.add_parser(DEFAULT, help="run closed-loop episodes; the default"))
+    _add_modes(forms.add_parser("modes", help="measure every mode of a world model on held-out episodes"))
+    bag = forms.add_parser("bag", help="plan from the observations in a bag and compare with what was recorded")
     eval_bag.add_arguments(bag)
-    questions = forms.add_parser("questions", help="ask a vision-language model about scenes it never saw")
+    questions = forms.add_parser("questions", help="ask a vision-language model about unseen scenes")
     _add_simulator(questions, episodes=60)
     questions.set_defaults(measure=run_questions)
     for form in forms.choices.values():
@@ -37,7 +37,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def complete(words: Sequence[str]) -> Sequence[str]:
-    """Return the words with the form named: `MODEL ...` is `episodes MODEL ...`."""
+    """Insert the default form: `MODEL ...` means `episodes MODEL ...`."""
     named = words and words[0] in (DEFAULT, "modes", "bag", "questions", "-h", "--help")
     return words if named or not words else [DEFAULT, *words]
 
@@ -50,19 +50,19 @@ def _add_simulator(parser: argparse.ArgumentParser, episodes: int) -> None:
 
 def _add_episodes(parser: argparse.ArgumentParser) -> None:
     _add_simulator(parser, episodes=120)
-    parser.add_argument("--held-out", action="store_true", help="use the wordings that training never saw")
-    parser.add_argument("--execute-steps", type=int, help="actions to execute of each chunk")
+    parser.add_argument("--held-out", action="store_true", help="use wordings that are not in the training data")
+    parser.add_argument("--execute-steps", type=int, help="actions of each chunk to execute")
     parser.add_argument(
-        "--environment", metavar="NAME", default="tabletop", help="where episodes run: tabletop, or one of a plugin"
+        "--environment", metavar="NAME", default="tabletop", help="environment: tabletop, or one from a plugin"
     )
-    parser.add_argument("--time-limit", type=float, default=12.0, help="seconds an episode may take")
+    parser.add_argument("--time-limit", type=float, default=12.0, help="longest time per episode [s]")
     parser.add_argument(
         "--wrong-colour",
         action="store_true",
-        help="name another block than the task's: a policy that follows language fails at the task",
+        help="name a different block: a policy that follows language should fail the task",
     )
     parser.add_argument(
-        "--marked", action="store_true", help="the block to reach is shown for a moment, not told: needs a memory"
+        "--marked", action="store_true", help="mark the block to reach for a moment instead of naming it: needs memory"
     )
     parser.add_argument("--card", action="store_true", help="write the model card (README.md) with these figures")
     parser.set_defaults(measure=run_closed_loop)
@@ -70,15 +70,15 @@ def _add_episodes(parser: argparse.ArgumentParser) -> None:
 
 def _add_modes(parser: argparse.ArgumentParser) -> None:
     _add_simulator(parser, episodes=60)
-    parser.add_argument("--held-out", action="store_true", help="use the wordings that training never saw")
-    parser.add_argument("--windows", type=int, default=512, help="how many windows of the episodes to ask about")
-    parser.add_argument("--steps", type=int, help="sampling steps; the model's own by default")
-    parser.add_argument("--pictures", type=Path, metavar="DIR", help="write pictures of predicted and true frames")
+    parser.add_argument("--held-out", action="store_true", help="use wordings that are not in the training data")
+    parser.add_argument("--windows", type=int, default=512, help="number of windows to evaluate")
+    parser.add_argument("--steps", type=int, help="sampling steps (default: the model's)")
+    parser.add_argument("--pictures", type=Path, metavar="DIR", help="write images of predicted and true frames")
     parser.add_argument(
         "--compare", action="append", default=[], metavar="NAME=FOLDER", help="a model to compare; repeatable"
     )
     parser.add_argument(
-        "--compare-episodes", type=int, default=0, metavar="N", help="closed-loop episodes of each model, too"
+        "--compare-episodes", type=int, default=0, metavar="N", help="also run N closed-loop episodes of each model"
     )
     parser.set_defaults(measure=run_modes)
 

@@ -1,7 +1,7 @@
-"""`vla-ros export`: episodes of bags as a dataset to train on.
+"""`vla-ros export`: turn bags into a dataset for training.
 
-One frame a control tick, assembled by the code that serves the live policy; alignment and tolerance are those of the
-robot's contract (`sync`). Where a bag has marks of the recorder, they are its episodes; else it is one.
+Write one frame per control tick, assembled by the code that serves the live policy; the robot's contract (`sync`) sets
+alignment and tolerance. Episodes are those that the recorder marked; a bag without marks is one episode.
 """
 
 from __future__ import annotations
@@ -22,50 +22,54 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("bags", nargs="+", type=Path, metavar="BAG", help="a bag's folder, or an .mcap file")
     parser.add_argument("--format", default="lerobot", help="lerobot (LeRobotDataset v3.0)")
-    parser.add_argument("--out", type=Path, required=True, help="the dataset's folder, which must not be there yet")
+    parser.add_argument("--out", type=Path, required=True, help="folder for the dataset; must not exist yet")
     parser.add_argument("--robot", default="ur5e_tabletop", help="robot contract: a YAML file, or a name")
-    parser.add_argument("--cameras", nargs="+", metavar="NAME", help="the cameras that matter; all by default")
+    parser.add_argument("--cameras", nargs="+", metavar="NAME", help="cameras to export (default: all)")
     rate = parser.add_mutually_exclusive_group()
-    rate.add_argument("--fps", type=float, metavar="N", help="frames a second; by sync.history_step_s by default")
-    rate.add_argument("--step", type=float, metavar="S", help="the same as the time between frames, such as 0.033")
+    rate.add_argument("--fps", type=float, metavar="N", help="frames per second (default: from sync.history_step_s)")
+    rate.add_argument("--step", type=float, metavar="S", help="the same as a period in seconds, such as 0.033")
     parser.add_argument(
         "--actions",
         default="command",
         choices=["command", "chunk", "state"],
-        help="where actions come from: the commands sent (default), the policy's chunks, or how the joints moved",
+        help="source of the actions: commands sent (default), chunks of the policy, or joint motion",
     )
     parser.add_argument("--chunk-topic", default="/action_chunk")
     parser.add_argument(
         "--split",
         default="marks",
         choices=["marks", "instruction", "none"],
-        help="instruction: also begin an episode at each new sentence; none: a bag is one episode, whatever is marked",
+        help="instruction: also start an episode at each new instruction; none: one episode per bag, ignoring marks",
     )
-    parser.add_argument("--only-successes", action="store_true", help="leave out what was not marked a success")
+    parser.add_argument(
+        "--only-successes", action="store_true", help="export only episodes that were marked as successful"
+    )
     parser.add_argument(
         "--bridge",
         type=int,
         metavar="N",
-        help="ticks in a row that may lack an observation and repeat the one before (2); more cut the episode",
+        help="ticks in a row that may repeat the last observation (default: 2); a longer gap cuts the episode",
     )
     task = parser.add_mutually_exclusive_group()
-    task.add_argument("--task", default="", metavar="SENTENCE", help="the instruction of bags that hold none")
-    task.add_argument("--task-from-name", action="store_true", help="the same, from each bag's name")
+    task.add_argument("--task", default="", metavar="SENTENCE", help="instruction for bags without one")
+    task.add_argument("--task-from-name", action="store_true", help="the same, derived from the name of each bag")
     parser.add_argument(
         "--remap",
         nargs="+",
         default=[],
         metavar="TOPIC:=ON_BAG",
-        help="what a topic of the contract is called on the bags; of its own recorder's bags vla-ros knows it",
+        help="name in the bags of a topic of the contract; not needed for bags of `vla-ros record`",
     )
-    parser.add_argument("--strict", action="store_true", help="end at the first message that cannot be read")
-    parser.add_argument("--lossless", action="store_true", help="pictures as PNG inside the tables, not as video")
-    parser.add_argument("--sim-time", action="store_true", help="the nodes lived by /clock, which is on the bag")
+    parser.add_argument("--strict", action="store_true", help="fail at the first message that cannot be read")
+    parser.add_argument("--lossless", action="store_true", help="store images as PNG in the tables instead of video")
+    parser.add_argument(
+        "--sim-time", action="store_true", help="the nodes used simulated time; take it from /clock in the bag"
+    )
     parser.add_argument("--json", action="store_true", help="print one JSON object")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Export, and say what came of it."""
+    """Export, and print a summary."""
     from vla_ros.core.robot import load_robot
     from vla_ros.core.signals import asked_to_end
     from vla_ros.datasets.export import Ended, export
@@ -116,7 +120,7 @@ def _reading(args: argparse.Namespace) -> Reading:
 
 
 def _plain(report: ExportReport) -> dict[str, object]:
-    """For --json."""
+    """Return the report as plain data, for --json."""
     bags = [
         {
             "bag": str(bag.path),

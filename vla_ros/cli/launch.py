@@ -1,6 +1,6 @@
 """Run a launch file. Arguments are written key:=value; FILE is a path, or a name in the package's launch folder.
 
-Hands over to `ros2 launch` where that is installed and knows vla_ros; otherwise runs the same file itself.
+Uses `ros2 launch` if it is installed and knows vla_ros; otherwise runs the same file itself.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of `vla-ros launch`."""
     parser.add_argument("file", metavar="FILE", help="demo.launch.yaml, vla.launch.yaml, or a path")
     parser.add_argument("arguments", metavar="key:=value", nargs="*", help="launch arguments")
-    parser.add_argument("-s", "--show-args", action="store_true", help="list the file's arguments and end")
-    parser.add_argument("--own", action="store_true", help="use the built-in launcher even where ros2 is installed")
+    parser.add_argument("-s", "--show-args", action="store_true", help="list the arguments of the file and exit")
+    parser.add_argument("--own", action="store_true", help="use the built-in launcher even if ros2 is installed")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Launch; returns the exit code of the first node that failed."""
+    """Launch. Return the exit code of the first node that failed."""
     if args.show_args:
         print(running.describe_arguments(args.file))
         return 0

@@ -1,7 +1,7 @@
-"""`vla-ros SUBCOMMAND`: finds the sub-command's file, runs it, and turns errors that a user can mend into one line.
+"""`vla-ros SUBCOMMAND`: runs a sub-command, and turns errors that the user can fix into one line.
 
-A sub-command is a file of this folder with `add_arguments(parser)` and `run(args) -> int` (the exit code), and a line
-of `COMMANDS`.
+A sub-command is a file in this folder with `add_arguments(parser)` and `run(args) -> int` (the exit code), and a line
+in `COMMANDS`.
 """
 
 from __future__ import annotations
@@ -18,27 +18,27 @@ from vla_ros.core.printable import printable
 
 COMMANDS = {
     "demo": "run the tabletop demo and print its table",
-    "launch": "run a launch file, with `ros2 launch` where that is installed",
-    "eval": "measure a model: closed loop in the simulator, its world model, its answers, or on a bag",
-    "demos": "write demonstrations of the scripted expert, or put them into rosbags",
-    "export": "episodes of bags as a dataset to train on",
-    "train": "train what a file of config/training describes",
-    "calibrate": "when a departure from what was imagined is an alarm",
+    "launch": "run a launch file, with `ros2 launch` if it is installed",
+    "eval": "evaluate a model: in the simulator, as a world model, on questions, or on a bag",
+    "demos": "record demonstrations of the scripted expert, or convert them to rosbags",
+    "export": "turn bags into a dataset for training",
+    "train": "train a model from a file in config/training",
+    "calibrate": "learn when surprise should raise an alarm",
     "bench": "measure latency, execution, surprise, recording and export on this machine",
-    "convert": "a published checkpoint as a model folder, without running what is in it",
-    "record": "record what a robot sees, is told and does as a rosbag",
-    "replay": "publish a bag's messages again, in time",
-    "bag": "what a bag holds, and what is wrong with it; repair",
-    "dashboard": "a page that shows the robot, instructs it and stops it",
-    "top": "where the time goes between camera and command, stage by stage",
+    "convert": "convert a published checkpoint to a model folder, without executing it",
+    "record": "record observations, instructions and commands as a rosbag",
+    "replay": "publish the messages of a bag with their original timing",
+    "bag": "inspect or repair a bag",
+    "dashboard": "web page that shows a robot, instructs it and stops it",
+    "top": "latency from camera to command, stage by stage",
     "robot": "draft a robot's YAML from its URDF and topics, or check one",
-    "doctor": "check python, ROS, DDS, rendering, torch and the models here",
+    "doctor": "check Python, ROS, DDS, rendering, torch and models on this machine",
 }
 USER_ERROR = 2
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Entry point of `vla-ros`; returns the exit code: 2 for an error that the user can mend."""
+    """Run `vla-ros`. Return the exit code: 2 for an error that the user can fix."""
     words = list(sys.argv[1:] if argv is None else argv)
     if not words or words[0] in ("-h", "--help", "help"):
         print(_usage())
@@ -46,7 +46,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return _run(words[0], words[1:])
     except VlaRosError as error:
-        lines = [printable(line) for line in str(error).splitlines()]  # it may quote what a stranger wrote
+        lines = [printable(line) for line in str(error).splitlines()]  # it may quote untrusted text
         print("vla-ros: error: " + "\n".join(lines), file=sys.stderr)
         return USER_ERROR
     except KeyboardInterrupt:
@@ -62,7 +62,7 @@ def _run(name: str, words: Sequence[str]) -> int:
         raise VlaRosError(f"unknown sub-command '{name}'{did_you_mean(name, COMMANDS)}")
     command = importlib.import_module(f"vla_ros.cli.{name}")
     parser = _parser(name, command)
-    if not getattr(command, "HAS_SUBCOMMANDS", False):  # argparse cannot intermix those
+    if not getattr(command, "HAS_SUBCOMMANDS", False):  # argparse cannot mix these with positional arguments
         return int(command.run(parser.parse_intermixed_args(words)))
     complete = getattr(command, "complete", list)
     return int(command.run(parser.parse_args(complete(words))))

@@ -1,7 +1,8 @@
-"""Publish a bag again when it is due. Without --topics: the robot's inputs.
+"""Publish the messages of a bag with their original timing. Without --topics: the robot's inputs.
 
-With --commands the robot repeats what was commanded: checked as a whole first, then within the limits of its contract,
-from where the recording begins, and only where nothing else commands it. Its own joint states are heard meanwhile.
+With --commands the robot repeats the recorded commands. They are checked as a whole first, start where the recording
+starts, stay within the limits of the contract, and are refused if anything else commands the robot. The robot's own
+joint states are used, not the recorded ones.
 """
 
 from __future__ import annotations
@@ -18,19 +19,21 @@ from vla_ros.launcher.running import launch
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("bag", metavar="BAG", help="a rosbag2 folder, or a lone .mcap or .db3 file")
-    parser.add_argument("--robot", default="ur5e_tabletop", help="robot contract, which tells inputs from commands")
-    parser.add_argument("--rate", type=float, default=1.0, help="how many times faster than it was")
-    parser.add_argument("--start", dest="start_s", type=float, default=0.0, help="where in the bag to begin [s]")
-    parser.add_argument("--loop", action="store_true", help="begin again at the end")
-    parser.add_argument("--topics", nargs="*", default=[], help="these topics alone; 'all': everything but commands")
-    parser.add_argument("--commands", action="store_true", help="let the robot repeat the recorded commands, too")
-    parser.add_argument("--no-clock", dest="clock", action="store_false", help="leave /clock to somebody else")
-    parser.add_argument("--graph", action="store_true", help="beside a policy and a commander in dry-run")
-    parser.add_argument("--model", default="uwm_tabletop", help="that policy's model folder")
-    parser.add_argument("--network", action="store_true", help="who listens may run on other machines")
-    parser.add_argument("--priority", type=int, default=0, help="real-time priority, 1 to 99, against busy neighbours")
     parser.add_argument(
-        "--json", action="store_true", help="print count and lateness as one JSON object, the last line"
+        "--robot", default="ur5e_tabletop", help="robot contract; says which topics are inputs and which commands"
+    )
+    parser.add_argument("--rate", type=float, default=1.0, help="speed factor")
+    parser.add_argument("--start", dest="start_s", type=float, default=0.0, help="where in the bag to start [s]")
+    parser.add_argument("--loop", action="store_true", help="start again at the end")
+    parser.add_argument("--topics", nargs="*", default=[], help="only these topics; 'all': everything but commands")
+    parser.add_argument("--commands", action="store_true", help="also let the robot repeat the recorded commands")
+    parser.add_argument("--no-clock", dest="clock", action="store_false", help="do not publish /clock")
+    parser.add_argument("--graph", action="store_true", help="also start a policy, and a commander in dry-run")
+    parser.add_argument("--model", default="uwm_tabletop", help="model folder of that policy")
+    parser.add_argument("--network", action="store_true", help="also reach subscribers on other machines")
+    parser.add_argument("--priority", type=int, default=0, help="real-time priority, 1 to 99, for a busy machine")
+    parser.add_argument(
+        "--json", action="store_true", help="print count and lateness as one JSON object, as the last line"
     )
 
 
@@ -41,7 +44,7 @@ def run(args: argparse.Namespace) -> int:
     if args.commands and (args.graph or args.loop):
         other = "--graph, whose commander would command, too" if args.graph else "--loop, which jumps at its end"
         raise ConfigError(f"--commands cannot be used with {other}")
-    with open_bag(args.bag):  # what is wrong with it is said here, in one line
+    with open_bag(args.bag):  # reports a broken contract in one line
         pass
     with tempfile.TemporaryDirectory() as folder:
         report = Path(folder) / "report.json"

@@ -1,4 +1,4 @@
-"""`vla-ros top`: where the time goes between camera and command of a running robot, stage by stage."""
+"""`vla-ros top`: latency from camera to command of a running robot, stage by stage."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ CLEAR = "\033[H\033[J"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("--every", type=float, default=1.0, help="seconds between two tables")
-    parser.add_argument("--once", action="store_true", help="print one table, after --every seconds, and end")
-    parser.add_argument("--json", action="store_true", help="print one JSON object a table")
+    parser.add_argument("--every", type=float, default=1.0, help="seconds between tables")
+    parser.add_argument("--once", action="store_true", help="print one table after --every seconds, and exit")
+    parser.add_argument("--json", action="store_true", help="print one JSON object per table")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print until interrupted; 1 where --once saw no node."""
+    """Print until interrupted. Return 1 if --once saw no node."""
     from vla_ros.monitor.top import as_data, stage_table
     from vla_ros.nodes.top import watch
 

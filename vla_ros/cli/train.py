@@ -1,4 +1,4 @@
-"""`vla-ros train`: train what a file of config/training describes."""
+"""`vla-ros train`: train a model from a file in config/training."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from pathlib import Path
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
-    parser.add_argument("--config", type=Path, required=True, help="a file of config/training")
-    parser.add_argument("--resume", action="store_true", help="continue from the run's checkpoint")
+    parser.add_argument("--config", type=Path, required=True, help="a file in config/training")
+    parser.add_argument("--resume", action="store_true", help="continue from the checkpoint of the run")
     parser.add_argument("--json", action="store_true", help="print the final figures as one JSON object")
 
 
 def run(args: argparse.Namespace) -> int:
-    """Train, and say what was reached."""
+    """Train, and print the final figures."""
     from vla_ros.training.run import train
 
     figures = train(args.config, args.resume)

@@ -1,1 +1,1 @@
-"""Datasets to train on: demonstrations, wordings, questions, and the export of bags."""
+"""Datasets for training: demonstrations, wordings, questions, and the export of bags."""

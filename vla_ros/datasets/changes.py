@@ -1,6 +1,6 @@
-"""Questions about what has changed between two moments: how a model judges whether a task is done.
+"""Questions about changes between two moments, with which a model judges whether a task is done.
 
-Training skips what lies between done and clearly not done; evaluation asks the simulator.
+Training skips cases between done and clearly not done; evaluation asks the simulator.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from vla_ros.sim.tabletop.tasks import (
 )
 
 SHORT_M = 0.015  # a block or drawer further than this from its goal has clearly not reached it
-MOVED_M, STAYED_M = 0.03, 0.01  # further from its old place it has moved; nearer it has not
+MOVED_M, STAYED_M = 0.03, 0.01  # a block further than this from its old place has moved
 SIDES = {"left": 1.0, "right": -1.0}
 
-# The question that tells whether a task is done, by its verb.
+# Verb of the task -> question whether it is done.
 CHECKS = {
     "reach": "is the gripper above the {c} block",
     "lift": "was the {c} block lifted",
@@ -46,7 +46,7 @@ def judged(text: str, value: float, goal: float, about: str, short: float = SHOR
 
 
 def about_changes(then: Scene, now: Scene) -> Iterator[Question]:
-    """Yield questions on what was done since, and where things are compared with where they were."""
+    """Yield questions on what was done since then, and on where things are now relative to then."""
     yield from judged(CHECKS["open_drawer"], now.drawer, DRAWER_OPENING_M, "opened")
     for colour in COLOURS:
         moved = now.blocks[colour] - then.blocks[colour]

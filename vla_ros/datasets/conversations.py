@@ -18,7 +18,7 @@ from vla_ros.sim.tabletop.tasks import TASKS
 
 Positions = NDArray[np.float32]
 ENDING_FRAMES, CLOSE_FRAMES = 8, 2  # before and after the moment when the task of an episode is done
-LEGIBLE = (about_ends, about_order, about_drawer)  # what a caption answers too
+LEGIBLE = (about_ends, about_order, about_drawer)  # kinds that a caption also answers
 
 
 def padded(rows: Sequence[Sequence[int]], behind: bool = False) -> Tensor:
@@ -29,7 +29,7 @@ def padded(rows: Sequence[Sequence[int]], behind: bool = False) -> Tensor:
 
 
 def of_each_answer(found: Sequence[Question], rng: np.random.Generator) -> Question:
-    """Draw a question: first the answer, then one with it, so that rare answers are as likely as common ones."""
+    """Draw an answer, then a question with it, so that rare answers are as likely as common ones."""
     answers = sorted({question.answer for question in found})
     answer = answers[rng.integers(len(answers))]
     kept = [question for question in found if question.answer == answer]

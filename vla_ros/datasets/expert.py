@@ -103,7 +103,7 @@ def run_step(tabletop: Tabletop, command: NDArray[np.float64], target: NDArray[n
 
 
 class Recorder:
-    """Collects the frames of many episodes as columns."""
+    """Collects frames of many episodes as columns."""
 
     def __init__(self) -> None:
         self.columns: dict[str, list[Any]] = {}
@@ -172,7 +172,7 @@ def record_episodes(seeds: Iterable[int]) -> tuple[Recorder, dict[str, list[int]
         task, other = rng.choice(names, 2, p=weights / weights.sum(), replace=False)
         noise = CLEAN if rng.random() < 0.25 else Noise()
         tabletop.reset(seed, task, spread=float(rng.random() < 0.7))
-        if rng.random() < 0.2 and TASKS[other].family != "lift":  # begin in the middle of something else
+        if rng.random() < 0.2 and TASKS[other].family != "lift":  # start in the middle of another task
             record(tabletop, recorder, 2 * seed, other, int(rng.integers(4, 12)), rng, noise)
             tabletop.begin(task)
         before = len(recorder.columns.get("task", []))

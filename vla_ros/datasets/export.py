@@ -1,4 +1,4 @@
-"""Bags into a dataset: `vla-ros export`."""
+"""`vla-ros export`: convert bags to a dataset."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from vla_ros.datasets.formats import Layout, Writer, open_writer
 
 
 class Ended(VlaRosError):
-    """A signal ended an export; nothing is left of it."""
+    """Raised if a signal ended an export; nothing was written."""
 
     def __init__(self, number: int) -> None:
         super().__init__(f"ended by {signal.Signals(number).name}; nothing was written")
@@ -33,7 +33,7 @@ class Ended(VlaRosError):
 
 @dataclass(slots=True)
 class ExportReport:
-    """What an export took, and what it left out. seconds: of recording, and of work."""
+    """What was exported, and what was left out."""
 
     bag_s: float = 0.0
     work_s: float = 0.0
@@ -41,12 +41,12 @@ class ExportReport:
 
     @property
     def left_out(self) -> Counter[str]:
-        """The sum over all bags."""
+        """Return the sum over all bags."""
         return sum((bag.left_out for bag in self.bags), Counter())
 
     @property
     def cuts(self) -> Counter[str]:
-        """The sum over all bags."""
+        """Return the sum over all bags."""
         return sum((bag.cuts for bag in self.bags), Counter())
 
 
@@ -63,14 +63,14 @@ def export(
 ) -> tuple[dict[str, Any], ExportReport]:
     """Write one dataset of all bags; return its writer's figures, and what was left out.
 
-    asked: signals that have asked for the end; checked before each frame.
+    asked: received signals that end the export; checked before each frame.
     ConfigError if there is no episode, or `out` cannot be written; Ended after a signal. Either leaves nothing behind.
     """
     report, started_s, reading = ExportReport(), time.monotonic(), reading or Reading()
     check_instruction(options.task)
     layout = dataset_layout(robot, options, lossless, bags, reading.remap)
-    options = replace(options, step_s=1 / layout.fps)  # as the dataset says: a rounded step would drift from it
-    for path in bags:  # all of them first: a misspelt one must not cost an hour's work
+    options = replace(options, step_s=1 / layout.fps)  # the dataset's exact rate: a rounded step would drift
+    for path in bags:  # check all paths first: a typo must not cost an hour of work
         with open_bag(path) as bag:
             check_bag(bag, robot, options, reading)
     try:

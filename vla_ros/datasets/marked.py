@@ -1,4 +1,4 @@
-"""Demonstrations of the task that needs a memory (`marks`): wait while the mark is shown, then reach its block."""
+"""Demonstrations of the task that needs memory (`marks`): wait while a block is marked, then reach it."""
 
 from __future__ import annotations
 

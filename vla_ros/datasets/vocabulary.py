@@ -12,7 +12,7 @@ from vla_ros.sim.tabletop.tasks import TASKS, wordings
 
 
 def tabletop_words() -> Words:
-    """Return the words of the training; words of the held-out sentences alone are not among them.
+    """Return the words of the training set, without those that occur only in held-out sentences.
 
     Words of questions follow those of instructions, so that a model trained on instructions alone keeps its ids.
     """

@@ -1,7 +1,7 @@
-"""What a launch file may say: each entity of the subset as a frozen dataclass, read strictly from YAML.
+"""The entities of a launch file as frozen dataclasses, read strictly from YAML.
 
-The format is ROS 2's (launch_yaml, launch_ros). Anything not listed here is refused, so that a file never means less
-here than with `ros2 launch`.
+The format is ROS 2's (launch_yaml, launch_ros). Anything not listed here is refused, so that no part of a file is
+silently ignored.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Entity:
-    """One item of the file: what it says, its condition, and where it is (for messages)."""
+    """One item of the file: its content, its condition, and its place (for messages)."""
 
     action: Arg | Let | SetEnv | Include | Node
     condition: Condition | None
@@ -102,7 +102,7 @@ def read_entities(path: Path) -> tuple[Entity, ...]:
 
 
 class _Keys:
-    """A mapping that knows which of its keys were asked for, and refuses the rest."""
+    """A mapping that tracks which keys were read, and refuses the rest."""
 
     def __init__(self, data: Any, where: str) -> None:
         if not isinstance(data, dict):

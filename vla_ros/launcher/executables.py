@@ -1,4 +1,4 @@
-"""How a node of a package is started: ours as Python modules, others from their installed `lib` folder."""
+"""Command lines of nodes: ours run as Python modules, others from their installed `lib` folder."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vla_ros.core.errors import ConfigError, did_you_mean
 def executable_command(package: str, executable: str, environment: Mapping[str, str]) -> tuple[str, ...]:
     """Return the command line that starts `executable` of `package`, without ROS arguments."""
     if package == "vla_ros":
-        # -P: never import modules from the folder that the user happens to be in.
+        # -P: never import modules from the current folder.
         return (sys.executable, "-P", "-m", _own_module(executable))
     prefixes = environment.get("AMENT_PREFIX_PATH", "").split(os.pathsep)
     for prefix in filter(None, prefixes):

@@ -1,4 +1,4 @@
-"""The processes' output on one screen: each line under the name of its process, progress lines kept in place."""
+"""Output of all processes on one screen: each line labelled with its process, progress lines updated in place."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ class Screen:
         self.is_tty = self._stream.isatty()
 
     def prefix(self, label: str) -> str:
-        """Return `[label] `, in a colour of its own on a tty."""
+        """Return `[label] `, in its own colour on a tty."""
         if not self.is_tty:
             return f"[{label}] "
         colour = self._colours.setdefault(label, COLOURS[len(self._colours) % len(COLOURS)])
         return f"\x1b[{colour}m[{label}]\x1b[0m "
 
     def line(self, label: str, text: str) -> None:
-        """Write one line; it ends the progress of its own process, another's stays below it."""
+        """Write one line. It ends the progress line of its own process; that of another stays below it."""
         with self._lock:
             erase = _ERASE if self._progress else ""
             if label == self._owner:
@@ -50,7 +50,7 @@ class Screen:
         try:
             self._stream.write(text)
             self._stream.flush()
-        except (OSError, ValueError):  # the pipe or terminal is gone; the processes must still end in order
+        except (OSError, ValueError):  # the pipe or terminal is gone; still end the processes properly
             self._stream = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
 
 
@@ -72,7 +72,7 @@ class LineSplitter:
             self._screen.progress(self._label, _text(earlier[-1]))
 
     def close(self) -> None:
-        """Show what is left without an end of line."""
+        """Show the last line, which has no line end."""
         if self._rest:
             self._show(self._rest)
             self._rest = b""
@@ -82,5 +82,5 @@ class LineSplitter:
 
 
 def _text(data: bytes) -> str:
-    """Spell out what a terminal obeys, except colours: a node may log names from strangers."""
+    """Escape control characters except colours: a node may log untrusted names."""
     return printable_line(data.decode("utf-8", errors="replace").replace("\x1b[K", ""))

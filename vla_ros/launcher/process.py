@@ -1,4 +1,4 @@
-"""One child process: in its own group, with its output on the screen, and ending when the launcher does."""
+"""One child process: in its own group, with its output on the screen. It ends when the launcher ends."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ class ChildProcess:
 
     @property
     def is_suspended(self) -> bool:
-        """Whether it has stopped on SIGTSTP or SIGSTOP, or has ended."""
+        """Return whether it is suspended (SIGTSTP or SIGSTOP) or has ended."""
         try:
             return Path(f"/proc/{self.pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0] in "TZX"
         except OSError:
@@ -92,7 +92,7 @@ def _end_with_parent() -> None:
 
 
 def _terminal(prefix_width: int) -> tuple[int, int]:
-    """Return a pseudo terminal as wide as ours less the prefix: (our end, the child's end)."""
+    """Return a pseudo terminal, narrower than ours by the prefix: (our end, the child's end)."""
     ours, theirs = pty.openpty()
     columns, rows = shutil.get_terminal_size((110, 24))
     fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", rows, max(columns - prefix_width, 20), 0, 0))

@@ -1,4 +1,4 @@
-"""From a launch file and arguments to the processes to start: conditions decided, text expanded, values typed."""
+"""Resolves a launch file and arguments into processes: evaluates conditions, expands text, types values."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MAX_INCLUDES = 20
 
 @dataclass(frozen=True, slots=True)
 class ProcessSpec:
-    """One process: its name on the screen, its command line and its whole environment."""
+    """One process: its label on the screen, its command line and its whole environment."""
 
     label: str
     command: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""`vla-ros launch`: find the file, read key:=value, hand over to `ros2 launch` or run it here."""
+"""`vla-ros launch`: find the file, parse key:=value, and use `ros2 launch` or the built-in launcher."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def parse_arguments(words: Sequence[str]) -> dict[str, str]:
 
 
 def ros2_knows_us() -> bool:
-    """Return whether `ros2 launch` is here and this package is built in a sourced workspace."""
+    """Return whether `ros2 launch` is installed and this package is built in a sourced workspace."""
     prefixes = os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep)
     marker = Path("share/ament_index/resource_index/packages/vla_ros")
     return shutil.which("ros2") is not None and any((Path(prefix) / marker).exists() for prefix in prefixes if prefix)

@@ -37,7 +37,7 @@ def expand(text: str, scope: Scope) -> str:
 
 
 def find_package_share(package: str, environment: Mapping[str, str]) -> str:
-    """Return the share folder of a package: ours wherever we run from, others through AMENT_PREFIX_PATH."""
+    """Return the share folder of a package: ours from any location, others through AMENT_PREFIX_PATH."""
     if package == "vla_ros":
         return str(share_folder())
     prefixes = environment.get("AMENT_PREFIX_PATH", "").split(os.pathsep)

@@ -16,16 +16,17 @@ from vla_ros.launcher.resolving import ProcessSpec
 GRACE_S = 5.0
 SUSPEND_S = 1.5  # for a node to stop its robot before it is suspended
 ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
-AGAIN_S = 0.5  # a terminal and a wrapper may both pass on one Ctrl-C; an intended second one comes later
+AGAIN_S = 0.5  # a terminal and a wrapper may both forward one Ctrl-C; a deliberate second one comes later
 POLL_S = 0.02
 LABEL = "launch"
 
 
 class Supervisor:
-    """Runs processes until all have ended, one with `on_exit: shutdown` has, or a signal says so.
+    """Runs processes until all have ended, one with `on_exit: shutdown` has ended, or a signal arrives.
 
-    Whatever signal ends the launch, the processes get SIGTERM: a closed terminal's SIGHUP kills most programs without a
-    last word. Ctrl-Z (SIGTSTP) suspends them first, each when it is ready, and then the launcher; `fg` wakes all.
+    The processes always get SIGTERM, whatever signal ends the launch: SIGHUP from a closed terminal kills most programs
+    without a clean-up. Ctrl-Z (SIGTSTP) suspends them first, each when it is ready, and then the launcher; `fg` wakes
+    all of them.
     """
 
     def __init__(self, specs: Sequence[ProcessSpec], screen: Screen, grace_s: float = GRACE_S) -> None:
@@ -65,7 +66,7 @@ class Supervisor:
             time.sleep(POLL_S)
 
     def _suspend(self) -> None:
-        """Suspend all, and ourselves; go on when continued."""
+        """Suspend all processes, then the launcher; resume when continued."""
         self._screen.line(LABEL, "suspended: robots stop; `fg` wakes the nodes, and each robot has to be armed again")
         for child in self._running:
             child.signal(signal.SIGTSTP)
@@ -74,7 +75,7 @@ class Supervisor:
             time.sleep(POLL_S)
         if self._signals:
             return  # asked to end meanwhile
-        for child in self._running:  # nobody would read the output of those that go on
+        for child in self._running:  # nobody would read the output of processes that still run
             child.signal(signal.SIGSTOP)
         os.kill(os.getpid(), signal.SIGSTOP)
         self._suspensions.clear()
@@ -93,10 +94,10 @@ class Supervisor:
         return child.spec.shutdown_on_exit
 
     def _stop(self) -> None:
-        """Ask all to end, then insist: after the grace, or at once on a second signal."""
+        """Ask all processes to end; kill them after the grace period, or at once on a second signal."""
         for child in self._running:
             child.signal(signal.SIGTERM)
-            child.signal(signal.SIGCONT)  # a suspended process cannot listen
+            child.signal(signal.SIGCONT)  # a suspended process cannot handle a signal
         began_s = time.monotonic()
         while self._running and time.monotonic() < began_s + self._grace_s and not self._insisted(began_s):
             self._ended()
@@ -110,7 +111,7 @@ class Supervisor:
         return any(moment_s > began_s + AGAIN_S for _, moment_s in self._signals)
 
     def _ended(self) -> list[ChildProcess]:
-        """Take out the processes that have ended, with all that they started."""
+        """Remove and return the processes that have ended; kill whatever they left running."""
         ended = [child for child in self._running if child.poll() is not None]
         self._running = [child for child in self._running if child not in ended]
         for child in ended:

@@ -1,1 +1,1 @@
-"""What an observer makes of a running graph: episodes, latencies, reports, pictures. Without torch and ROS."""
+"""Observing a running graph: episodes, latencies, reports, images. Needs neither torch nor ROS."""

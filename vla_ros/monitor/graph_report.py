@@ -27,7 +27,7 @@ def graph_report(
     """Return the report as plain data.
 
     own_p99_ms: the commander's control period by its own clock, once a second; arrivals also include delays of the
-    receiver. load: its share of a core [%], once a second. faults: how often it said that it holds.
+    receiver. load: its share of a core [%], once a second. faults: how often it reported a fault.
     """
     return {
         **conditions,

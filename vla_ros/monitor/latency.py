@@ -102,7 +102,7 @@ class TimingLog:
             stamp_ns = int(values["stamp_ns"])
             half[stamp_ns] = {key: float(value) for key, value in values.items() if key in TIMES}
         except (KeyError, ValueError):
-            return  # a foreign timing message is no reason to end the demo
+            return  # a malformed message must not end the demo
         while len(half) > self._limit:
             del half[min(half)]
 

@@ -1,4 +1,4 @@
-"""What ~/save and ~/save_video of the world-model node write: a prediction as a picture, or as a video."""
+"""Files of the world-model node's ~/save and ~/save_video: a prediction as an image or a video."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class PredictionFiles:
         return path
 
     def video(self, seen: Expectation) -> Path:
-        """Write the cameras side by side, each picture for as long as it holds."""
+        """Write the cameras side by side, each image for as long as it is valid."""
         path = self._path(seen, "mp4")
         steps = [0, *((seen.due_ns - seen.observation.stamp_ns) // self.step_ns).tolist()]
         frames = clip([[seen.observation.images[n][-1], *seen.prediction.images[n]] for n in self.cameras], steps)
@@ -39,7 +39,7 @@ class PredictionFiles:
         return path
 
     def say(self, write: Callable[[Expectation], Path], seen: Expectation | None) -> tuple[bool, str]:
-        """Write with `picture` or `video`; return whether it is done, and the path, or why not."""
+        """Write with `picture` or `video`; return whether it succeeded, and the path or the reason."""
         if seen is None:
             return False, "nothing has been predicted yet"
         try:

@@ -1,4 +1,4 @@
-"""Where the time goes between a camera and the robot, as lines for a terminal."""
+"""Latency from camera to robot by stage, as text for a terminal."""
 
 from __future__ import annotations
 

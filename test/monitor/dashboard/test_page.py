@@ -180,7 +180,7 @@ def test_at_a_glance_nothing_is_cut_off_or_empty(browser, world_model, tmp_path)
         {"at_s": 1e9 + n, "level": "error", "text": "commander: fault: a reason"} for n in range(40)
     ]
     for name in ("commander", "policy", "sim", *["world_model"] * world_model):
-        robot.says(name, "armed", mode="armed", reason="")
+        robot.says(name, "armed: waiting for a fresh plan: " + "the plan is stale, " * 5, mode="armed", reason="")
     with running(robot) as server:
         browser.get(f"http://127.0.0.1:{server.port}/")
         bars = browser.execute_script("return [outerWidth - innerWidth, outerHeight - innerHeight]")
@@ -193,5 +193,6 @@ def test_at_a_glance_nothing_is_cut_off_or_empty(browser, world_model, tmp_path)
             "return [...document.querySelectorAll('section')].filter(s => s.offsetHeight).map(s => s.clientHeight)"
         )
         assert len(boxes) >= 6 and min(boxes) > 50
-        widths = [image.size["width"] for image in browser.find_elements("css selector", "#live img")]
-        assert sum(widths) > 900
+        sizes = [image.size for image in browser.find_elements("css selector", "#live img")]
+        assert sum(size["width"] * size["height"] for size in sizes) > 280_000, "a row of three would cover 260 000"
+        assert min(size["width"] for size in sizes) > 150

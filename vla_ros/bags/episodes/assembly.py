@@ -1,7 +1,7 @@
-"""A bag's messages as the frames that a policy would have seen live, one per control tick, each with the next command.
+"""Turns a bag into the frames that a live policy would have seen, one per control tick, each with the next command.
 
 Every message passes through `ros.ingest`, the code of the live policy node, in the order and at the times of its
-reception; observations come from the same `Synchroniser`. So a frame here is, bit for bit, what the node would have.
+reception; observations come from the same `Synchroniser`. So frames are bit for bit those of the live node.
 """
 
 from __future__ import annotations
@@ -80,12 +80,12 @@ class _Break:
 
 
 class EpisodeReader:
-    """Takes messages in the order of their reception and yields frames in order.
+    """Takes messages in order of reception, and yields frames in order.
 
     spans: the marked episodes; without any, the whole bag is one. start_ns: of the bag, for messages. sentence: the
     first. observed, ticks: number of observations, and of those that count.
     left_out: why ticks or pieces are missing, counted. bridged: ticks that repeat the previous observation.
-    cuts: episodes that fell into pieces. evidence: what arrived on each input.
+    cuts: episodes that were cut into pieces. evidence: what arrived on each input.
     """
 
     def __init__(
@@ -131,12 +131,12 @@ class EpisodeReader:
 
     @property
     def not_ready(self) -> str:
-        """Why the last image gave no observation."""
+        """Return why the last image gave no observation."""
         return self._synchroniser.reason
 
     def take(self, topic: str, message: Any, now_ns: int) -> Iterator[Frame]:
         """Take one message, received at `now_ns`; yield the frames that it completes."""
-        yield from self._settle(now_ns)  # a command that arrives now was not in force before
+        yield from self._settle(now_ns)  # a command takes effect only on arrival
         source = self._sources.get(topic)
         sentence = self._synchroniser.instruction
         taken = source is not None and self._ingest(source, message, now_ns)
@@ -149,7 +149,7 @@ class EpisodeReader:
             self._cut()
 
     def close(self) -> None:
-        """End the bag and yield the remaining frames. The last frame has no action any more."""
+        """End the bag and yield the remaining frames. The last frame gets no action."""
         if self._waiting and not isinstance(self._waiting[-1], _Break):
             self.left_out["last ticks"] += 1
         self._finish(_Break())
@@ -164,7 +164,7 @@ class EpisodeReader:
         return taken
 
     def _observe(self, now_ns: int) -> None:
-        """Ask for an observation, as the live policy does on each accepted image."""
+        """Take an observation, as the live policy does on each accepted image."""
         if not self._synchroniser.instruction:
             self.left_out["images while no instruction was in force"] += 1
             return

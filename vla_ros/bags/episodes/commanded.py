@@ -1,4 +1,4 @@
-"""What the robot was told to do at a moment of a bag: from its commands, the policy's chunks, or its own motion."""
+"""The action at a moment of a bag: from the commands, the policy's chunks, or the robot's motion."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ALL = 2**62
 
 
 class Commanded:
-    """The positions commanded at a moment; single owner, no clock of its own.
+    """Finds the positions commanded at a moment. Single owner, no clock.
 
     source: command: the command in force, as sent by the commander (held until the next). chunk: the newest plan that
     covers the moment, before limits and smoothing. state: the measured positions at that moment, for robots whose
@@ -57,7 +57,7 @@ class Commanded:
         return {"command": tuple(self._outputs), "chunk": (self._chunk_topic,), "state": ()}[self._source]
 
     def reason(self) -> str:
-        """Return why no frame got an action."""
+        """Return why no frame has an action."""
         wanted = self.topics or (self._robot.joint_states_topic,)
         if silent := [topic for topic in wanted if not self.taken[topic]]:
             if self.refused:
@@ -67,7 +67,7 @@ class Commanded:
         return f"no {self._source} on {', '.join(wanted)} was in force one step after any observation"
 
     def take(self, topic: str, message: Any, now_ns: int) -> None:
-        """Take a message received at `now_ns`: commands bear no stamp, they hold from then on."""
+        """Take a message received at `now_ns`: commands have no stamp and take effect on arrival."""
         try:
             if topic in self._outputs and self._source == "command":
                 columns, stream = self._outputs[topic]

@@ -1,4 +1,4 @@
-"""Where episodes fell into pieces, why, and how often. Nothing is cut silently."""
+"""Counts where and why episodes were cut. Nothing is cut silently."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Cuts:
         self._broken = (span, why, at_ns)
 
     def border(self) -> None:
-        """Note an intended border: what follows is another episode."""
+        """Note an intended border: another episode follows."""
         self._broken = None
 
     def goes_on(self, span: Span | None) -> None:

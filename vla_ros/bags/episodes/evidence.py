@@ -1,4 +1,4 @@
-"""What a bag holds for each input of a policy, to explain why it gave no episode."""
+"""Collects what a bag holds for each input of a policy, to explain why it has no episode."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from vla_ros.core.types import NS_PER_S
 from vla_ros.ros.convert import to_ns
 from vla_ros.ros.ingest import INSTRUCTION, JOINT_STATES, Source
 
-NAMES, SHOWN = 1000, 20  # joints remembered of messages in parts, and told
-OTHER_CLOCK_S = 3600.0  # stamps this far from their reception come from another clock
+NAMES, SHOWN = 1000, 20  # joint names to remember and report
+OTHER_CLOCK_S = 3600.0  # stamps this far from the time of reception come from another clock
 
 
 @dataclass(slots=True)
@@ -40,7 +40,7 @@ class InputEvidence:
         if error:
             self.refused, self.error = self.refused + 1, error
         if self.source.name == INSTRUCTION:
-            self.taken += not error  # the same sentence again is no news, but valid
+            self.taken += not error  # a repeated sentence is valid, though not new
             return
         self.taken += taken
         if self.source.name == JOINT_STATES:
@@ -73,7 +73,7 @@ class InputEvidence:
 
 
 class Evidence:
-    """Collects what arrived; `reason` says what kept the policy from seeing anything."""
+    """Collects what arrived; `reason` explains why there was no observation."""
 
     def __init__(self, sources: Iterable[Source], joints: tuple[str, ...], max_age_s: float) -> None:
         self.streams = {source.topic: InputEvidence(source, joints=frozenset(joints)) for source in sources}

@@ -1,4 +1,4 @@
-"""The frames of one bag, and a report: what was left out, what was cut, why there was no episode."""
+"""Reads the frames of one bag, and reports what was left out or cut, and why there is no episode."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def check_bag(bag: Bag, robot: RobotSpec, options: EpisodeOptions, reading: Read
 
 
 def task_from_name(path: Path) -> str:
-    """Return the words of a bag's name, without a recording's date and number; empty if there are none.
+    """Return the words of a bag's name, without date and number; empty if there are none.
 
     `pick_the_cube_2026_01_31-10_00_00` gives `pick the cube`.
     """
@@ -119,7 +119,7 @@ def _check(bag: Bag, robot: RobotSpec, reader: EpisodeReader, options: EpisodeOp
 
 
 def _skipping(report: BagReport) -> Skip:
-    """Return a callback that counts what is left out by topic, with each topic's first reason."""
+    """Return a callback that counts skipped messages by topic, with the first reason of each topic."""
     first: dict[str, str] = {}
 
     def skip(topic: str, error: VlaRosError) -> None:

@@ -1,1 +1,1 @@
-"""Rosbag2 bags of any origin, read within bounds: a bag is data, and may have been made to harm."""
+"""Rosbag2 bags of any origin, read within bounds: a bag is untrusted data."""

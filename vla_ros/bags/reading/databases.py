@@ -1,4 +1,4 @@
-"""SQLite files from strangers: read-only, plain tables only, and a time limit on every query."""
+"""Untrusted SQLite files: read-only, plain tables only, and a time limit on every query."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The files of a bag, each as a plain one that can be opened."""
+"""The storage files of a bag, unpacked if necessary."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What metadata.yaml says. Nothing that is read depends on it: the files say the same, and they hold the data."""
+"""Reads metadata.yaml. Nothing depends on it: the storage files hold the same information, and the data."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ _DEEPEST = 100
 
 
 def metadata_problem(bag: Path) -> str:
-    """Return why other tools could not read a bag's metadata.yaml; empty if they can, or if there is none."""
+    """Return why other tools cannot read a bag's metadata.yaml; empty if they can, or if the file is absent."""
     return _read(bag)[1]
 
 
 def compression(bag: Path) -> tuple[str, str]:
-    """Return (mode, format) as rosbag2 wrote them, such as ("message", "zstd"); empty if nothing says so."""
+    """Return (mode, format) as rosbag2 wrote them, such as ("message", "zstd"); empty if not stated."""
     said = _read(bag)[0]
     mode, form = (said.get(f"compression_{key}") for key in ("mode", "format"))
     return str.lower(mode) if isinstance(mode, str) else "", str.lower(form) if isinstance(form, str) else ""

@@ -124,7 +124,7 @@ class Bag:
 
 
 def open_bag(path: Path | str) -> Bag:
-    """Open a bag as a context manager, or raise BagError with what is wrong with it."""
+    """Open a bag as a context manager. Raise BagError if it cannot be read."""
     path = Path(path)
     try:
         if not path.exists():

@@ -48,7 +48,7 @@ def unpack(data: bytes, kind: str, limit: int) -> bytes:
 
 
 def unpack_what_can_be(data: bytes, kind: str, limit: int) -> tuple[bytes, str]:
-    """Return what comes before the damage, and the damage in words; empty if there is none."""
+    """Return the data before the damage, and a description of the damage, or empty text."""
     pieces: list[bytes] = []
     problem = _unpack(iter(_blocks(data)), kind, limit, pieces)
     return b"".join(pieces)[:limit], problem
@@ -96,7 +96,7 @@ def _blocks(data: bytes) -> Iterator[bytes]:
 
 
 def _unpack(blocks: Iterator[bytes], kind: str, limit: int, pieces: Any) -> str:
-    """Append what `blocks` hold to `pieces`, up to `limit` bytes; return what is wrong, or nothing."""
+    """Append what `blocks` hold to `pieces`, up to `limit` bytes; return the problem, or empty text."""
     maker, errors = (zstd.ZstdDecompressor, zstd.ZstdError) if kind == "zstd" else (LZ4FrameDecompressor, RuntimeError)
     unpacker, left, finished = maker(), limit, False
     for block in blocks:

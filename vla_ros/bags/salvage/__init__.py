@@ -1,1 +1,1 @@
-"""What can be saved of a damaged bag."""
+"""Recovery of damaged bags."""

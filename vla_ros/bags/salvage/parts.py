@@ -11,7 +11,7 @@ from vla_ros.bags.reading.reader import CDR
 
 @dataclass(frozen=True, slots=True)
 class DamagedTopic:
-    """A topic as the damaged bag describes it. qos: YAML. definition: the text of its type; empty if there is none."""
+    """A topic as the damaged bag describes it. qos: YAML. definition: the text of its type, or empty."""
 
     topic: str
     type: str

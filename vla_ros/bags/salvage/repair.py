@@ -36,7 +36,7 @@ _FAILURES = (OSError, MemoryError, OverflowError, sqlite3.Error, ReaderError, Wr
 
 @dataclass(frozen=True, slots=True)
 class Repaired:
-    """path: the whole bag. messages: how many it holds. damaged: where the old one is now. lost: what is missing."""
+    """path: the repaired bag. messages: their number. damaged: where the damaged bag is now. lost: what is missing."""
 
     path: Path
     messages: int

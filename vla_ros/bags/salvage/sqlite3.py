@@ -16,7 +16,7 @@ from vla_ros.bags.salvage.parts import DamagedTopic, Found, Losses
 
 _JOURNAL_MAGIC = b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7"
 _COMPANIONS = ("-journal", "-wal")
-_EACH = 3_000  # rows behind a broken one that are tried singly before the steps grow
+_EACH = 3_000  # rows after a broken one to try one by one before taking larger steps
 
 
 def salvage_sqlite3(path: Path, losses: Losses, work: Path) -> Iterator[Found]:
@@ -41,8 +41,8 @@ def salvage_sqlite3(path: Path, losses: Losses, work: Path) -> Iterator[Found]:
 def _settled(path: Path, work: Path) -> Iterator[tuple[Path, bool]]:
     """Yield the database as its writer would find it again, with its journal or log applied, in a copy.
 
-    Whoever opens a database rolls a leftover journal back into it, and the journal may name another file, which is then
-    deleted. So the original is never opened with one.
+    Opening a database rolls back a leftover journal, and the journal may name another file, which is then deleted. So
+    the original is never opened beside one.
     """
     companions = [path.with_name(path.name + end) for end in _COMPANIONS]
     companions = [file for file in companions if file.is_file() and file.stat().st_size]

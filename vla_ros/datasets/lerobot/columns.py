@@ -1,4 +1,4 @@
-"""Which columns of a LeRobot dataset a training reads, and as what."""
+"""Which columns of a LeRobot dataset are used for training, and as what."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from vla_ros.core.errors import ConfigError
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """Which columns of a LeRobotDataset are ours; only needed for datasets made by others.
+    """Maps the columns of a LeRobotDataset; only needed for datasets from other tools.
 
     grippers: names of the gripper columns, whose targets are absolute; [] for none. Only needed if the data do not say
     it; exports of `vla-ros export` and new folders of `vla-ros demos` do.

@@ -18,19 +18,19 @@ MAX_BYTES = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class ColumnsFile:
-    """Its content. columns: of state and action alike, in their order."""
+    """The file's content. columns: of both state and action, in order."""
 
     columns: tuple[Column, ...]
     version: Literal[1] = 1
 
 
 def write_columns(folder: Path, columns: tuple[Column, ...]) -> None:
-    """Write it into a dataset whose folder `meta` exists."""
+    """Write the file into a dataset; its folder `meta` must exist."""
     (folder / FILE).write_text(json.dumps(to_plain(ColumnsFile(columns)), indent=1) + "\n")
 
 
 def read_columns(folder: Path) -> tuple[Column, ...]:
-    """Return the columns; empty if a dataset does not tell them. ConfigError if it tells nonsense."""
+    """Return the columns; empty if there is no such file. ConfigError if the file is invalid."""
     path = inside(folder, FILE)
     if not path.is_file():
         return ()

@@ -1,4 +1,4 @@
-"""`meta/info.json` of a LeRobotDataset, checked against the format: it was written by strangers."""
+"""`meta/info.json` of a LeRobotDataset, checked against the format, since it is untrusted input."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _FIELD = re.compile(r"\{(\w+)(:(?:0\d)?d)?\}")  # {name}, {name:d}, {name:03d}
 
 @dataclass(frozen=True, slots=True)
 class Feature:
-    """A column. names: of its numbers, if told. is_depth: of pictures that show depth, not colours."""
+    """A column. names: of its elements, if known. is_depth: whether images show depth instead of colour."""
 
     dtype: str
     names: tuple[str, ...] | None
@@ -30,13 +30,13 @@ class Feature:
 
     @property
     def is_picture(self) -> bool:
-        """Whether it holds colour pictures."""
+        """Return whether it holds colour images."""
         return self.dtype in ("video", "image") and not self.is_depth
 
 
 @dataclass(frozen=True, slots=True)
 class Info:
-    """What the reader needs of it. video_path: the pattern of the videos' paths, if there are any."""
+    """The part of the file that the reader needs. video_path: path pattern of the videos, if any."""
 
     folder: Path
     fps: int
@@ -54,7 +54,7 @@ class Info:
 
 
 def read_info(folder: Path) -> Info:
-    """Read and check it; ConfigError says in one line what is wrong."""
+    """Read and check the file. Raise ConfigError with one line on what is wrong."""
     path = folder / INFO
     found = read_json(inside(folder, INFO))
     if not isinstance(found, dict):
@@ -115,7 +115,7 @@ def _names(path: Path, key: str, names: Any) -> tuple[str, ...] | None:
 def filled(pattern: str, where: Path, **values: str | int) -> str:
     """Fill in a path pattern's placeholders, `{name}` or `{name:03d}` of the known names, and nothing else.
 
-    `str.format` would evaluate attributes and widths that a stranger wrote.
+    `str.format` would evaluate attributes and widths from an untrusted file.
     """
 
     def fill(match: re.Match[str]) -> str:
@@ -136,7 +136,7 @@ def filled(pattern: str, where: Path, **values: str | int) -> str:
 def _number(path: Path, found: dict[str, Any], name: str, lowest: int, highest: int) -> int:
     value = found.get(name)
     if isinstance(value, float) and value.is_integer():
-        value = int(value)  # LeRobot has written fps as 10.0
+        value = int(value)  # some versions of LeRobot wrote fps as 10.0
     if type(value) is not int or not lowest <= value <= highest:
         raise ConfigError(f"{path}: {name} must be a whole number from {lowest} to {highest}, got {_named(value)}")
     return value

@@ -1,4 +1,4 @@
-"""The pictures of a LeRobotDataset, from its tables or its videos."""
+"""Images of a LeRobotDataset, from its tables or its videos."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MAX_S = 10_000_000.0
 
 
 class Album:
-    """Takes the frames of one camera, each at its row; all of one size."""
+    """Collects the frames of one camera by row; all have one size."""
 
     def __init__(self, where: str, count: int, size: int) -> None:
         self._where, self._size = where, size

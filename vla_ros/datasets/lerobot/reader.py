@@ -1,4 +1,4 @@
-"""LeRobotDatasets v3.0 as demonstrations: those of `vla-ros export`, and those made by others."""
+"""Reads LeRobotDatasets v3.0 as demonstrations, from `vla-ros export` or other tools."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ MAX_META = 50_000_000  # bytes
 
 
 def load_lerobot(folder: Path, horizon: int, columns: Columns) -> Demonstrations:
-    """Read the whole dataset into memory. ConfigError says what is missing or wrong.
+    """Read the whole dataset into memory. Raise ConfigError if anything is missing or wrong.
 
     A frame's plan is its own action and the next `horizon` - 1; at an episode's end the last action repeats.
     """
@@ -110,7 +110,7 @@ def _plans(action: NDArray[np.float32], episode: NDArray[np.int64], horizon: int
 
 
 def _digest(info: Info, *arrays: NDArray[np.float32]) -> str:
-    """Return what tells this dataset from others: its numbers, and its statistics, which cover its pictures too."""
+    """Return a fingerprint of the dataset: its numbers, and its statistics, which also cover its images."""
     found = hashlib.sha256()
     for name in (INFO, "meta/stats.json"):
         path = inside(info.folder, name)

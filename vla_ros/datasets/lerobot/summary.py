@@ -1,7 +1,7 @@
-"""Statistics of episodes and of whole datasets, by LeRobot's rules, so that datasets merge and models read the same.
+"""Statistics of episodes and of whole datasets, computed as LeRobot does, so that datasets can be merged.
 
-Its quantiles are those of a histogram of 5000 bins over an episode's own range; a dataset's are the mean of its
-episodes', weighted by their frames, which is not a quantile of all frames.
+Quantiles of an episode come from a histogram of 5000 bins over its range. Those of a dataset are the mean over
+episodes, weighted by frames, which is not a quantile of all frames.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The tables of a LeRobotDataset, checked: they were written by strangers."""
+"""Tables of a LeRobotDataset, checked since they are untrusted input."""
 
 from __future__ import annotations
 

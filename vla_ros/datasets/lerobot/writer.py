@@ -40,7 +40,7 @@ def open_writer(out: Path, layout: Layout) -> LeRobotWriter:
 
 
 class LeRobotWriter:
-    """Writes beside `out` and renames to it once complete."""
+    """Writes to a folder beside `out`, and renames it once complete."""
 
     def __init__(self, out: Path, layout: Layout) -> None:
         self._out, self._layout = out, layout
@@ -103,7 +103,7 @@ class LeRobotWriter:
 
     def abandon(self) -> None:
         """Leave nothing behind."""
-        for file in (self._data, *self._videos.values()):  # unclosed, they would complain at exit
+        for file in (self._data, *self._videos.values()):  # they would raise at exit if left open
             with suppress(Exception):
                 if file is not None:
                     file.close()

@@ -1,7 +1,7 @@
 """Who may stay connected to the dashboard, and for how long: a new connection always gets in, so STOP does too.
 
 A connection must send a whole request within `WAIT_S`, and take the answer within the same time. If there are too
-many, the one that has waited longest goes: of the same peer first, else of the peer that holds most.
+many, the one that has waited longest is closed: first of the same peer, else of the peer with the most connections.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ WORK_S = 10.0  # for one request, from its headers to the answer
 MOST, MOST_PER_PEER = 512, 128
 WANTED_FILES = 4096
 ACCEPTED_AT_ONCE = 16  # in one round of the event loop
-ROUNDS = 6  # from accepting a connection until the one that goes for it has returned its file
+ROUNDS = 6  # from accepting a connection until the closed one has released its file descriptor
 LISTEN_QUEUE = 1024  # a full queue costs a client a second, until its system retries
 
 
@@ -46,7 +46,7 @@ class Visit:
 
 
 class Door:
-    """Counts a server's connections and shows out those that wait too long or are too many."""
+    """Counts a server's connections, and closes those that wait too long or are too many."""
 
     def __init__(self, most: int = MOST, most_per_peer: int = MOST_PER_PEER) -> None:
         self._most, self._most_per_peer = most, most_per_peer
@@ -60,7 +60,7 @@ class Door:
         return lambda: _Guarded(self, make())
 
     def enter(self, transport: asyncio.Transport) -> None:
-        """Let a connection in; if there are too many, another one goes."""
+        """Accept a connection; if there are too many, close another one."""
         visit = Visit(transport, peer_of(transport.get_extra_info("peername")))
         visits = self._visits.values()
         if len(same := [other for other in visits if other.peer == visit.peer]) >= self._most_per_peer:
@@ -88,7 +88,7 @@ class Door:
             visit.change(False)
 
     def sweep(self) -> None:
-        """Show out connections whose time is up."""
+        """Close connections whose time is up."""
         now_s = time.monotonic()
         for visit in [visit for visit in self._visits.values() if visit.overdue(now_s)]:
             self._show_out([visit])
@@ -100,7 +100,7 @@ class Door:
 
 
 class _Guarded(asyncio.Protocol):
-    """A protocol behind a door: it hears everything, the door only who comes and goes."""
+    """Wraps a protocol, and tells the door when the connection opens and closes."""
 
     def __init__(self, door: Door, inner: asyncio.Protocol) -> None:
         self._door, self._inner = door, inner
@@ -119,7 +119,7 @@ class _Guarded(asyncio.Protocol):
 
 
 def peer_of(address: Any) -> str:
-    """Return who is at the other end: the address, or the network for IPv6, since one machine has a whole one."""
+    """Return the peer: its IPv4 address, or its IPv6 /64 network, since one machine may use all of it."""
     try:
         ip = ip_address(str(address[0] if isinstance(address, tuple) else address).partition("%")[0])
     except ValueError:

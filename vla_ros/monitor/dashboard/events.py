@@ -1,4 +1,4 @@
-"""A bounded log of what happened, with times, and of how the episodes went, for an operator who was away."""
+"""A bounded log of events with times, and the outcomes of episodes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ BAD = ("warn", "error", "stale")
 
 
 class Events:
-    """Changes of what nodes say, newest last."""
+    """Changes of node status, newest last."""
 
     def __init__(self, now_s: Callable[[], float] = time.time) -> None:
         self._now_s = now_s
@@ -22,7 +22,7 @@ class Events:
         self._lock = threading.Lock()
 
     def hear(self, node: str, level: str, message: str, mode: str = "") -> None:
-        """Take what a node says; log it if its level or its mode changed."""
+        """Take a node's status; log it if its level or mode changed."""
         with self._lock:
             before = self._levels.get(node, ("ok", mode))
             if (level, mode) == before:
@@ -39,7 +39,7 @@ class Events:
             self._add(level, text)
 
     def told(self) -> list[dict[str, Any]]:
-        """Return for the page when (seconds since 1970), how bad, and what."""
+        """Return the events for the page: time (seconds since 1970), level and text."""
         with self._lock:
             return list(self._events)
 
@@ -57,12 +57,12 @@ class Episodes:
         self._ended = self._succeeded = self._failed = 0
 
     def mark(self, event: str, success: bool | None) -> None:
-        """Note that one begins ("start") or ends ("end"), with success, without, or unknown (None)."""
+        """Note that an episode begins ("start") or ends ("end"); success may be unknown (None)."""
         if event == "start":
             self._began_s = self._now_s()
             return
         if self._began_s is None:
-            return  # began before our time
+            return  # it began before this dashboard started
         self._began_s, self._last = None, success
         self._ended += 1
         self._succeeded += success is True

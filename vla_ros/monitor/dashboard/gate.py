@@ -1,7 +1,7 @@
-"""Who may ask the dashboard for what: no foreign page, no stranger without the token, no fast guessing.
+"""Access control of the dashboard: no foreign pages, no access without the token, no fast guessing.
 
-A token is exchanged once for a session key, drawn anew by every server. The key cannot be guessed, so pages that are
-logged in keep working, and STOP with them, while guesses from the same address are slowed down.
+A token is exchanged once for a session key, which every server generates anew. The key cannot be guessed, so pages that
+are logged in, and their STOP, keep working while guesses from the same address are slowed down.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Guesses:
 
 
 class Gate:
-    """Lets a request pass, or raises its answer."""
+    """Lets a request pass, or raises an HTTP error."""
 
     def __init__(self, host: str, token: str) -> None:
         if not is_local(host) and len(token) < SHORTEST_TOKEN:

@@ -1,4 +1,4 @@
-"""What the nodes of one robot say of themselves, in bounded memory: anyone may write to `/diagnostics`."""
+"""Status of one robot's nodes, in bounded memory: anyone may write to `/diagnostics`."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ KNOWN = (
     "sim",
     "world_model",
 )
-MOST_OTHERS = 16  # nodes under names that a user chose
+MOST_OTHERS = 16  # nodes with names that a user chose
 FORGET_S = 60.0
 MOST_VALUES, KEY_CHARS, MESSAGE_CHARS, STATUS_CHARS = 64, 80, 4000, 12_000
 
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """One node's word. level: ok, warn, error or stale."""
+    """The status of one node. level: ok, warn, error or stale."""
 
     level: str
     message: str
@@ -36,7 +36,7 @@ class Status:
 
 
 class Says:
-    """The newest word of each node. Nodes with names of this package always have a place; others until it is full."""
+    """The newest status of each node. Names of this package always have a place; others until it is full."""
 
     def __init__(self, namespace: str = "/", now_s: Callable[[], float] = time.monotonic) -> None:
         self._namespace, self._now_s = namespace, now_s
@@ -62,7 +62,7 @@ class Says:
         return short
 
     def told(self) -> dict[str, dict[str, Any]]:
-        """Return the nodes' words for the page."""
+        """Return the status of all nodes for the page."""
         now_s = self._now_s()
         with self._lock:
             self._forget()

@@ -1,7 +1,7 @@
-"""The dashboard's server: one page, the robot's state as JSON, pictures as JPEG. Neither ROS nor the robot in here.
+"""The dashboard's server: one page, the robot's state as JSON, images as JPEG. There is no ROS in here.
 
-A browser asks for a picture once it has drawn the last, so a slow or stalled one costs nobody anything: no queue
-grows for it. A picture, or the state, is made once for all who ask, at most `REFRESH_HZ` times a second.
+A browser requests an image once it has drawn the last one, so a slow or stalled browser builds up no queue. An image,
+or the state, is made once for all clients, at most `REFRESH_HZ` times a second.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the dashboard makes once for all who ask: a state, a picture."""
+"""Results that are computed once for all clients: the state, an image."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ REFRESH_HZ, QUALITY = 10.0, 80
 
 
 class Shared:
-    """What `make` gives for a name, made once for all who ask, and at most `REFRESH_HZ` times a second."""
+    """The result of `make` for each name, shared by all clients, made at most `REFRESH_HZ` times a second."""
 
     def __init__(self, make: Callable[[str], bytes | None]) -> None:
         self._make = make
         self._made: dict[str, tuple[float, asyncio.Future[bytes | None]]] = {}
 
     async def get(self, name: str) -> bytes | None:
-        """Return what is at most 1 / REFRESH_HZ old; everyone who asks while it is being made gets the same."""
+        """Return a result at most 1 / REFRESH_HZ old; all who ask while it is being made get the same one."""
         now_s = time.monotonic()
         if name not in self._made or self._old(name, now_s):
             for known in [known for known in self._made if self._old(known, now_s)]:
                 del self._made[known]  # unused names must not pile up
             self._made[name] = now_s, asyncio.ensure_future(asyncio.to_thread(self._make, name))
-        return await asyncio.shield(self._made[name][1])  # one who leaves takes nothing from the others
+        return await asyncio.shield(self._made[name][1])  # a client that disconnects must not cancel it for the others
 
     def _old(self, name: str, now_s: float) -> bool:
         began_s, making = self._made[name]

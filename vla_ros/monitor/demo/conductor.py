@@ -24,7 +24,7 @@ class Graph(Protocol):
         """Let time pass."""
 
     def ready(self) -> str | None:
-        """Return None if every node is active, else what is missing."""
+        """Return None if every node is active, else which are missing."""
 
     def reset(self, seed: int, task: str) -> None:
         """Put everything at the start of an episode."""
@@ -39,7 +39,7 @@ class Graph(Protocol):
         """Arm the commander. Return why not, or None."""
 
     def stop(self) -> None:
-        """Disarm: nothing moves after this."""
+        """Disarm; nothing moves after this."""
 
     def success(self) -> bool | None:
         """Return whether the task is done now; None while nothing fresh is known since the last `reset`."""
@@ -83,7 +83,7 @@ def run_episode(graph: Graph, episode: DemoEpisode, pace: Pace, progress: Progre
     graph.reset(episode.seed, episode.task)
     graph.take_frames()
     graph.instruct(episode.instruction)
-    try:  # from here on: an interrupted `_arm` may have armed a commander whose answer nobody heard
+    try:  # an interrupted `_arm` may have armed the commander, even if its answer was lost
         refusal = _answered(graph, pace) or _arm(graph, pace)
         if refusal is not None:
             return DemoResult(episode, _judged(episode, False), 0.0, (), refusal)
@@ -109,7 +109,7 @@ def _judged(episode: DemoEpisode, success: bool) -> bool | None:
 
 
 def _answered(graph: Graph, pace: Pace) -> str | None:
-    """Wait for a plan that knows the instruction and the new scene: an older one must not move the robot."""
+    """Wait for a plan made from the instruction and the new scene; an older one must not move the robot."""
     deadline = graph.now_s() + pace.answer_s
     while not graph.has_answered():
         if graph.now_s() > deadline:

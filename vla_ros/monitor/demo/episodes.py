@@ -18,7 +18,7 @@ class DemoEpisode:
     """An episode to run.
 
     instruction: the sentence that the policy gets.
-    task: the task that decides success; empty for a sentence that belongs to none.
+    task: the task that decides success; empty if the instruction belongs to none.
     seed: of the scene at the start.
     """
 
@@ -32,7 +32,7 @@ class DemoResult:
     """The result of an episode.
 
     success: None if no task decides it.
-    seconds: from the instruction in force and the commander armed to success or the end.
+    seconds: from arming, with the instruction in force, to success or the end.
     reason: why it ended early, else empty.
     """
 
@@ -44,7 +44,7 @@ class DemoResult:
 
 
 def tour(sentences: Sentences, families: Mapping[str, str], seed: int, episodes: int = 0) -> list[DemoEpisode]:
-    """Return every task once, families in turn; `episodes` cuts the tour short or extends it, 0 means once around."""
+    """Return every task once, alternating families. `episodes` shortens or extends the tour; 0 means each task once."""
     groups: dict[str, list[str]] = {}
     for task in sentences:
         groups.setdefault(families[task], []).append(task)

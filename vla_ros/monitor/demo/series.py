@@ -20,7 +20,7 @@ FRAME_STEP_S = 0.1
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What the user asks for.
+    """The user's settings.
 
     instruction: one sentence; empty runs the series.
     series: `tour`, or `random` for the episodes of `vla-ros eval`, without pictures.

@@ -72,7 +72,7 @@ async function stop() {
 $("stop").onclick = stop;
 $("arm").onclick = () => press("arm");
 $("release").onclick = () => press("release");
-$("say").onsubmit = event => { event.preventDefault(); press("instruct", { instruction: $("sentence").value }); $("sentence").blur(); };
+$("say").onsubmit = event => { event.preventDefault(); edited = false; press("instruct", { instruction: $("sentence").value }); $("sentence").blur(); };
 $("login").onsubmit = async event => { event.preventDefault(); token = $("token").value.trim(); if (await login()) { $("token").value = ""; $("login").hidden = true; $("token").blur(); } };
 const typing = () => document.activeElement === $("sentence") || document.activeElement === $("token");
 for (const kind of ["keydown", "keyup"]) document.addEventListener(kind, event => {
@@ -99,13 +99,56 @@ function picture(parent, name, caption) {
   const figure = document.createElement("figure"), image = new Image(), text = document.createElement("figcaption");
   image.id = "picture " + name; image.alt = name; text.textContent = caption; figure.append(image, text); parent.append(figure);
   image.addEventListener("load", () => {
-    figure.style.flexGrow = (image.naturalWidth / image.naturalHeight).toFixed(3);  // as wide as it needs for one height
+    const ratio = image.naturalWidth / image.naturalHeight;
+    if (ratio !== pictures.get(name)?.ratio) { pictures.set(name, { image, figure, ratio }); figure.style.flexGrow = ratio.toFixed(3); fit(); }
     if (image.dataset.last) URL.revokeObjectURL(image.dataset.last);
     image.dataset.last = image.src;
   });
-  pictures.set(name, { image, figure }); waiting.push(name);
+  pictures.set(name, { image, figure, ratio: 4 / 3 }); waiting.push(name); fit();
 }
-function remove(name) { pictures.get(name).figure.remove(); pictures.delete(name); }
+function remove(name) { pictures.get(name).figure.remove(); pictures.delete(name); fit(); }
+
+// Cameras are as large as the window allows: in one to n rows, or the first one large and the others in a column.
+// An arrangement is a list of [x, y, width, height].
+const GAP = 10, PLOT_HEIGHT = 92, JOINTS_FRAME = 50, PLOTS_IN_A_ROW = 8;
+const area = boxes => boxes.reduce((sum, [, , w, h]) => sum + w * h, 0);
+function inRows(ratios, count, width, height) {
+  const size = Math.ceil(ratios.length / count), rows = [];
+  for (let at = 0; at < ratios.length; at += size) rows.push(ratios.slice(at, at + size));
+  const sums = rows.map(row => row.reduce((a, b) => a + b));
+  const full = rows.map((row, n) => (width - GAP * (row.length - 1)) / sums[n]), gaps = GAP * (rows.length - 1);
+  const scale = Math.min(1, (height - gaps) / full.reduce((a, b) => a + b)), boxes = [];
+  let y = 0;
+  rows.forEach((row, n) => {
+    const h = full[n] * scale; let x = (width - h * sums[n] - GAP * (row.length - 1)) / 2;
+    for (const ratio of row) { boxes.push([x, y, h * ratio, h]); x += h * ratio + GAP; }
+    y += h + GAP;
+  });
+  return boxes;
+}
+function besideFirst([first, ...others], width, height) {
+  const tall = others.reduce((sum, ratio) => sum + 1 / ratio, 0), gaps = GAP * (others.length - 1);  // of the column, per width
+  const h = Math.min(height, (width - GAP + gaps / tall) / (first + 1 / tall)), w = (h - gaps) / tall;
+  const left = (width - first * h - GAP - w) / 2, boxes = [[left, 0, first * h, h]];
+  let y = 0;
+  for (const ratio of others) { boxes.push([left + first * h + GAP, y, w, w / ratio]); y += w / ratio + GAP; }
+  return boxes;
+}
+function roomForCameras() {  // from the top of the cameras to the bottom of the window, less what stands below them
+  if (!matchMedia("(min-width:1101px)").matches) return innerHeight * .6;
+  const below = 40 + ($("expect").hidden ? 0 : $("expect").offsetHeight + 12), rows = Math.ceil($("plots").children.length / PLOTS_IN_A_ROW) || 1;
+  return Math.max(180, innerHeight - $("live").getBoundingClientRect().top - scrollY - below - JOINTS_FRAME - rows * PLOT_HEIGHT);
+}
+function fit() {
+  const shown = [...pictures.values()].filter(one => one.figure.parentElement === $("live")); if (!shown.length) return;
+  const ratios = shown.map(one => one.ratio), width = $("live").clientWidth, height = roomForCameras();
+  const found = shown.map((_, n) => inRows(ratios, n + 1, width, height));
+  if (shown.length > 1) found.push(besideFirst(ratios, width, height));
+  const best = found.reduce((a, b) => area(b) > area(a) ? b : a);
+  $("live").style.height = Math.floor(Math.max(...best.map(([, y, , h]) => y + h))) + "px";
+  shown.forEach(({ figure }, n) => ["left", "top", "width", "height"].forEach((side, k) => { figure.style[side] = Math.floor(best[n][k]) + "px"; }));
+}
+const fitted = new ResizeObserver(fit); fitted.observe($("live")); fitted.observe($("expect")); addEventListener("resize", fit);
 async function look() {
   const name = waiting.shift(), shown = name && pictures.get(name);
   if (!shown) { setTimeout(look, 50); return; }
@@ -177,12 +220,11 @@ function showMode(state) {
   const why = locked ? "STOP was pressed: press Release, then Arm, once the robot may move. " : "";
   const reason = found.heard ? (values.reason === values.mode ? "" : values.reason || "") : found.starting ? "the commander is starting" : found.absent ? "start the commander node" : "see why the commander is silent: " + found.text;
   $("reason").textContent = why + reason;
-  const option = state.dead_man_s > 0
-    ? `The robot moves only while somebody is watching, and stops ${state.dead_man_s} s after the last sign of it (guard.dead_man_s). `
-    : "If this page or the dashboard is gone, the robot goes on: its dead-man option (guard.dead_man_s) is off. ";
   $("watching").className = state.dead_man_s > 0 && !state.watched ? "wanted" : "";
-  $("deadman").textContent = "Space stops, and Esc while you type. " + option
-    + (state.watched ? "Somebody is watching now." : "“I am watching” counts while this page is visible; nobody is now.");
+  $("deadman").textContent = "Press Space, or Esc while you type. " + (state.dead_man_s > 0
+    ? `The robot moves only while somebody is watching, and stops ${state.dead_man_s} s after the last sign of it (guard.dead_man_s). `
+      + (state.watched ? "Somebody is watching now." : "“I am watching” counts while this page is visible; nobody is watching now.")
+    : "The robot goes on if this page or the dashboard is gone: its dead-man option (guard.dead_man_s) is off.");
 }
 function showNodes(state) {
   const names = [...new Set([...Object.keys(state.nodes), "commander", "policy"])].sort();
@@ -193,7 +235,7 @@ function showNodes(state) {
 }
 function showPictures(state) {
   for (const name of state.pictures) {
-    if (state.expected.includes(name)) picture($("compare"), name, name.replace(" expected", "") + ": now, expected, what came, difference");
+    if (state.expected.includes(name)) picture($("compare"), name, name.replace(" expected", ""));
     else picture($("live"), name, name);
   }
   for (const name of pictures.keys()) if (!state.pictures.includes(name)) remove(name);
@@ -212,7 +254,7 @@ function showJoints(state, now) {
       const box = make("div", "plot"), title = make("div", "name"); canvas = make("canvas"); canvas.id = "joint " + name;
       const hold = make("div", "hold"); hold.append(canvas);  // a canvas of its own height would make its box grow with it
       title.append(make("span", "", name.replace("_joint", "").replaceAll("_", " ")), make("span")); box.append(title, hold); $("plots").append(box);
-      if (i === state.joints.length - 1 && matchMedia("(min-width:1101px)").matches) box.style.gridColumn = `span ${(4 - i % 4)}`;  // to the end of its row
+      if (i === state.joints.length - 1) { $("plots").style.setProperty("--columns", Math.ceil(state.joints.length / Math.ceil(state.joints.length / PLOTS_IN_A_ROW))); fit(); }
     }
     const value = state.measured && state.measured[i];
     canvas.parentElement.previousElementSibling.lastChild.textContent = typeof value === "number" ? value.toFixed(3) : "–"; plot(canvas, i, now);
@@ -221,10 +263,12 @@ function showJoints(state, now) {
 function showEpisode(state) {
   const found = state.episode, count = found.succeeded + found.failed;
   const last = { true: "succeeded", false: "failed", null: "ended" }[String(found.last)];
-  $("outcome").textContent = found.running_s !== null ? `running for ${found.running_s.toFixed(0)} s` : found.ended ? "the last one " + last : "none yet";
-  $("outcome").className = found.running_s !== null ? "" : found.last === true ? "ok" : found.last === false ? "error" : "";
-  $("task").textContent = (state.instruction ? "“" + state.instruction + "”" : "no instruction yet")
-    + (found.ended ? ` · ${found.ended} ended` + (count ? `, ${found.succeeded} of ${count} succeeded` : "") : "");
+  const running = found.running_s !== null;
+  $("outcome").textContent = running ? `running, ${found.running_s.toFixed(0)} s` : found.ended ? last : "none yet";
+  $("outcome").className = running ? "" : found.last === true ? "ok" : found.last === false ? "error" : "";
+  $("task").textContent = state.instruction ? "“" + state.instruction + "”" : "no instruction yet";
+  $("tally").textContent = !found.ended ? "no episode has ended yet"
+    : (running ? `the last one ${last} · ` : "") + (count ? `${found.succeeded} of ${count} succeeded` : `${found.ended} ended`);
 }
 function showLog(state) {
   const key = JSON.stringify(state.events); if (key === told) return; told = key;
@@ -241,11 +285,12 @@ function showTimes(state) {
     const row = make("tr"); for (const text of [name, ...times]) row.append(make("td", "", text === null ? "–" : typeof text === "number" ? text.toFixed(1) : text)); return row;
   }));
 }
-let greeted = false;
+let edited = false, instruction = "";  // what a person types is theirs until it is sent
+$("sentence").oninput = () => { edited = true; };
 function show(state) {
   const now = performance.now() / 1000;
   $("robot").textContent = state.robot;
-  if (!greeted && state.instruction) { $("sentence").value = state.instruction; greeted = true; }
+  if (state.instruction !== instruction) { instruction = state.instruction; if (!edited && !typing()) $("sentence").value = instruction; }
   showMode(state); showNodes(state); showPictures(state); showJoints(state, now); showEpisode(state); showLog(state); showTimes(state);
 }
 function showNone(text) {
