@@ -88,7 +88,7 @@ ROOMS = {
     "launcher": room("core", {"yaml"}),
     "bench": room(
         " ".join(name for name in HOUSE if name not in ("bench", "cli")),
-        TORCH | ROS | {"numpy", "rich", "yaml", "aiohttp"},
+        TORCH | ROS | {"numpy", "rich", "yaml", "aiohttp", "cv2"},
     ),
     "cli": room(" ".join(HOUSE), TORCH | ROS | {"numpy", "yaml", "rich", "mujoco", "PIL"}),
 }

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import array
+import io
 from typing import get_args
 
 import cv2
 import numpy as np
 import pytest
+from PIL import Image as Pillow
 from sensor_msgs.msg import CompressedImage, Image
 
 from vla_ros.core.errors import MessageError
@@ -129,3 +131,16 @@ def test_cv_bridge_gives_the_same_pixels(encoding: str) -> None:
     one = message(encoding, rows, 0)
     theirs = cv2.cvtColor(bridge.CvBridge().imgmsg_to_cv2(one, "bgr8"), cv2.COLOR_BGR2RGB)
     assert np.abs(image_to_array(one).astype(int) - theirs).max() <= 1
+
+
+@pytest.mark.parametrize("tail", [b"", b"\0" * 100, b"after"])
+def test_a_jpeg_has_pillows_pixels_whoever_decodes_it(tail: bytes) -> None:
+    """OpenCV decodes whole ones, Pillow the rest, and a recording must not depend on which."""
+    rng = np.random.default_rng(4)
+    frame = cv2.resize(rng.integers(0, 256, (12, 16, 3), dtype=np.uint8), (160, 120))
+    data = bytes(array_to_compressed(frame, 0).data)  # type: ignore[arg-type]
+    theirs = np.asarray(Pillow.open(io.BytesIO(data)).convert("RGB")).astype(int)
+    found = compressed_to_array(CompressedImage(format="jpeg", data=array.array("B", data + tail)))
+    assert np.abs(found - theirs).max() <= 1
+    with pytest.raises(MessageError, match="cannot be decoded"):
+        compressed_to_array(CompressedImage(format="jpeg", data=array.array("B", data[:-300])))

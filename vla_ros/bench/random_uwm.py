@@ -22,7 +22,8 @@ STEP_S, EXECUTE_STEPS, FUTURE_STEPS, SPREAD = 0.1, 2, (6, 12), 0.002
 def write_random_model(robot: RobotSpec, folder: Path) -> None:
     """Write a folder for `robot`, which has square cameras. Plans stay within a few hundredths of a radian."""
     tabletop, side = PRESETS["tabletop"], robot.cameras[0].width
-    network = replace(tabletop, latent_size=side // tabletop.autoencoder.downsampling)
+    latent_size = side // tabletop.autoencoder.downsampling
+    network = replace(tabletop, latent_size=latent_size, views=len(robot.cameras))
     cameras = tuple(CameraContract(camera.name, camera.width, camera.height) for camera in robot.cameras)
     contract = PolicyContract(cameras, robot.joint_names, STEP_S, network.action_len, EXECUTE_STEPS)
     config = UWMFolder("uwm", contract, network, FUTURE_STEPS, provenance={"weights": "random"})

@@ -14,19 +14,21 @@ from pathlib import Path
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray, DiagnosticStatus
 from rclpy.node import Node
-from sensor_msgs.msg import Image, JointState
+from sensor_msgs.msg import CompressedImage, Image, JointState
 from std_msgs.msg import Float64MultiArray, String
 
 from vla_ros.core.errors import VlaRosError
-from vla_ros.core.robot import load_robot
+from vla_ros.core.robot import CameraSpec, load_robot
+from vla_ros.media.sample_picture import sample_picture
 from vla_ros.monitor.graph_report import graph_report
 from vla_ros.monitor.latency import TimingLog
 from vla_ros.monitor.top import StageLog
 from vla_ros.ros.chunk_timing import listen_timing
 from vla_ros.ros.clients import ServiceCaller
-from vla_ros.ros.convert import array_to_joint_state
+from vla_ros.ros.convert import array_to_joint_state, to_time
 from vla_ros.ros.diagnostics import ERROR, node_of
-from vla_ros.ros.images import array_to_image
+from vla_ros.ros.images import array_to_compressed, array_to_image
+from vla_ros.ros.ingest import COMPRESSED
 from vla_ros.ros.parameters import declare, parameter
 from vla_ros.ros.process.lifecycle import spin
 from vla_ros.ros.qos import COMMAND, EVENTS, LATCHED, SENSOR
@@ -70,14 +72,8 @@ class BenchNode(Node):
         self._thread.start()
 
     def _make_topics(self) -> None:
-        robot, rng = self._robot, np.random.default_rng(0)
-        self._shots = [
-            (
-                self.create_publisher(Image, camera.topic, SENSOR),
-                rng.integers(0, 256, (camera.height, camera.width, 3), dtype=np.uint8),
-            )
-            for camera in robot.cameras
-        ]
+        robot = self._robot
+        self._shots = [self._shot(camera) for camera in robot.cameras]
         self.create_timer(1 / robot.cameras[0].rate_hz, self._shoot)
         self._states = self.create_publisher(JointState, robot.joint_states_topic, SENSOR)
         self.create_timer(1 / STATES_HZ, self._tell_states)
@@ -85,11 +81,26 @@ class BenchNode(Node):
         self.create_subscription(Float64MultiArray, robot.command.topic, self._on_command, COMMAND)
         self.create_subscription(DiagnosticArray, "/diagnostics", self._on_diagnostics, EVENTS)
 
+    def _shot(self, camera: CameraSpec) -> Callable[[int], None]:
+        """Return what publishes a camera's picture with a stamp. A JPEG is packed once: that is the camera's work."""
+        frame = sample_picture(camera.width, camera.height)
+        if not camera.compressed:
+            raw = self.create_publisher(Image, camera.topic, SENSOR)
+            return lambda now_ns: raw.publish(array_to_image(frame, now_ns))
+        packed = self.create_publisher(CompressedImage, camera.topic + COMPRESSED, SENSOR)
+        message = array_to_compressed(frame, 0)
+
+        def publish(now_ns: int) -> None:
+            message.header.stamp = to_time(now_ns)
+            packed.publish(message)
+
+        return publish
+
     def _shoot(self) -> None:
         """Shoot all cameras at once, as with one trigger for all: their phase would count as our delay."""
         now_ns = self._now_ns()
-        for publisher, frame in self._shots:
-            publisher.publish(array_to_image(frame, now_ns))
+        for shoot in self._shots:
+            shoot(now_ns)
 
     def _now_ns(self) -> int:
         return int(self.get_clock().now().nanoseconds)
@@ -139,8 +150,9 @@ class BenchNode(Node):
         arrivals_s, own_p99_ms, load = self._arrivals_s, self._own_p99_ms, self._load
         self._stages.add(self._timing.take())
         camera = self._robot.cameras[0]
+        packed = ", JPEG" if camera.compressed else ""
         conditions = {
-            "cameras": f"{len(self._robot.cameras)} of {camera.width}x{camera.height} at {camera.rate_hz:g} Hz",
+            "cameras": f"{len(self._robot.cameras)} of {camera.width}x{camera.height} at {camera.rate_hz:g} Hz{packed}",
             "command_rate_hz": self._robot.command.rate_hz,
             "seconds": self.parameters.seconds,
         }

@@ -132,7 +132,8 @@ def compressed_to_array(message: CompressedImage) -> NDArray[np.uint8]:
                 f"compressed image is {picture.width}x{picture.height}, must be at most {MAX_PIXELS} pixels"
             )
         _refuse_depth(picture)
-        return np.asarray(picture.convert("RGB"))
+        found = _jpeg(data) if picture.format == "JPEG" and picture.mode == "RGB" else None
+        return np.asarray(picture.convert("RGB")) if found is None else found
     except MessageError:
         raise
     except UnidentifiedImageError:  # whose own words show the address of an object of ours
@@ -144,6 +145,17 @@ def compressed_to_array(message: CompressedImage) -> NDArray[np.uint8]:
     except Exception as error:  # Pillow's readers raise nearly anything on bytes that they did not foresee
         said = shorten(str(error) or type(error).__name__, 100)
         raise MessageError(f"compressed image cannot be decoded: {said}; send a whole JPEG or PNG") from None
+
+
+def _jpeg(data: bytes) -> NDArray[np.uint8] | None:
+    """Return a whole colour JPEG by OpenCV, which is twice as fast as Pillow; None leaves it to Pillow.
+
+    OpenCV fills up a picture that is cut short and says nothing, so one that lacks the end mark is not its business.
+    """
+    if not data.rstrip(b"\0").endswith(b"\xff\xd9"):  # some cameras fill up with zeros
+        return None
+    flags = cv2.IMREAD_COLOR_RGB | cv2.IMREAD_IGNORE_ORIENTATION
+    return cv2.imdecode(np.frombuffer(data, np.uint8), flags)  # type: ignore[return-value]
 
 
 def _refuse_depth(picture: ImageFile) -> None:

@@ -57,7 +57,7 @@ class Ingest:
         self._in_a_row: dict[str, tuple[int, str]] = {}  # refusals since a source's last good message; the last reason
         self.last_error = ""
         self.instruction_error = ""
-        self.decode_ms = 0.0  # of the last image: from the message to the array
+        self.decode_ms = 0.0  # of the last image: decoded, and brought to the model's size
 
     def take(self, source: Source, message: Any, now_ns: int) -> bool:
         """Return whether a message that came in at `now_ns` told something new; old, doubled and wrong ones do not."""
@@ -92,9 +92,11 @@ class Ingest:
 
     def _image(self, camera: CameraSpec, message: Any, now_ns: int) -> bool:
         started_s = time.perf_counter()
-        frame = picture(camera, message)
+        taken = self._synchroniser.push_image(
+            camera.name, to_ns(message.header.stamp), picture(camera, message), now_ns
+        )
         self.decode_ms = (time.perf_counter() - started_s) * 1e3
-        return self._synchroniser.push_image(camera.name, to_ns(message.header.stamp), frame, now_ns)
+        return taken
 
     def _state(self, message: Any, now_ns: int) -> bool:
         if is_foreign(message, self._robot.joint_names):

