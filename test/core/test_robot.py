@@ -63,7 +63,7 @@ def test_the_gripper_may_have_its_own_output() -> None:
         (("joints", 1, "name"), "shoulder_pan_joint", "the name 'shoulder_pan_joint' is given twice"),
         (("joints", 1, "kind"), "rotary", "must be one of revolute, continuous, prismatic, gripper, got 'rotary'"),
         (("joints",), [], "joints must have at least one entry"),
-        (("cameras", 0, "width"), 0, "camera size must be 1 to 4096 pixels a side, or left out, got 0 x 64"),
+        (("cameras", 0, "width"), 0, "camera size must be 1 to 8192 pixels a side, or left out, got 0 x 64"),
         (("cameras", 0, "encoding"), "16UC1", "must be one of any, rgb8"),
         (("command", "rate_hz"), 5000, "rate_hz must be 1 to 1000, got 5000.0"),
         (("command", "type"), "Twist", "must be one of Float64MultiArray"),

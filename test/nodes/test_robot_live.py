@@ -68,7 +68,7 @@ def test_a_drafted_robot_passes_its_check_and_arms(
 ) -> None:
     Arm(world.node, namespace)
     path = tmp_path / "robot.yaml"
-    where = ("--seconds", 2, "--namespace", namespace)
+    where = ("--seconds", 1, "--namespace", namespace)
     said = vla_ros("robot", "init", path, *where)
     assert said.returncode == 0, said.stderr
     robot = load_robot(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -14,13 +15,13 @@ from typing import Any
 
 from rich.console import Console
 
-from vla_ros.core.config import parse_yaml
+from vla_ros.core.config import parse, parse_yaml
 from vla_ros.core.description.check import Row, check_graph, check_urdf
 from vla_ros.core.description.draft import Wishes, draft
 from vla_ros.core.description.graph import Graph
 from vla_ros.core.description.urdf import MAX_CHARACTERS, Urdf, read_urdf
 from vla_ros.core.errors import VlaRosError
-from vla_ros.core.files import read_small
+from vla_ros.core.files import read_small, write_whole
 from vla_ros.core.robot import RobotSpec, load_robot
 
 HAS_SUBCOMMANDS = True
@@ -59,16 +60,20 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _init(args: argparse.Namespace) -> int:
-    if args.out.exists():
+    if os.path.lexists(args.out):
         raise VlaRosError(f"{args.out} exists; name another file, or remove it")
+    if not args.out.absolute().parent.is_dir():
+        raise VlaRosError(f"{args.out}: there is no folder {args.out.absolute().parent}")
     graph = _graph(args)
     urdf = _urdf(args, graph)
     if urdf is None:
         raise VlaRosError("no URDF: nobody publishes /robot_description; name a file with --urdf")
     text = draft(urdf, graph, Wishes(args.name, tuple(args.gripper or ()), args.tool))
-    parse_yaml(text, str(args.out))
-    args.out.write_text(text, encoding="utf-8")
-    load_robot(args.out)  # a draft that would be refused says so now
+    parse(parse_yaml(text, str(args.out)), RobotSpec, str(args.out))  # a draft that would be refused leaves no file
+    try:
+        write_whole(args.out, text)
+    except OSError as error:
+        raise VlaRosError(f"{args.out}: cannot be written: {error.strerror or error}") from None
     guesses = text.count("# a guess: ")
     print(f"{args.out}: {len(graph.cameras)} cameras seen, {guesses} lines with guesses; read them, then run")
     print(f"vla-ros robot check {args.out}" + (f" --urdf {args.urdf}" if args.urdf else ""))
@@ -133,7 +138,9 @@ def _unfolded(path: Path) -> str:
     if xacro is None:
         raise VlaRosError(f"{path}: xacro is not installed here; where it is, run: xacro {path} > robot.urdf")
     try:
-        done = subprocess.run([xacro, str(path)], capture_output=True, text=True, timeout=XACRO_S, check=False)
+        done = subprocess.run(
+            [xacro, str(path)], capture_output=True, text=True, errors="replace", timeout=XACRO_S, check=False
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise VlaRosError(f"{path}: xacro failed: {error}") from None
     if done.returncode:

@@ -10,7 +10,7 @@ from vla_ros.core.checks import camera_name, positive, topic, within
 from vla_ros.core.config import Unbounded
 from vla_ros.core.errors import ConfigError
 
-MAX_SIDE = 4096
+MAX_SIDE = 8192
 # Of raw images, as sensor_msgs names them; `ros/images.py` reads each.
 Encoding = Literal[
     "any",

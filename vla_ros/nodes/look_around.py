@@ -20,13 +20,16 @@ from vla_ros.core.description.graph import CameraSeen, CommandsSeen, Graph, Stat
 from vla_ros.core.errors import MessageError, VlaRosError
 from vla_ros.ros.convert import COMMAND_TYPES, to_ns
 from vla_ros.ros.images import compressed_to_array, image_to_array
+from vla_ros.ros.ingest import COMPRESSED
 from vla_ros.ros.process.starting import start_ros
 from vla_ros.ros.qos import CROWD, LATCHED, quietly
 
 POLL_S = 0.2
+TYPES = {f"sensor_msgs/msg/{name}" for name in ("Image", "CompressedImage", "JointState")}
+TYPES |= {"std_msgs/msg/Float64MultiArray", "trajectory_msgs/msg/JointTrajectory"}
 MOST = 32  # topics of one kind: anybody may publish any number
 JOINTS_MOST = 256
-SETTLE_S = 1.0  # to meet the others, before rates are counted
+SETTLE_S = 3.5  # to meet the others, who announce themselves every 3 s, before rates are counted
 
 
 @dataclass
@@ -69,10 +72,12 @@ class LookAround(Node):
 
     def _find(self) -> None:
         for topic, types in self.get_topic_names_and_types():
-            kind = types[0].rpartition("/")[2] if len(types) == 1 else ""
+            kind = types[0].rpartition("/")[2] if len(types) == 1 and types[0] in TYPES else ""
             if kind in COMMAND_TYPES and len(self._commands) < MOST:
                 self._commands[topic] = kind
             hear = {"Image": Image, "CompressedImage": CompressedImage, "JointState": JointState}.get(kind)
+            if kind == "CompressedImage" and not topic.endswith(COMPRESSED):
+                continue
             if hear is None or not self.count_publishers(topic) or topic in self._heard[kind]:
                 continue
             if len(self._heard[kind]) < MOST:
@@ -118,8 +123,7 @@ class LookAround(Node):
         try:
             height, width = _picture(heard.newest).shape[:2]
         except MessageError as error:
-            self.get_logger().warning(f"{topic}: {error}")
-            return CameraSeen(topic, compressed=packed)
+            return CameraSeen(topic, compressed=packed, refused=str(error))
         return CameraSeen(topic, "" if packed else heard.newest.encoding, width, height, rate_hz, packed)
 
     def _states(self, topic: str, heard: Heard, seconds: float) -> StatesSeen:
@@ -127,7 +131,8 @@ class LookAround(Node):
         return StatesSeen(topic, names, positions, heard.count / seconds, self.count_publishers(topic), heard.stamped)
 
     def _command(self, topic: str, kind: str) -> CommandsSeen:
-        return CommandsSeen(topic, kind, self.count_subscribers(topic), self.count_publishers(topic))
+        own = topic in self._heard["JointState"]
+        return CommandsSeen(topic, kind, self.count_subscribers(topic) - own, self.count_publishers(topic))
 
 
 def _picture(message: Image | CompressedImage) -> NDArray[np.uint8]:

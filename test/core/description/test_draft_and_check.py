@@ -72,10 +72,92 @@ def test_a_draft_without_topics_loads(tmp_path: Path) -> None:
     assert drafted(tmp_path, Graph()).joint_names == JOINTS
 
 
-def test_a_joint_without_limits_gets_them_as_a_guess(tmp_path: Path) -> None:
-    urdf = ARM.replace('<limit lower="-2" upper="2.5" velocity="1.5" effort="9"/>', "")
-    assert "the URDF tells no velocity; the URDF tells no range" in draft(read_urdf(urdf), Graph(), Wishes())
-    assert drafted(tmp_path, urdf=urdf).joints[0].upper == pytest.approx(3.1416)
+SHOULDER = '<limit lower="-2" upper="2.5" velocity="1.5" effort="9"/>'
+
+
+@pytest.mark.parametrize(
+    ("limit", "said"),
+    [
+        ("", "no lower and upper"),
+        ('<limit velocity="1"/>', "no lower and upper"),
+        ('<limit lower="0" upper="0" velocity="1"/>', "a range of 0 to 0"),
+        ('<limit lower="1" upper="-1" velocity="1"/>', "a range of 1 to -1"),
+    ],
+)
+def test_no_range_is_made_up(limit: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=rf"joint 'shoulder' \(revolute\): the URDF gives {said}; correct its"):
+        draft(read_urdf(ARM.replace(SHOULDER, limit)), Graph(), Wishes())
+
+
+def test_a_limit_that_is_left_out_is_zero_and_a_velocity_of_zero_is_none(tmp_path: Path) -> None:
+    urdf = ARM.replace(SHOULDER, '<limit upper="2.5" velocity="0"/>')
+    joint = drafted(tmp_path, urdf=urdf).joints[0]
+    assert (joint.lower, joint.upper, joint.max_velocity) == (0.0, 2.5, 1.0)
+    assert [row.state for row in check_urdf(drafted(tmp_path, urdf=urdf), read_urdf(urdf))] == ["ok"] * 4
+
+
+NAMES = ["[a]", "yes", "1", "1e3", "a, b", "#", "a: b", "~", "a\nname: b", "\u00e4", "it's"]
+NAMES += ["a, kind: revolute, lower: -9, upper: 9, max_velocity: 9, max_acceleration: 9, max_jerk: 9} #"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_is_a_name_whatever_yaml_would_make_of_it(tmp_path: Path, name: str) -> None:
+    """/robot_description comes from anyone on the network: a name must not set a limit."""
+    escaped = name.replace("\n", "&#10;")
+    urdf = ARM.replace('name="shoulder"', f'name="{escaped}"').replace('name="two joints"', f'name="{escaped}"')
+    robot = drafted(tmp_path, Graph(), urdf=urdf)
+    assert robot.joints[0].name == name
+    assert (robot.joints[0].lower, robot.joints[0].upper, len(robot.joints)) == (-2.0, 2.5, 3)
+
+
+def listening(*topics: tuple[str, str]) -> Graph:
+    return replace(SEEN, commands=tuple(CommandsSeen(topic, kind, 1, 0) for topic, kind in topics))
+
+
+ARRAY, TRAJECTORY = "Float64MultiArray", "JointTrajectory"
+
+
+@pytest.mark.parametrize(
+    ("graph", "topic", "interface"),
+    [
+        (listening(("/a_effort_controller/commands", ARRAY), ("/b/commands", ARRAY)), "/b/commands", "position"),
+        (listening(("/a_velocity_controller/commands", ARRAY)), "/a_velocity_controller/commands", "velocity"),
+        (listening(("/a_velocity/commands", ARRAY), ("/b/trajectory", TRAJECTORY)), "/b/trajectory", "position"),
+        (listening(("/joint_states", "JointState"), ("/z/trajectory", TRAJECTORY)), "/z/trajectory", "position"),
+        (listening(("/joint_states", "JointState")), "/forward_position_controller/commands", "position"),
+        (listening(("/a_effort/commands", ARRAY)), "/forward_position_controller/commands", "position"),
+    ],
+)
+def test_positions_never_go_to_what_takes_something_else(
+    tmp_path: Path, graph: Graph, topic: str, interface: str
+) -> None:
+    command = drafted(tmp_path, graph).command
+    assert (command.topic, command.interface) == (topic, interface)
+    as_position = replace(drafted(tmp_path, graph), command=replace(command, interface="position"))
+    rows = {row.what: row for row in check_graph(as_position, graph)}
+    assert (interface == "position") or "by its name it takes velocity" in rows[f"commands {topic}"].said
+
+
+def test_a_camera_that_leaves_size_and_encoding_open_is_fine(tmp_path: Path) -> None:
+    robot = drafted(tmp_path)
+    cameras = tuple(replace(camera, width=0, height=0, encoding="any") for camera in robot.cameras)
+    assert all(row.state == "ok" for row in check_graph(replace(robot, cameras=cameras), SEEN))
+
+
+def test_depth_is_no_camera_of_a_draft_and_a_wrong_row_of_a_check(tmp_path: Path) -> None:
+    depth = CameraSeen("/depth/image_raw", refused="image encoding '16UC1' is a depth picture")
+    robot = drafted(tmp_path, replace(SEEN, cameras=(depth, *SEEN.cameras)))
+    assert robot.camera_names == ("wrist", "top")
+    robot = replace(robot, cameras=(replace(robot.cameras[0], topic="/depth/image_raw"),))
+    (row,) = [row for row in check_graph(robot, Graph(cameras=(depth,))) if row.what.startswith("camera")]
+    assert row.state == "wrong" and "depth picture" in row.said
+
+
+def test_joints_that_nobody_measures_are_left_out_and_named() -> None:
+    graph = replace(SEEN, states=(StatesSeen("/joint_states", JOINTS[:2], (0.0, 0.0), 100.0, 1),))
+    assert "# Left out, as no joint states name them: left_finger_joint" in draft(URDF, graph, Wishes())
+    with pytest.raises(ConfigError, match="--gripper: no joint states name 'left_finger_joint'; they name elbow"):
+        draft(URDF, graph, Wishes(grippers=("left_finger_joint",)))
 
 
 @pytest.mark.parametrize(

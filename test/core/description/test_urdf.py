@@ -51,7 +51,7 @@ def test_angles_are_those_of_the_rotation(roll: float, pitch: float, yaw: float)
         (ARM, "<robot name='x'/>", "must have 1 to 1000 joints, got 0"),
         ("<robot", '<!DOCTYPE a [<!ENTITY b "c">]><robot', "DOCTYPE or ENTITY is not allowed"),
         ('type="continuous"', 'type="ball"', "joint 'elbow': type must be one of revolute, .* got 'ball'"),
-        ('lower="-2"', 'lower="low"', "joint 'shoulder': could not convert"),
+        ('lower="-2"', 'lower="low"', "joint 'shoulder': limit lower must hold numbers, got 'low'"),
         ('lower="-2"', 'lower="nan"', "limit lower must hold 1 finite number, got 'nan'"),
         ('xyz="0.4 0 0"', 'xyz="0.4 0"', "origin xyz must hold 3 finite numbers, got '0.4 0'"),
         ('name="elbow"', 'name="shoulder"', "joint 'shoulder' is given twice"),

@@ -104,5 +104,5 @@ def test_crop_comes_before_rotate_and_must_lie_inside() -> None:
         framed(noise(10, 10), camera(crop=box))
     with pytest.raises(ConfigError, match="crop must lie within the picture of 10 x 10 pixels"):
         camera(crop=box, width=10, height=10)
-    with pytest.raises(ConfigError, match="camera size must be 1 to 4096 pixels a side, or left out, got 640 x 0"):
+    with pytest.raises(ConfigError, match="camera size must be 1 to 8192 pixels a side, or left out, got 640 x 0"):
         camera(width=640)

@@ -215,6 +215,13 @@ def test_a_camera_of_any_size_must_keep_it_until_all_begins_anew() -> None:
     assert sync.push_image("front", T0 + 200 * MS, np.zeros((24, 32, 3), np.uint8))
 
 
+def test_a_refused_picture_decides_no_size() -> None:
+    sync = Synchroniser(any_size(crop=CropSpec(0, 0, 40, 40)))
+    with pytest.raises(MessageError, match="must lie in the picture, which is 8x8"):
+        sync.push_image("front", T0, np.zeros((8, 8, 3), np.uint8))
+    assert sync.push_image("front", T0, np.zeros((48, 64, 3), np.uint8))
+
+
 def test_a_model_gets_its_own_size_and_everybody_else_the_cameras() -> None:
     image = np.random.default_rng(0).integers(0, 256, (48, 64, 3), dtype=np.uint8)
     robot = any_size(crop=CropSpec(0, 0, 40, 48), rotate=90)

@@ -11,7 +11,7 @@ import numpy as np
 
 from vla_ros.core.description.graph import CameraSeen, CommandsSeen, Graph, StatesSeen
 from vla_ros.core.description.urdf import Urdf, UrdfJoint
-from vla_ros.core.errors import did_you_mean
+from vla_ros.core.errors import ConfigError, did_you_mean
 from vla_ros.core.kinematics.chain import Workspace, WorkspaceSpec
 from vla_ros.core.robot import CameraSpec, CommandSpec, JointSpec, RobotSpec
 from vla_ros.core.text import listed
@@ -56,12 +56,15 @@ def _joint_row(joint: JointSpec, known: UrdfJoint) -> Row:
         return Row(what, "wrong", said, "leave it out: no command moves it")
     if joint.kind != "gripper" and joint.kind != known.kind:
         return Row(what, "wrong", f"kind is {joint.kind}; {known.kind} in the URDF", f"set kind: {known.kind}")
-    if joint.lower < known.lower - SLACK or joint.upper > known.upper + SLACK:
-        given, allowed = f"{joint.lower:g} to {joint.upper:g}", f"{known.lower:g} to {known.upper:g}"
+    lower, upper = known.ends
+    if known.kind != "continuous" and not (lower - SLACK <= joint.lower and joint.upper <= upper + SLACK):
+        given, allowed = f"{joint.lower:g} to {joint.upper:g}", f"{lower:g} to {upper:g}"
         return Row(what, "wrong", f"range {given} is wider than the URDF's {allowed}", "narrow lower and upper")
-    if joint.max_velocity > known.velocity + SLACK:
+    if 0 < known.velocity < joint.max_velocity - SLACK:
         said = f"max_velocity {joint.max_velocity:g} is above the URDF's {known.velocity:g}"
         return Row(what, "wrong", said, f"set max_velocity: {known.velocity:g} or less")
+    if known.kind != "continuous" and math.isinf(lower):
+        return Row(what, "warn", "the URDF gives no range to compare with", "check lower and upper by hand")
     return Row(what, "ok", f"{joint.kind}, within the URDF's limits")
 
 
@@ -73,7 +76,10 @@ def _workspace_row(robot: RobotSpec, spec: WorkspaceSpec, urdf: Urdf) -> Row:
         return Row("workspace", "wrong", "the URDF has no link that is moved by chain's joints alone", "correct chain")
     poses = np.random.default_rng(SEED).uniform(-math.pi, math.pi, (POSES, len(robot.joints)))
     ours = WorkspaceSpec(spec.lower, spec.upper, spec.chain)  # where its last joint is: tools differ
-    theirs = WorkspaceSpec(spec.lower, spec.upper, urdf.chain(ends[0])[0])
+    try:
+        theirs = WorkspaceSpec(spec.lower, spec.upper, urdf.chain(ends[0])[0])
+    except ConfigError as error:
+        return Row("workspace", "wrong", str(error), "leave the workspace out")
     places = [Workspace(one, robot.joint_names).tool(poses) for one in (ours, theirs)]
     # Which way the base looks is the YAML's own affair: heights and distances from the axis must agree.
     off = max(float(np.abs(a - b).max()) for a, b in zip(*map(_turned, places), strict=True))
@@ -112,6 +118,8 @@ def _camera_row(camera: CameraSpec, topic: str, graph: Graph) -> Row:
     if topic not in seen:
         return Row(what, "wrong", f"nobody publishes images on {topic}{did_you_mean(topic, seen)}", "correct topic")
     found = seen[topic]
+    if found.refused:
+        return Row(what, "wrong", f"{topic}: {found.refused}", "correct topic")
     if not found.rate_hz:
         return Row(what, "wrong", f"no picture came on {topic} in {graph.seconds:g} s", "start the camera's driver")
     if wrong := _picture(camera, found):
@@ -124,9 +132,9 @@ def _camera_row(camera: CameraSpec, topic: str, graph: Graph) -> Row:
 
 def _picture(camera: CameraSpec, found: CameraSeen) -> tuple[str, str] | None:
     """Return what differs between the YAML and a picture, and how to mend it."""
-    if found.encoding and found.encoding != camera.encoding:
+    if found.encoding and camera.encoding != "any" and found.encoding != camera.encoding:
         return f"encoding is {found.encoding}; the YAML says {camera.encoding}", f"set encoding: {found.encoding}"
-    if (found.width, found.height) != (camera.width, camera.height):
+    if camera.width and (found.width, found.height) != (camera.width, camera.height):
         fix = f"set width: {found.width}, height: {found.height}"
         return f"size is {found.width}x{found.height}; the YAML says {camera.width}x{camera.height}", fix
     return None
@@ -173,4 +181,7 @@ def _command_row(spec: CommandSpec, topic: str, seen: dict[str, CommandsSeen]) -
     if found.writers:
         said = f"{found.writers} others publish there"
         return Row(what, "wrong", said, "end them: the commander does not arm beside another")
+    if named := next((word for word in ("effort", "velocity") if word in topic and word != spec.interface), ""):
+        fix = "set interface: velocity" if named == "velocity" else "choose a position controller"
+        return Row(what, "wrong", f"by its name it takes {named}; the YAML sends {spec.interface}", fix)
     return Row(what, "ok", f"{found.type}, heard by {found.listeners}")

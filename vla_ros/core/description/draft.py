@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -11,11 +13,14 @@ from vla_ros.core.description.graph import CameraSeen, CommandsSeen, Graph, Stat
 from vla_ros.core.description.urdf import Urdf, UrdfJoint
 from vla_ros.core.errors import ConfigError, did_you_mean
 from vla_ros.core.kinematics.chain import LinkSpec
-from vla_ros.core.text import listed
+from vla_ros.core.text import listed, name_of
 
 # No URDF tells accelerations and jerks. Rule: top speed after 0.4 s, and that acceleration after 20 ms.
 RAMP_S, BUILD_UP_S = 0.4, 0.02
 GRIPPER_RAMP_S = 0.1
+MARGIN = 0.05
+YAML_WORDS = {"y", "n", "yes", "no", "on", "off", "true", "false", "null", "nan", "inf"}
+LEAST_VELOCITY = 1e-6  # below it, the URDF was exported without one
 VELOCITY = 1.0  # where the URDF tells none [rad/s, m/s]
 GRIPPER_WORDS = ("gripper", "finger", "knuckle", "hand_e", "jaw")
 FIRST_COMMAND = "/forward_position_controller/commands"
@@ -40,13 +45,18 @@ def draft(urdf: Urdf, graph: Graph, wishes: Wishes) -> str:
     """Return the commented YAML of a robot. ConfigError if the URDF has no joint to command."""
     joints, grippers = _arm_and_grippers(urdf, graph, wishes)
     lines = [
-        f"# {urdf.name}, drafted by `vla-ros robot init` from its URDF and {graph.seconds:g} s of its topics.",
+        f"# {name_of(urdf.name)}, drafted by `vla-ros robot init` from its URDF and {graph.seconds:g} s of its topics.",
         "# Read every line marked as a guess, then run `vla-ros robot check`. Units: rad, m, s.",
-        f"name: {wishes.name or _word(urdf.name)}",
-        *("", "cameras:", *(_cameras(graph.cameras) if graph.cameras else (NO_CAMERA,))),
-        *("", "joints:", *(_joint(joint, joint.name in grippers, wishes) for joint in joints)),
-        *("", *_topics(joints, graph.states), *_commands(graph.commands, bool(grippers))),
-        *("", *_guard()),
+        f"name: {quoted(wishes.name or _word(urdf.name))}",
+        *("", "cameras:", *(list(_cameras(graph.cameras)) or [NO_CAMERA])),
+        *(
+            "",
+            "joints:",
+            *(_joint(joint, joint.name in grippers, wishes) for joint in joints),
+            *_left_out(urdf, joints),
+        ),
+        *("", *_topics(joints, graph.states), *_commands(_takers(graph), bool(grippers))),
+        *("", *_guard(joints, grippers)),
         *("", *_workspace(urdf, joints, grippers, wishes)),
     ]
     return "\n".join(lines) + "\n"
@@ -64,6 +74,8 @@ def _arm_and_grippers(urdf: Urdf, graph: Graph, wishes: Wishes) -> tuple[list[Ur
     if not joints:
         raise ConfigError(f"the topics name none of the URDF's joints; they name {listed(sorted(measured))}")
     guessed = {joint.name for joint in joints if any(word in joint.name.lower() for word in GRIPPER_WORDS)}
+    if silent := sorted(set(wishes.grippers) - {joint.name for joint in joints}):
+        raise ConfigError(f"--gripper: no joint states name '{silent[0]}'; they name {listed(sorted(measured))}")
     grippers = set(wishes.grippers) or guessed
     return sorted(joints, key=lambda joint: joint.name in grippers), grippers
 
@@ -73,19 +85,34 @@ def _joint(joint: UrdfJoint, gripper: bool, wishes: Wishes) -> str:
     if gripper and joint.name not in wishes.grippers:
         guesses.append("a gripper by its name")
     velocity = joint.velocity
-    if not velocity > 0:
+    if not velocity > LEAST_VELOCITY:
         velocity = VELOCITY
         guesses.append("the URDF tells no velocity")
-    ends = "" if joint.kind == "continuous" and not gripper else f" lower: {_n(joint.lower)}, upper: {_n(joint.upper)},"
-    if ends and not joint.lower < joint.upper:
-        ends = " lower: -3.1416, upper: 3.1416,"
-        guesses.append("the URDF tells no range")
+    lower, upper = _range(joint) if joint.kind != "continuous" or gripper else (0.0, 0.0)
+    ends = f" lower: {_n(lower)}, upper: {_n(upper)}," if lower < upper else ""
     acceleration = velocity / (GRIPPER_RAMP_S if gripper else RAMP_S)
     kind = "gripper" if gripper else joint.kind
     return (
-        f"  - {{name: {joint.name}, kind: {kind},{ends} max_velocity: {_n(velocity)}, "
+        f"  - {{name: {quoted(joint.name)}, kind: {kind},{ends} max_velocity: {_n(velocity)}, "
         f"max_acceleration: {_n(acceleration)}, max_jerk: {_n(acceleration / BUILD_UP_S)}}}{GUESS}{'; '.join(guesses)}"
     )
+
+
+def _range(joint: UrdfJoint) -> tuple[float, float]:
+    """Return lower and upper. ConfigError where the URDF gives none: a range that is made up would be obeyed."""
+    lower, upper = joint.ends
+    if not lower < upper or math.isinf(lower):
+        said = "no lower and upper" if math.isinf(lower) else f"a range of {lower:g} to {upper:g}"
+        raise ConfigError(
+            f"joint '{name_of(joint.name)}' ({joint.kind}): the URDF gives {said}; correct its <limit>, and name the "
+            "corrected file with --urdf"
+        )
+    return lower, upper
+
+
+def _left_out(urdf: Urdf, joints: Sequence[UrdfJoint]) -> Iterator[str]:
+    if silent := [joint.name for joint in urdf.joints if joint.is_moved and joint not in joints]:
+        yield f"  # Left out, as no joint states name them: {listed(silent)}"
 
 
 def _cameras(cameras: Sequence[CameraSeen]) -> Iterator[str]:
@@ -93,8 +120,8 @@ def _cameras(cameras: Sequence[CameraSeen]) -> Iterator[str]:
     taken: set[str] = set()
     for camera in cameras:
         topic = camera.topic.removesuffix("/compressed")
-        if camera.compressed and topic in raw:
-            continue  # the same camera again
+        if camera.refused or (camera.compressed and topic in raw):
+            continue  # depth, say; or the same camera again
         name = _camera_name(topic, taken)
         width, height = (camera.width, camera.height) if camera.width else SIZE
         encoding = f", encoding: {camera.encoding}" if camera.encoding else ""
@@ -102,7 +129,7 @@ def _cameras(cameras: Sequence[CameraSeen]) -> Iterator[str]:
         rate = max(round(camera.rate_hz), 1)
         note = "" if camera.rate_hz else GUESS + "no picture came, so its size and rate are unknown"
         size = f", width: {width}, height: {height}"
-        yield f"  - {{name: {name}, topic: {topic}{encoding}{size}{way}, rate_hz: {rate}}}{note}"
+        yield f"  - {{name: {quoted(name)}, topic: {quoted(topic)}{encoding}{size}{way}, rate_hz: {rate}}}{note}"
 
 
 def _camera_name(topic: str, taken: set[str]) -> str:
@@ -125,12 +152,19 @@ def _topics(joints: Sequence[UrdfJoint], states: Sequence[StatesSeen]) -> Iterat
         yield "joint_states_topic: /joint_states" + GUESS + "nobody published joint states"
     else:
         lacks = sorted(names - set(best.names))
-        yield f"joint_states_topic: {best.topic}" + (f"{GUESS}it lacks {listed(lacks)}" if lacks else "")
+        yield f"joint_states_topic: {quoted(best.topic)}" + (f"{GUESS}it lacks {listed(lacks)}" if lacks else "")
     yield "instruction_topic: /instruction"
 
 
-def _commands(commands: Sequence[CommandsSeen], gripper: bool) -> Iterator[str]:
-    heard = [seen for seen in commands if seen.listeners]
+def _takers(graph: Graph) -> list[CommandsSeen]:
+    """Return the topics that may take commands of position or velocity: somebody listens, and they hold no states."""
+    states = {seen.topic for seen in graph.states} | {"/joint_states"}
+    return [
+        seen for seen in graph.commands if seen.listeners and seen.topic not in states and "effort" not in seen.topic
+    ]
+
+
+def _commands(heard: Sequence[CommandsSeen], gripper: bool) -> Iterator[str]:
     hands = [seen for seen in heard if any(word in seen.topic for word in GRIPPER_WORDS)]
     arms = [seen for seen in heard if seen not in hands]
     yield _command("command", arms, FIRST_COMMAND)
@@ -141,18 +175,29 @@ def _commands(commands: Sequence[CommandsSeen], gripper: bool) -> Iterator[str]:
 
 
 def _command(key: str, heard: Sequence[CommandsSeen], first: str) -> str:
-    # A position controller takes each command at once; a trajectory controller follows with a delay of its own.
-    best = min(heard, key=lambda seen: seen.type != "Float64MultiArray", default=None)
+    best = min(heard, key=_rank, default=None)
     if best is None:
         return f"{key}: {{topic: {first}, type: Float64MultiArray, rate_hz: 100}}{GUESS}no controller was seen"
     others = [seen.topic for seen in heard if seen is not best]
-    note = f"  # also seen: {listed(others)}" if others else ""
-    return f"{key}: {{topic: {best.topic}, type: {best.type}, rate_hz: 100}}{note}"
+    velocity = ", interface: velocity" if _takes_velocity(best) else ""
+    guess = "what it takes is by its name" + (f"; also seen: {listed(others)}" if others else "")
+    return f"{key}: {{topic: {quoted(best.topic)}, type: {best.type}{velocity}, rate_hz: 100}}{GUESS}{guess}"
 
 
-def _guard() -> Iterator[str]:
+def _takes_velocity(seen: CommandsSeen) -> bool:
+    return seen.type == "Float64MultiArray" and "velocity" in seen.topic
+
+
+def _rank(seen: CommandsSeen) -> tuple[bool, bool]:
+    """Positions first; a position controller follows at once, a trajectory controller with a delay of its own."""
+    return _takes_velocity(seen), seen.type != "Float64MultiArray"
+
+
+def _guard(joints: Sequence[UrdfJoint], grippers: set[str]) -> Iterator[str]:
+    spans = [upper - lower for joint in joints if joint.name not in grippers for lower, upper in [joint.ends]]
+    margin = min(MARGIN, *(span / 20 for span in spans)) if spans else MARGIN
     yield "sync: {tolerance_s: 0.05, max_age_s: 0.5, max_ahead_s: 0.1}"
-    yield "guard: {plan_timeout_s: 0.45, joint_state_timeout_s: 0.1, position_margin: 0.05, max_jump: 0.3}"
+    yield f"guard: {{plan_timeout_s: 0.45, joint_state_timeout_s: 0.1, position_margin: {_n(margin)}, max_jump: 0.3}}"
 
 
 def _workspace(urdf: Urdf, joints: Sequence[UrdfJoint], grippers: set[str], wishes: Wishes) -> Iterator[str]:
@@ -165,19 +210,28 @@ def _workspace(urdf: Urdf, joints: Sequence[UrdfJoint], grippers: set[str], wish
             raise
         links, place, why = (), (0.0, 0.0, 0.0), str(error)
     else:
-        why = "" if [link.joint for link in links] == arm else "the joints are no single chain"
+        why = _no_chain([link.joint for link in links], arm, bool(wishes.tool))
     if why:
         yield f"# No workspace: {why}. With --tool LINK it is drafted for the chain to that link."
         return
-    reach = _n(math.ceil(10 * _reach(links, place)) / 10)
-    yield f"# The box that the tool must stay in, in the frame of {urdf.root} [m]: all that the arm can reach."
+    reach = _n(max(math.ceil(10 * _reach(links, place)) / 10, 0.1))
+    yield f"# The box that the tool must stay in, in the frame of {name_of(urdf.root)} [m]: all that the arm can reach."
     yield "workspace:" + GUESS + "narrow the box to your cell"
     yield f"  lower: [-{reach}, -{reach}, -{reach}]"
     yield f"  upper: [{reach}, {reach}, {reach}]"
     yield "  chain:"
     yield from map(_link, links)
     note = "" if wishes.tool else GUESS + "the last link of the chain; name the tool's with --tool"
-    yield f"  tool: {_list(place)}  # {tool}{note}"
+    yield f"  tool: {_list(place)}  # {name_of(tool)}{note}"
+
+
+def _no_chain(found: Sequence[str], arm: Sequence[str], asked: bool) -> str:
+    """Return why the chain serves for no workspace; to a link that somebody asked for it may be one arm of several."""
+    if not found:
+        return "no joint turns on the way to the tool"
+    if not set(found) <= set(arm):
+        return "a gripper or a joint that is left out turns on the way to the tool"
+    return "" if asked or set(found) == set(arm) else "the joints are no single chain"
 
 
 def _tool(urdf: Urdf, arm: Sequence[str]) -> str:
@@ -198,7 +252,7 @@ def _reach(links: Sequence[LinkSpec], place: Sequence[float]) -> float:
 
 def _link(link: LinkSpec) -> str:
     axis = "" if link.axis == (0.0, 0.0, 1.0) else f", axis: {_list(link.axis)}"
-    return f"    - {{joint: {link.joint}, xyz: {_list(link.xyz)}, rpy: {_list(link.rpy)}{axis}}}"
+    return f"    - {{joint: {quoted(link.joint)}, xyz: {_list(link.xyz)}, rpy: {_list(link.rpy)}{axis}}}"
 
 
 def _list(values: Sequence[float]) -> str:
@@ -206,9 +260,17 @@ def _list(values: Sequence[float]) -> str:
 
 
 def _n(value: float) -> str:
-    """Return a number as one writes it in YAML, with six digits behind the point at the most."""
+    """Return a number as one writes it in YAML, with six digits behind the point where that is enough."""
+    if 0 < abs(value) < 1e-3:
+        return f"{value:.6e}"
     text = f"{round(value, 6) + 0.0:.6f}".rstrip("0")  # + 0.0: never -0
     return text + "0" if text.endswith(".") else text
+
+
+def quoted(text: str) -> str:
+    """Return a name as YAML: in quotes unless it is a plain word, for a URDF or a topic may hold anything."""
+    plain = re.fullmatch(r"[A-Za-z/_][A-Za-z0-9/_.-]*", text) and text.lower() not in YAML_WORDS
+    return text if plain else json.dumps(text)
 
 
 def _word(text: str) -> str:

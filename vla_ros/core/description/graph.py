@@ -7,7 +7,10 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class CameraSeen:
-    """A camera topic. width, height: 0 where no picture came. encoding: empty of a compressed one."""
+    """A camera topic. width, height: 0 where no picture came. encoding: empty of a compressed one.
+
+    refused: why its pictures cannot be read, such as depth.
+    """
 
     topic: str
     encoding: str = ""
@@ -15,6 +18,7 @@ class CameraSeen:
     height: int = 0
     rate_hz: float = 0.0
     compressed: bool = False
+    refused: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,13 @@ class UrdfJoint:
     mimics: str = ""
 
     @property
+    def ends(self) -> tuple[float, float]:
+        """Lower and upper limit. One that is left out is 0, as the format says; without either there are none."""
+        if math.isnan(self.lower) and math.isnan(self.upper):
+            return -math.inf, math.inf
+        return 0.0 if math.isnan(self.lower) else self.lower, 0.0 if math.isnan(self.upper) else self.upper
+
+    @property
     def is_moved(self) -> bool:
         """Whether a command moves it: neither fixed nor led by another joint."""
         return self.kind in ("revolute", "continuous", "prismatic") and not self.mimics
@@ -170,7 +177,10 @@ def _numbers(element: ElementTree.Element) -> Iterator[tuple[str, object]]:
 
 
 def _floats(text: str, what: str, size: int) -> tuple[float, ...]:
-    values = tuple(map(float, text.split()))
+    try:
+        values = tuple(map(float, text.split()))
+    except ValueError:
+        raise ValueError(f"{what} must hold numbers, got '{name_of(text)}'") from None
     if len(values) != size or not all(map(math.isfinite, values)):
         raise ValueError(f"{what} must hold {size} finite number{'s' * (size > 1)}, got '{name_of(text)}'")
     return values

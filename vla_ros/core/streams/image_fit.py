@@ -42,9 +42,13 @@ def fitted(image: Image, width: int, height: int, fit: FitKind) -> Image:
     """
     if image.shape[:2] == (height, width):
         return image
-    if fit == "letterbox":
-        return _letterboxed(image, width, height)
-    return _resized(_middle(image, width, height) if fit == "crop" else image, width, height)
+    try:
+        if fit == "letterbox":
+            return _letterboxed(image, width, height)
+        return _resized(_middle(image, width, height) if fit == "crop" else image, width, height)
+    except cv2.error as error:  # of sides beyond what OpenCV counts to
+        size = f"{image.shape[1]}x{image.shape[0]}"
+        raise MessageError(f"a picture of {size} cannot be brought to {width}x{height}: {error}") from None
 
 
 def _resized(image: Image, width: int, height: int) -> Image:

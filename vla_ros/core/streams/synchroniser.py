@@ -76,10 +76,12 @@ class Synchroniser:
         check_image(self._cameras[camera], image)
         self._check_stamp(f"camera '{camera}'", stamp_ns, now_ns)
         self._check_size(camera, image)
-        return self._images[camera].push(stamp_ns, self._framed(camera, image))
+        found = self._framed(camera, image)
+        self._arriving.setdefault(camera, image.shape)  # of one that was taken: a refused one decides nothing
+        return self._images[camera].push(stamp_ns, found)
 
     def _check_size(self, camera: str, image: Image) -> None:
-        before = self._arriving.setdefault(camera, image.shape)
+        before = self._arriving.get(camera, image.shape)
         if image.shape != before:
             raise MessageError(
                 f"camera '{camera}': the image is {image.shape[1]}x{image.shape[0]}, the first was "
