@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from vla_ros.core.errors import ConfigError
+from vla_ros.core.streams.image_fit import fitted
 from vla_ros.datasets.lerobot.info_file import Info
 from vla_ros.datasets.lerobot.tables import integers, memory_bytes, read_tables
 
@@ -33,10 +34,10 @@ class Album:
         self._seen = np.zeros(count, np.bool_)
 
     def put(self, row: int, picture: Image.Image) -> None:
-        """Take one picture, scaled to `size` unless that is 0."""
-        if self._size and picture.size != (self._size, self._size):
-            picture = picture.resize((self._size, self._size), Image.Resampling.BILINEAR)
+        """Take one picture, stretched to `size` as nodes do it live, unless that is 0."""
         frame = np.asarray(picture)
+        if self._size:
+            frame = fitted(frame, self._size, self._size, "stretch")
         if self._frames is None:
             self._frames = self._room(frame.shape)
         if frame.shape != self._frames.shape[1:]:
